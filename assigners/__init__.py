@@ -1,0 +1,46 @@
+"""Label assignment: which prediction learns which object, and how strongly. Needs torch alone.
+
+Every assigner is a matching x a weighting over a score model, and answers with three weights (`Assignment`).
+"""
+
+from .assigner import Assigner
+from .losses import assignment_losses
+from .matching import ATSS, CenterPrior, CenterSampling, MaxIoU, TopK
+from .presets import build
+from .quality import ExpGIoU, PowerIoU, PredictedIoU
+from .registry import ASSIGNERS, BOX_LOSSES, MATCHINGS, QUALITIES, SCORES, WEIGHTINGS
+from .scores import Scores, Sigmoid, SigmoidObjectness, Softmax
+from .structures import BACKGROUND, Assignment, Matches, Predictions, Targets
+from .weighting import Dual, Focal, QualityFocal
+
+__all__ = [
+    "ASSIGNERS",
+    "ATSS",
+    "BACKGROUND",
+    "BOX_LOSSES",
+    "MATCHINGS",
+    "QUALITIES",
+    "SCORES",
+    "WEIGHTINGS",
+    "Assigner",
+    "Assignment",
+    "CenterPrior",
+    "CenterSampling",
+    "Dual",
+    "ExpGIoU",
+    "Focal",
+    "Matches",
+    "MaxIoU",
+    "PowerIoU",
+    "PredictedIoU",
+    "Predictions",
+    "QualityFocal",
+    "Scores",
+    "Sigmoid",
+    "SigmoidObjectness",
+    "Softmax",
+    "Targets",
+    "TopK",
+    "assignment_losses",
+    "build",
+]

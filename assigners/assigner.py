@@ -1,0 +1,116 @@
+"""An assigner is a matching, a weighting and a score model; together with a box loss it is a complete training target."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from .losses import BoxLoss, assignment_losses
+from .registry import BOX_LOSSES, MATCHINGS, SCORES, WEIGHTINGS
+from .structures import Assignment, Matches, Predictions, Targets
+
+
+class Assigner(nn.Module):
+    """Answers which prediction learns which object, and how strongly.
+
+    Args:
+        matching: which samples may answer for which target; a matching, a name or a dict with "type".
+        weighting: how strongly each pair pulls and each sample pushes; likewise.
+        score: how logits become P; likewise.
+        box_loss: distance of a box from its target; likewise.
+        num_classes: C, handed to parts that are kept per class.
+
+    Raises:
+        ValueError: when the parts cannot work together, with the reason.
+
+    >>> from detassign.assigners import Predictions, Targets, build
+    >>> assigner = build("dw", num_classes=3)
+    >>> predictions = Predictions(
+    ...     logits=torch.zeros(1, 4, 3, requires_grad=True), boxes=torch.tensor([[[0.0, 0.0, 16.0, 16.0]]]).expand(1, 4, 4),
+    ...     objectness=torch.zeros(1, 4), points=torch.tensor([[4.0, 4.0], [12.0, 4.0], [4.0, 12.0], [12.0, 12.0]]),
+    ...     strides=torch.full((4,), 8.0), level_sizes=(4,))
+    >>> targets = Targets.from_lists([torch.tensor([[1.0, 1.0, 15.0, 15.0]])], [torch.tensor([2])])
+    >>> sorted(assigner.loss(predictions, targets))
+    ['loss_box', 'loss_cls_neg', 'loss_cls_pos']
+    """
+
+    def __init__(
+        self,
+        matching: Any,
+        weighting: Any,
+        score: Any = "sigmoid",
+        box_loss: str | dict[str, Any] | BoxLoss = "giou",
+        num_classes: int | None = None,
+    ) -> None:
+        super().__init__()
+        self.matching = MATCHINGS.build(matching, num_classes=num_classes)
+        self.weighting = WEIGHTINGS.build(weighting, num_classes=num_classes)
+        self.score = SCORES.build(score)
+        self.box_loss = BOX_LOSSES.build(box_loss)
+        self.num_classes = num_classes
+        reason = refusal(self.matching, self.weighting, self.score)
+        if reason:
+            raise ValueError(reason)
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """Names of the optional parts of `Predictions` that must be there."""
+        return self.matching.needs | self.weighting.needs | self.score.needs
+
+    @property
+    def cardinality(self) -> str:
+        """one-to-one, one-to-few or one-to-many: whether inference needs NMS."""
+        return self.matching.cardinality
+
+    def match(self, predictions: Predictions, targets: Targets) -> Matches:
+        """The pairs alone."""
+        self._check(predictions, targets)
+        with torch.autocast(predictions.logits.device.type, enabled=False):
+            return self.matching(predictions.at_least_float32(), targets)
+
+    def forward(self, predictions: Predictions, targets: Targets) -> Assignment:
+        """The three weights for one batch, in float32 or wider whatever comes in."""
+        return self._assign(predictions, targets)[-1]
+
+    def loss(self, predictions: Predictions, targets: Targets) -> dict[str, Tensor]:
+        """The three terms of the loss; their sum is what to minimise."""
+        return self.assign_and_loss(predictions, targets)[1]
+
+    def assign_and_loss(self, predictions: Predictions, targets: Targets) -> tuple[Assignment, dict[str, Tensor]]:
+        """Assignment and loss in one pass, for heads that need both."""
+        predictions, scores, assignment = self._assign(predictions, targets)
+        with torch.autocast(predictions.logits.device.type, enabled=False):
+            return assignment, assignment_losses(predictions, targets, scores, assignment, self.box_loss)
+
+    def _assign(self, predictions: Predictions, targets: Targets):
+        self._check(predictions, targets)
+        predictions = predictions.at_least_float32()
+        with torch.autocast(predictions.logits.device.type, enabled=False):
+            matches = self.matching(predictions, targets)
+            scores = self.score(predictions)
+            return predictions, scores, self.weighting(predictions, targets, matches, scores)
+
+    def _check(self, predictions: Predictions, targets: Targets) -> None:
+        missing = sorted(self.needs - predictions.provides)
+        if missing:
+            raise ValueError(f"predictions: this assigner needs {', '.join(missing)}, which the head does not provide")
+        if len(predictions.logits) != len(targets.boxes):
+            raise ValueError(f"targets: expected {len(predictions.logits)} images, got {len(targets.boxes)}")
+        targets.check_labels(predictions.logits.shape[-1] - self.score.background_column)
+
+
+def refusal(matching: Any, weighting: Any, score: Any) -> str | None:
+    """Why these parts cannot work together, or None; takes classes or objects."""
+    if getattr(weighting, "score_models", None) and _name(score) not in weighting.score_models:
+        allowed = " or ".join(weighting.score_models)
+        return f"{_name(weighting)} weighting: defined for the score model {allowed}, not for {_name(score)}"
+    wanted = getattr(weighting, "cardinalities", None)
+    if wanted and matching.cardinality not in wanted:
+        return f"{_name(weighting)} weighting: needs a {' or '.join(wanted)} matching, {_name(matching)} is {matching.cardinality}"
+    return None
+
+
+def _name(part: Any) -> str:
+    return part.__name__ if isinstance(part, type) else type(part).__name__

@@ -1,0 +1,76 @@
+"""Box arithmetic in the forms that assignment needs: every sample against every target, or pair by pair.
+
+torchvision.ops.boxes has the two-dimensional forms; these are batched and need torch alone.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+EPSILON = 1e-6  # floor of union and enclosing area, as in the original implementations of FCOS, ATSS and DW
+
+
+def area(boxes: Tensor) -> Tensor:
+    """Area of boxes (..., 4) xyxy -> (...)."""
+    return (boxes[..., 2] - boxes[..., 0]) * (boxes[..., 3] - boxes[..., 1])
+
+
+def center(boxes: Tensor) -> Tensor:
+    """Centre of boxes (..., 4) xyxy -> (..., 2) xy."""
+    return (boxes[..., :2] + boxes[..., 2:]) / 2
+
+
+def intersection(boxes: Tensor, others: Tensor) -> Tensor:
+    """Intersection area of broadcast boxes (..., 4) and (..., 4) -> (...)."""
+    corner = torch.maximum(boxes[..., :2], others[..., :2])
+    size = (torch.minimum(boxes[..., 2:], others[..., 2:]) - corner).clamp(min=0)
+    return size[..., 0] * size[..., 1]
+
+
+def iou(boxes: Tensor, others: Tensor) -> Tensor:
+    """IoU of broadcast boxes (..., 4) and (..., 4) xyxy -> (...).
+
+    >>> iou(torch.tensor([0.0, 0.0, 2.0, 2.0]), torch.tensor([1.0, 0.0, 3.0, 2.0]))
+    tensor(0.3333)
+    """
+    overlap = intersection(boxes, others)
+    return overlap / (area(boxes) + area(others) - overlap).clamp(min=EPSILON)
+
+
+def giou(boxes: Tensor, others: Tensor) -> Tensor:
+    """Generalised IoU of broadcast boxes (..., 4) and (..., 4) xyxy -> (...) in [-1, 1] up to rounding."""
+    overlap = intersection(boxes, others)
+    union = (area(boxes) + area(others) - overlap).clamp(min=EPSILON)
+    size = torch.maximum(boxes[..., 2:], others[..., 2:]) - torch.minimum(boxes[..., :2], others[..., :2])
+    size = size.clamp(min=0)
+    enclosing = (size[..., 0] * size[..., 1]).clamp(min=EPSILON)
+    return overlap / union - (enclosing - union) / enclosing
+
+
+def covered_share(boxes: Tensor, regions: Tensor) -> Tensor:
+    """Share of each of `boxes` (..., 4) that lies in `regions` (..., 4), broadcast -> (...)."""
+    return intersection(boxes, regions) / area(boxes).clamp(min=EPSILON)
+
+
+def side_distances(points: Tensor, boxes: Tensor) -> Tensor:
+    """Distances of points (..., 2) to the left, top, right, bottom of broadcast boxes (..., 4) -> (..., 4)."""
+    return torch.cat([points - boxes[..., :2], boxes[..., 2:] - points], dim=-1)
+
+
+def boxes_from_distances(points: Tensor, distances: Tensor) -> Tensor:
+    """The inverse of `side_distances`: points (..., 2), distances (..., 4) ltrb -> boxes (..., 4) xyxy."""
+    return torch.cat([points - distances[..., :2], points + distances[..., 2:]], dim=-1)
+
+
+def squares(points: Tensor, side: Tensor) -> Tensor:
+    """Squares of `side` (...,) around points (..., 2) -> (..., 4) xyxy."""
+    half = side[..., None] / 2
+    return torch.cat([points - half, points + half], dim=-1)
+
+
+def centerness(distances: Tensor) -> Tensor:
+    """FCOS centerness (arXiv 1904.01355, eq. 3) of side distances (..., 4) ltrb -> (...) in [0, 1]."""
+    horizontal, vertical = distances[..., 0::2], distances[..., 1::2]
+    ratio = (horizontal.amin(-1) / horizontal.amax(-1)) * (vertical.amin(-1) / vertical.amax(-1))
+    return ratio.clamp(min=0).sqrt()

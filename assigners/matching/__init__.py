@@ -1,0 +1,9 @@
+"""Matchings: which samples may answer for which target."""
+
+from .atss import ATSS
+from .center_prior import CenterPrior
+from .center_sampling import CenterSampling
+from .max_iou import MaxIoU
+from .top_k import TopK
+
+__all__ = ["ATSS", "CenterPrior", "CenterSampling", "MaxIoU", "TopK"]

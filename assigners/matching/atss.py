@@ -1,0 +1,109 @@
+"""ATSS matching: an IoU threshold for every object, from the statistics of its nearest anchors.
+
+ATSS (arXiv 1912.02424), algorithm 1. The alternative quality, class score and predicted IoU mixed, is DDOD's
+(arXiv 2107.02963).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ..boxes import center, iou, side_distances
+from ..registry import MATCHINGS
+from ..structures import Matches, Predictions, Targets
+from .pairs import inside_ignored, keep_best_target, prior_boxes
+
+FAR = 1e8  # distance of an ignored anchor: chosen only when a level has too few others
+
+
+@MATCHINGS.register("atss")
+class ATSS:
+    """Adaptive training sample selection.
+
+    Args:
+        k: candidates per target and level, the anchors with the nearest centres.
+        prior_scale: side of the square anchors in strides, when the predictions have no anchor boxes.
+        alpha: None takes the anchors' IoU as quality; a number mixes P^(1 - alpha) * IoU^alpha of the predictions.
+        margin: least distance in pixels of a positive's centre from the sides of the box.
+        ignore_threshold: share of an anchor in an ignore region from which it is neither; 0 switches off.
+    """
+
+    cardinality = "one-to-many"
+    needs = frozenset({"points", "strides", "level_sizes"})
+
+    def __init__(
+        self,
+        k: int = 9,
+        prior_scale: float = 8.0,
+        alpha: float | None = None,
+        margin: float = 0.01,
+        ignore_threshold: float = 0.5,
+    ) -> None:
+        self.k = k
+        self.prior_scale = prior_scale
+        self.alpha = alpha
+        self.margin = margin
+        self.ignore_threshold = ignore_threshold
+
+    def __call__(self, predictions: Predictions, targets: Targets) -> Matches:
+        priors = prior_boxes(predictions, self.prior_scale)
+        ignored = inside_ignored(priors, targets, self.ignore_threshold)
+        candidates, usable = self._candidates(priors, predictions, targets, ignored)  # (B, M, K) twice
+        quality = self._quality(priors, candidates, predictions, targets)
+
+        threshold = _mean_plus_deviation(quality, usable)
+        inside = side_distances(center(priors)[candidates], targets.boxes[:, :, None]).amin(-1) > self.margin
+        positive = usable & (quality >= threshold) & inside
+
+        image, target, rank = positive.nonzero(as_tuple=True)
+        score = quality[image, target, rank]
+        matches = Matches(image, candidates[image, target, rank], target, score)
+        samples, num_targets = predictions.logits.shape[1], targets.boxes.shape[1]
+        matches = keep_best_target(matches, score, targets.boxes.shape[0] * samples, samples, num_targets)
+        return _with_ignored(matches, ignored)
+
+    def _candidates(
+        self, priors: Tensor, predictions: Predictions, targets: Targets, ignored: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """The k nearest samples of each level, (B, M, K), and which of them exist."""
+        offset = center(priors) - center(targets.boxes)[:, :, None]  # (B, M, N, 2)
+        distance = offset.square().sum(-1).sqrt()
+        if ignored is not None:
+            distance = torch.where(ignored[:, None], FAR, distance)
+        if predictions.valid is not None:
+            distance = torch.where(predictions.valid[:, None], distance, torch.inf)
+        start, chosen = 0, []
+        for size in predictions.level_sizes:
+            part = distance[..., start : start + size]
+            chosen.append(part.topk(min(self.k, size), largest=False).indices + start)
+            start += size
+        candidates = torch.cat(chosen, -1)
+        return candidates, distance.gather(-1, candidates).isfinite() & targets.mask[..., None]
+
+    def _quality(self, priors: Tensor, candidates: Tensor, predictions: Predictions, targets: Targets) -> Tensor:
+        """(B, M, K) what a candidate is judged by."""
+        boxes = targets.boxes[:, :, None]
+        if self.alpha is None:
+            return iou(priors[candidates], boxes)
+        images = torch.arange(len(candidates), device=candidates.device)[:, None, None]
+        score = predictions.logits[images, candidates, targets.labels[..., None]].detach().sigmoid()
+        overlap = iou(predictions.boxes.detach()[images, candidates], boxes)
+        return score ** (1 - self.alpha) * overlap**self.alpha
+
+
+def _mean_plus_deviation(values: Tensor, usable: Tensor) -> Tensor:
+    """Mean plus unbiased standard deviation over the usable entries of the last axis, (B, M, K) -> (B, M, 1)."""
+    count = usable.sum(-1, keepdim=True)
+    mean = torch.where(usable, values, 0).sum(-1, keepdim=True) / count.clamp(min=1)
+    variance = torch.where(usable, (values - mean) ** 2, 0).sum(-1, keepdim=True) / (count - 1).clamp(min=1)
+    return mean + variance.sqrt()
+
+
+def _with_ignored(matches: Matches, ignored: Tensor | None) -> Matches:
+    """Positives are never ignored."""
+    if ignored is None:
+        return matches
+    ignored = ignored.clone()
+    ignored[matches.image, matches.sample] = False
+    return Matches(matches.image, matches.sample, matches.target, matches.score, ignored)

@@ -1,0 +1,114 @@
+"""Centre-prior matching: every point inside a box, of every level, graded by its distance from the box's centre.
+
+The soft bag of AutoAssign (arXiv 2007.03496, eq. 6) and of DW (arXiv 2203.09730), with DW's constants as defaults.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from ..boxes import area, center, side_distances
+from ..registry import MATCHINGS
+from ..structures import Matches, Predictions, Targets
+from .pairs import inside_ignored, keep_best_target, prior_boxes, real_pairs
+
+
+@MATCHINGS.register("center_prior")
+class CenterPrior(nn.Module):
+    """All points strictly inside a box; the score is a Gaussian of the offset from its centre, in strides.
+
+    Args:
+        num_classes: C; mean and sigma are kept per class and axis, (C, 2).
+        mean: initial offset of the best spot from the centre, strides.
+        sigma: initial width, strides.
+        learnable: let the loss train mean and sigma (DW keeps them fixed; its author found no use in learning them).
+        hard_threshold: None keeps the soft score; a number makes it 1 above and 0 below, pairs with 0 stay in the bag
+            (the original's option, 0.3).
+        minimum_score: pairs that score less leave the bag altogether.
+        exclusive: a point inside several boxes answers for all (None), for the smallest ("area") or for the one with
+            the nearest centre ("center").
+        chunk: compare with so many targets at a time, to bound memory in crowded images; None takes all at once.
+        ignore_threshold: as everywhere; DW has no such rule, and data without ignore regions is not affected.
+    """
+
+    cardinality = "one-to-many"
+    needs = frozenset({"points", "strides"})
+
+    def __init__(
+        self,
+        num_classes: int,
+        mean: float = 0.0,
+        sigma: float = 1.11,
+        learnable: bool = False,
+        hard_threshold: float | None = None,
+        minimum_score: float = 0.0,
+        exclusive: Literal["area", "center"] | None = None,
+        chunk: int | None = None,
+        ignore_threshold: float = 0.5,
+    ) -> None:
+        super().__init__()
+        if exclusive not in (None, "area", "center"):
+            raise ValueError(f'exclusive: expected None, "area" or "center", got {exclusive!r}')
+        self.mean = nn.Parameter(torch.full((num_classes, 2), float(mean)), requires_grad=learnable)
+        self.sigma = nn.Parameter(torch.full((num_classes, 2), float(sigma)), requires_grad=learnable)
+        self.hard_threshold = hard_threshold
+        self.minimum_score = minimum_score
+        self.exclusive = exclusive
+        self.chunk = chunk
+        self.ignore_threshold = ignore_threshold
+
+    def forward(self, predictions: Predictions, targets: Targets) -> Matches:
+        image, sample, target = _inside_pairs(predictions, targets, self.chunk)
+        ignored = inside_ignored(prior_boxes(predictions, 1.0), targets, self.ignore_threshold)
+        matches = Matches(image, sample, target, self._score(image, sample, target, predictions, targets), ignored)
+        if self.minimum_score > 0:
+            matches = matches.select(matches.score.detach() >= self.minimum_score)
+        return matches if self.exclusive is None else self._one_target_per_point(matches, predictions, targets)
+
+    def _score(
+        self, image: Tensor, sample: Tensor, target: Tensor, predictions: Predictions, targets: Targets
+    ) -> Tensor:
+        boxes, labels = targets.boxes[image, target], targets.labels[image, target]
+        offset = (predictions.points[sample] - center(boxes)) / predictions.strides[sample][:, None]  # (P, 2)
+        score = center_prior(offset, self.mean[labels], self.sigma[labels])
+        return score if self.hard_threshold is None else (score > self.hard_threshold).to(score.dtype)
+
+    def _one_target_per_point(self, matches: Matches, predictions: Predictions, targets: Targets) -> Matches:
+        boxes = matches.target_boxes(targets)
+        if self.exclusive == "area":
+            key = -area(boxes)
+        else:
+            key = -(predictions.points[matches.sample] - center(boxes)).square().sum(-1)
+        images, samples = predictions.logits.shape[:2]
+        return keep_best_target(matches, key, images * samples, samples, targets.boxes.shape[1])
+
+
+def center_prior(offset: Tensor, mean: Tensor, sigma: Tensor) -> Tensor:
+    """Gaussian of offsets (..., 2) from the box centre, all in strides -> (...) in (0, 1].
+
+    >>> center_prior(torch.zeros(1, 2), torch.zeros(1, 2), torch.full((1, 2), 1.11))
+    tensor([1.])
+    """
+    return torch.exp(-((offset - mean) ** 2) / (2 * sigma**2)).prod(-1)
+
+
+def _inside_pairs(predictions: Predictions, targets: Targets, chunk: int | None) -> tuple[Tensor, Tensor, Tensor]:
+    """Image, sample and target (P,) of all pairs whose point lies strictly inside the box, in the order of those three."""
+    num_targets = targets.boxes.shape[1]
+    step = chunk or max(num_targets, 1)
+    parts = [_inside(predictions, targets, start, start + step) for start in range(0, max(num_targets, 1), step)]
+    image, sample, target = (torch.cat(column) for column in zip(*parts, strict=True))
+    if len(parts) == 1:
+        return image, sample, target
+    order = ((image * predictions.logits.shape[1] + sample) * num_targets + target).argsort()
+    return image[order], sample[order], target[order]
+
+
+def _inside(predictions: Predictions, targets: Targets, start: int, stop: int) -> tuple[Tensor, Tensor, Tensor]:
+    boxes = targets.boxes[:, None, start:stop]
+    inside = side_distances(predictions.points[:, None].expand(-1, boxes.shape[2], -1), boxes).amin(-1) > 0
+    image, sample, target = (inside & real_pairs(predictions, targets)[..., start:stop]).nonzero(as_tuple=True)
+    return image, sample, target + start

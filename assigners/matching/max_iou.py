@@ -1,0 +1,99 @@
+"""Max-IoU matching: anchors learn the object they overlap most, if enough (Faster R-CNN, RetinaNet).
+
+Steps and thresholds as in Faster R-CNN (arXiv 1506.01497) section 3.1.2 with the "low quality" matches that let every
+object keep its best anchor.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from ..boxes import iou
+from ..registry import MATCHINGS
+from ..structures import BACKGROUND, Matches, Predictions, Targets
+from .pairs import inside_ignored, matches_from_target, prior_boxes, real_pairs
+
+
+@MATCHINGS.register("max_iou")
+class MaxIoU:
+    """Match by the IoU of anchor boxes with targets.
+
+    Args:
+        positive_iou: from this IoU on, a sample is positive for the target it overlaps most.
+        negative_iou: below it a sample is negative; a pair (low, high) makes it low <= IoU < high, and lower IoUs
+            ignored. Between the two thresholds a sample is ignored.
+        minimum_iou: a target takes its best sample too, whatever `positive_iou` says, if their IoU reaches this.
+        match_low_quality: switch that rule off with False.
+        all_best: take every sample that shares a target's best IoU (exact equality) rather than one.
+        conflict: a sample that is the best of several targets goes to the one with which its IoU is highest
+            ("best"), or to the last of the list ("last": the original's order-dependent rule).
+        ignore_threshold: share of an anchor in an ignore region from which it is neither; 0 switches off.
+        prior_scale: side of the squares, in strides, when the predictions have no anchor boxes.
+    """
+
+    cardinality = "one-to-many"
+    needs = frozenset({"points", "strides"})
+
+    def __init__(
+        self,
+        positive_iou: float = 0.5,
+        negative_iou: float | tuple[float, float] = 0.4,
+        minimum_iou: float = 0.0,
+        match_low_quality: bool = True,
+        all_best: bool = True,
+        conflict: Literal["best", "last"] = "best",
+        ignore_threshold: float = 0.5,
+        prior_scale: float = 4.0,
+    ) -> None:
+        if conflict not in ("best", "last"):
+            raise ValueError(f'conflict: expected "best" or "last", got {conflict!r}')
+        self.positive_iou = positive_iou
+        self.negative_range = negative_iou if isinstance(negative_iou, tuple | list) else (0.0, negative_iou)
+        self.minimum_iou = minimum_iou
+        self.match_low_quality = match_low_quality
+        self.all_best = all_best
+        self.conflict = conflict
+        self.ignore_threshold = ignore_threshold
+        self.prior_scale = prior_scale
+
+    def __call__(self, predictions: Predictions, targets: Targets) -> Matches:
+        priors = prior_boxes(predictions, self.prior_scale)
+        overlaps = self._overlaps(priors, predictions, targets)  # (B, N, M), -1 where a pair is impossible
+        if overlaps.shape[-1] == 0:
+            return matches_from_target(overlaps.new_full(overlaps.shape[:2], BACKGROUND, dtype=torch.long))
+
+        highest, nearest = overlaps.max(-1)
+        target = torch.where(highest >= self.positive_iou, nearest, BACKGROUND)
+        if self.match_low_quality:
+            claimed = self._claimed(overlaps)
+            target = torch.where(claimed == BACKGROUND, target, claimed)
+
+        low, high = self.negative_range
+        negative = (highest >= low) & (highest < high) | ~targets.mask.any(-1, keepdim=True)
+        score = overlaps.gather(-1, target.clamp(min=0)[..., None])[..., 0]
+        return matches_from_target(target, score, ignored=(target == BACKGROUND) & ~negative)
+
+    def _overlaps(self, priors: Tensor, predictions: Predictions, targets: Targets) -> Tensor:
+        possible = real_pairs(predictions, targets)
+        ignored = inside_ignored(priors, targets, self.ignore_threshold)
+        if ignored is not None:
+            possible = possible & ~ignored[..., None]
+        return torch.where(possible, iou(priors[None, :, None], targets.boxes[:, None]), -1.0)
+
+    def _claimed(self, overlaps: Tensor) -> Tensor:
+        """(B, N) the target of which a sample is the best, BACKGROUND where it is nobody's."""
+        best, sample = overlaps.max(1, keepdim=True)  # (B, 1, M)
+        if self.all_best:
+            claims = overlaps == best
+        else:
+            claims = torch.arange(overlaps.shape[1], device=overlaps.device)[:, None] == sample
+        claims = claims & (best >= max(self.minimum_iou, 0.0))
+        if self.conflict == "last":
+            key = torch.arange(overlaps.shape[-1], device=overlaps.device, dtype=overlaps.dtype)
+        else:
+            key = overlaps
+        strongest, winner = torch.where(claims, key, -1.0).max(-1)
+        return torch.where(strongest >= 0, winner, BACKGROUND)

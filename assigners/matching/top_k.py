@@ -1,0 +1,63 @@
+"""Top-k bag: of what another matching allows, each target keeps its k best samples."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from ..registry import MATCHINGS
+from ..structures import Matches, Predictions, Targets
+
+
+@MATCHINGS.register("top_k")
+class TopK(nn.Module):
+    """Keep, per target, the k pairs that another matching scores highest.
+
+    Everything after the matching is computed for the kept pairs only, at most k * M of them, so the bag bounds cost and
+    memory; with k no smaller than the largest bag the result is the other matching's, exactly. The candidate bag of the
+    DW paper's ablation (arXiv 2203.09730, section 4) is `TopK(CenterPrior(C), k)`. Of equal scores the lower sample index stays.
+
+    Args:
+        matching: a matching, its name, or a dict with its "type" and arguments.
+        k: pairs to keep per target.
+        num_classes: handed to the inner matching when it is given by name and is kept per class.
+
+    Raises:
+        ValueError: when k is not positive.
+    """
+
+    def __init__(self, matching, k: int = 9, num_classes: int | None = None) -> None:
+        super().__init__()
+        if k < 1:
+            raise ValueError(f"k: expected at least 1, got {k}")
+        self.matching = MATCHINGS.build(matching, num_classes=num_classes)
+        self.k = k
+
+    @property
+    def cardinality(self) -> str:
+        return self.matching.cardinality
+
+    @property
+    def needs(self) -> frozenset[str]:
+        return self.matching.needs
+
+    def forward(self, predictions: Predictions, targets: Targets) -> Matches:
+        matches = self.matching(predictions, targets)
+        rank = rank_within(matches.flat_target(targets), matches.score.detach())
+        return matches.select(rank < self.k)
+
+
+def rank_within(group: Tensor, score: Tensor) -> Tensor:
+    """Position of each entry among those of its group, by falling score: (P,) long groups, (P,) scores -> (P,) from 0.
+
+    >>> rank_within(torch.tensor([0, 1, 0, 0]), torch.tensor([0.1, 0.2, 0.9, 0.5])).tolist()
+    [2, 0, 0, 1]
+    """
+    by_score = score.argsort(descending=True, stable=True)
+    order = by_score[group[by_score].argsort(stable=True)]  # grouped, and falling inside each group
+    sorted_group = group[order]
+    position = torch.arange(len(group), device=group.device)
+    starts = torch.ones_like(sorted_group, dtype=torch.bool)
+    starts[1:] = sorted_group[1:] != sorted_group[:-1]
+    first = torch.where(starts, position, 0).cummax(0).values if len(group) else position
+    return torch.empty_like(position).scatter_(0, order, position - first)

@@ -1,0 +1,118 @@
+"""Whole assigners by the names people know, each a choice of parts with the published constants.
+
+A preset is an ordinary function; `build` finds it by name. `branch` says what a dense head's second branch is for.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from .assigner import Assigner
+from .matching import ATSS, CenterPrior, CenterSampling, MaxIoU, TopK
+from .registry import ASSIGNERS, MATCHINGS, WEIGHTINGS
+from .scores import Sigmoid, SigmoidObjectness
+from .weighting import Dual, Focal, QualityFocal
+
+
+@ASSIGNERS.register("fcos")
+def fcos(num_classes: int, radius: float | None = 1.5, ranges: list[tuple[float, float]] | None = None) -> Assigner:
+    """FCOS: centre sampling x focal; boxes weighted by centerness."""
+    weighting = Focal(box_weight="centerness", box_floor=1e-6)
+    return Assigner(CenterSampling(radius=radius, ranges=ranges), weighting, Sigmoid(), num_classes=num_classes)
+
+
+@ASSIGNERS.register("atss")
+def atss(num_classes: int, k: int = 9, prior_scale: float = 8.0) -> Assigner:
+    """ATSS: adaptive IoU threshold x focal; boxes weighted by centerness, GIoU weight 2."""
+    weighting = Focal(box_weight="centerness", box_scale=2.0)
+    return Assigner(ATSS(k=k, prior_scale=prior_scale), weighting, Sigmoid(), num_classes=num_classes)
+
+
+@ASSIGNERS.register("max_iou")
+def max_iou(
+    num_classes: int, positive_iou: float = 0.5, negative_iou: float = 0.4, prior_scale: float = 8.0
+) -> Assigner:
+    """RetinaNet's rule on one square anchor per point: max-IoU x focal."""
+    matching = MaxIoU(positive_iou=positive_iou, negative_iou=negative_iou, prior_scale=prior_scale)
+    return Assigner(matching, Focal(box_scale=2.0), Sigmoid(), num_classes=num_classes)
+
+
+@ASSIGNERS.register("gfl")
+def gfl(num_classes: int, k: int = 9, beta: float = 2.0) -> Assigner:
+    """GFL without its box distribution: ATSS x quality focal."""
+    return Assigner(ATSS(k=k), QualityFocal(beta=beta), Sigmoid(), num_classes=num_classes)
+
+
+@ASSIGNERS.register("dw")
+def dw(
+    num_classes: int,
+    form: Literal["code", "paper"] = "code",
+    score: Any = "sigmoid_objectness",
+    top_k: int | None = None,
+    prior: dict[str, Any] | None = None,
+    weighting: dict[str, Any] | None = None,
+) -> Assigner:
+    """DW: centre prior x dual weighting over sigmoid x objectness.
+
+    Args:
+        num_classes: C.
+        form: the published code's constants or the paper's.
+        score: score model; DW's is sigmoid x objectness, sigmoid and softmax work too.
+        top_k: keep only so many candidates per target (the paper's ablation); None is the soft bag.
+        prior: arguments of CenterPrior (sigma, learnable, hard_threshold, exclusive, ...).
+        weighting: arguments of Dual (mu_weight, mu_norm, conflict, positive_scale, ...).
+    """
+    if form not in ("code", "paper"):
+        raise ValueError(f'form: expected "code" or "paper", got {form!r}')
+    matching = MATCHINGS.build({"type": "center_prior", **(prior or {})}, num_classes=num_classes)
+    dual = WEIGHTINGS.build({"type": "dual" if form == "code" else "dual_paper", **(weighting or {})})
+    return Assigner(matching if top_k is None else TopK(matching, top_k), dual, score, num_classes=num_classes)
+
+
+@ASSIGNERS.register("dw_original")
+def dw_original(num_classes: int, prior: dict[str, Any] | None = None) -> Assigner:
+    """DW as its code computes it, order dependence and floored logs included; for parity with the original only."""
+    return Assigner(
+        CenterPrior(num_classes, **(prior or {})),
+        Dual(conflict="last"),
+        SigmoidObjectness(space="probability"),
+        num_classes=num_classes,
+    )
+
+
+def build(spec: str | dict[str, Any] | Assigner, num_classes: int, **changes: Any) -> Assigner:
+    """An assigner from a preset's name, or from parts.
+
+    Args:
+        spec: a preset ("dw"), a preset with arguments ({"type": "dw", "top_k": 20}), parts by name ("atss+dual", or
+            "matching+weighting+score"), parts as {"matching": ..., "weighting": ..., "score": ..., "box_loss": ...},
+            or a finished assigner.
+        num_classes: C.
+        changes: arguments that override the preset's.
+
+    Raises:
+        ValueError: for unknown names or arguments, and for parts that cannot work together.
+
+    >>> build("dw", num_classes=80, top_k=20).matching.k
+    20
+    >>> type(build("center_sampling+quality_focal", num_classes=80).weighting).__name__
+    'QualityFocal'
+    """
+    if isinstance(spec, Assigner):
+        return spec
+    if isinstance(spec, str):
+        spec = _parts_by_name(spec) if "+" in spec else {"type": spec}
+    spec = {**spec, **changes}
+    if "type" in spec:
+        return ASSIGNERS.build(spec, num_classes=num_classes)
+    unknown = sorted(set(spec) - {"matching", "weighting", "score", "box_loss"})
+    if unknown or not {"matching", "weighting"} <= set(spec):
+        raise ValueError(f"assigner: expected a type, or matching and weighting (score, box_loss), got {sorted(spec)}")
+    return Assigner(**spec, num_classes=num_classes)
+
+
+def _parts_by_name(spec: str) -> dict[str, str]:
+    names = spec.split("+")
+    if len(names) not in (2, 3):
+        raise ValueError(f"assigner {spec!r}: expected matching+weighting or matching+weighting+score")
+    return dict(zip(("matching", "weighting", "score"), names, strict=False))

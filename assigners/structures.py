@@ -1,0 +1,259 @@
+"""What goes into an assigner and what comes out: predictions, padded targets, matched pairs, three weights.
+
+Letters used everywhere: B images, N samples (points or queries), M padded targets, C classes, P matched pairs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+BACKGROUND = -1
+"""Index of "no target" wherever a sample's target is written down."""
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """One batch of predictions of any head, all pyramid levels flattened in the order level, row, column.
+
+    Attributes:
+        logits: (B, N, C) class logits; a softmax score model expects one more column, the background, at the end.
+        boxes: (B, N, 4) xyxy, pixels.
+        objectness: (B, N) logits of a second, class-free branch, or None.
+        points: (N, 2) xy, pixels; where the samples sit, or None for queries.
+        strides: (N,) pixels per cell of each sample's level, or None.
+        level_sizes: number of samples on each level, or None; they add up to N.
+        priors: (N, 4) xyxy anchor boxes, or None: matchings that need them draw squares around the points.
+        valid: (B, N) bool, False for samples outside an image (batch padding); None means all are valid.
+
+    Raises:
+        ValueError: when the shapes do not belong together.
+    """
+
+    logits: Tensor
+    boxes: Tensor
+    objectness: Tensor | None = None
+    points: Tensor | None = None
+    strides: Tensor | None = None
+    level_sizes: tuple[int, ...] | None = None
+    priors: Tensor | None = None
+    valid: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        if self.logits.dim() != 3:
+            raise ValueError(f"logits: expected shape (B, N, C), got {tuple(self.logits.shape)}")
+        images, samples = self.logits.shape[:2]
+        expected = {
+            "boxes": (images, samples, 4),
+            "objectness": (images, samples),
+            "points": (samples, 2),
+            "strides": (samples,),
+            "priors": (samples, 4),
+            "valid": (images, samples),
+        }
+        for name, shape in expected.items():
+            _check_shape(name, getattr(self, name), shape)
+        if self.level_sizes is not None and sum(self.level_sizes) != samples:
+            raise ValueError(f"level_sizes: {self.level_sizes} add up to {sum(self.level_sizes)}, not to N = {samples}")
+
+    @property
+    def provides(self) -> frozenset[str]:
+        """Names of the optional parts that are present."""
+        return frozenset(f.name for f in fields(self) if getattr(self, f.name) is not None)
+
+    def at_least_float32(self) -> Predictions:
+        """The same predictions with half-precision tensors widened: assignment is never done in half precision."""
+        return _map_tensors(self, lambda t: t.float() if t.dtype in (torch.float16, torch.bfloat16) else t)
+
+
+@dataclass(frozen=True)
+class Targets:
+    """The objects of one batch, padded to M per image.
+
+    Attributes:
+        boxes: (B, M, 4) xyxy, pixels.
+        labels: (B, M) long, 0 <= label < C.
+        mask: (B, M) bool, True where there is an object.
+        ignore_boxes: (B, I, 4) xyxy, pixels; crowd regions in which a sample is not punished, or None.
+        ignore_mask: (B, I) bool, or None.
+
+    Raises:
+        ValueError: when the shapes do not belong together.
+    """
+
+    boxes: Tensor
+    labels: Tensor
+    mask: Tensor
+    ignore_boxes: Tensor | None = None
+    ignore_mask: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        if self.boxes.dim() != 3 or self.boxes.shape[-1] != 4:
+            raise ValueError(f"boxes: expected shape (B, M, 4), got {tuple(self.boxes.shape)}")
+        for name in ("labels", "mask"):
+            _check_shape(name, getattr(self, name), tuple(self.boxes.shape[:2]))
+        if (self.ignore_boxes is None) != (self.ignore_mask is None):
+            raise ValueError("ignore_boxes and ignore_mask: expected both or neither")
+        if self.ignore_boxes is not None:
+            _check_shape("ignore_mask", self.ignore_mask, tuple(self.ignore_boxes.shape[:2]))
+
+    @classmethod
+    def from_lists(
+        cls,
+        boxes: Sequence[Tensor],
+        labels: Sequence[Tensor],
+        ignore_boxes: Sequence[Tensor] | None = None,
+    ) -> Targets:
+        """Pad one tensor per image into a batch.
+
+        Args:
+            boxes: B tensors (G, 4) xyxy, pixels; G may differ and may be 0.
+            labels: B tensors (G,) long; for a single-class problem all zeros.
+            ignore_boxes: B tensors (I, 4) xyxy, pixels, or None.
+
+        Raises:
+            ValueError: when an image has a different number of boxes and labels.
+
+        >>> targets = Targets.from_lists([torch.zeros(2, 4), torch.zeros(0, 4)], [torch.tensor([1, 3]), torch.zeros(0)])
+        >>> targets.mask.tolist()
+        [[True, True], [False, False]]
+        """
+        for index, (image_boxes, image_labels) in enumerate(zip(boxes, labels, strict=True)):
+            if image_boxes.shape != (len(image_labels), 4):
+                raise ValueError(
+                    f"boxes of image {index}: expected shape ({len(image_labels)}, 4) to go with its labels, "
+                    f"got {tuple(image_boxes.shape)}"
+                )
+        padded, mask = _pad(boxes)
+        padded_labels = pad_sequence([image_labels.long() for image_labels in labels], batch_first=True)
+        if ignore_boxes is None:
+            return cls(padded, padded_labels, mask)
+        return cls(padded, padded_labels, mask, *_pad(ignore_boxes))
+
+    def check_labels(self, num_classes: int) -> None:
+        """Raise ValueError when a label is outside [0, num_classes); looks only where that costs no device sync."""
+        if self.labels.device.type != "cpu":
+            return
+        wrong = self.labels[self.mask & ((self.labels < 0) | (self.labels >= num_classes))]
+        if wrong.numel():
+            raise ValueError(f"labels: expected 0 <= label < {num_classes} (the head's classes), got {int(wrong[0])}")
+
+    def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> Targets:
+        """The targets on another device; with `dtype`, boxes in that type."""
+
+        def move(tensor: Tensor) -> Tensor:
+            return tensor.to(device, dtype) if dtype and tensor.is_floating_point() else tensor.to(device)
+
+        return _map_tensors(self, move)
+
+
+@dataclass(frozen=True)
+class Matches:
+    """The answer of a matching: which samples may answer for which target.
+
+    Attributes:
+        image, sample, target: (P,) long; pair p joins sample[p] of image[p] with target[p] of the same image.
+        score: (P,) how much the matching likes the pair, 1 where it does not grade (centre prior, IoU, …).
+        ignored: (B, N) bool, samples that are neither positive nor negative, or None.
+    """
+
+    image: Tensor
+    sample: Tensor
+    target: Tensor
+    score: Tensor
+    ignored: Tensor | None = None
+
+    def select(self, keep: Tensor) -> Matches:
+        """The pairs that `keep` (P,) bool, or an index, picks."""
+        return replace(
+            self, image=self.image[keep], sample=self.sample[keep], target=self.target[keep], score=self.score[keep]
+        )
+
+    def labels(self, targets: Targets) -> Tensor:
+        """(P,) class of each pair's target."""
+        return targets.labels[self.image, self.target]
+
+    def target_boxes(self, targets: Targets) -> Tensor:
+        """(P, 4) xyxy box of each pair's target."""
+        return targets.boxes[self.image, self.target]
+
+    def predicted_boxes(self, predictions: Predictions) -> Tensor:
+        """(P, 4) xyxy box that each pair's sample predicts."""
+        return predictions.boxes[self.image, self.sample]
+
+    def flat_target(self, targets: Targets) -> Tensor:
+        """(P,) index of each pair's target among the B * M targets of the batch."""
+        return self.image * targets.boxes.shape[1] + self.target
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """A label assignment: the three weights of the loss and what they are divided by.
+
+    L = sum w⁺ (−log P) / Z⁺ + sum w⁻ (−log(1 − P)) / Z⁻ + sum w° d(box, target) / Z°
+
+    Attributes:
+        matches: the pairs.
+        positive: (P,) w⁺, on the class of each pair's target.
+        negative: (B, N, C) w⁻.
+        box: (P,) w°.
+        normalizers: (3,) Z⁺, Z⁻, Z°, reduced over ranks and floored.
+        background: (B, N) w⁺ on the background class of a softmax score model, or None.
+        details: what else the weighting derived, by name, for inspection.
+    """
+
+    matches: Matches
+    positive: Tensor
+    negative: Tensor
+    box: Tensor
+    normalizers: Tensor
+    background: Tensor | None = None
+    details: Mapping[str, Tensor] = field(default_factory=dict)
+
+    def target_of(self, num_samples: int) -> Tensor:
+        """(B, N) index of the target that pushes each sample up the most, BACKGROUND where none does."""
+        images = self.negative.shape[0]
+        order = self.positive.detach().argsort(stable=True)
+        order = order[self.positive.detach()[order] > 0]
+        result = self.matches.target.new_full((images, num_samples), BACKGROUND)
+        flat = self.matches.image[order] * num_samples + self.matches.sample[order]
+        best = result.new_full((images * num_samples,), -1)
+        best.scatter_reduce_(0, flat, torch.arange(len(order), device=flat.device), "amax")
+        chosen = best >= 0
+        result.view(-1)[chosen] = self.matches.target[order][best[chosen]]
+        return result
+
+    def pairs_per_target(self, targets: Targets) -> Tensor:
+        """(B, M) how many samples each target pushes up (w⁺ > 0)."""
+        return self._per_target((self.positive.detach() > 0).to(self.positive.dtype), targets)
+
+    def effective_positives(self, targets: Targets) -> Tensor:
+        """(B, M) (sum w⁺)² / sum w⁺²: the count of positives where they weigh the same, less where a few dominate."""
+        weight = self.positive.detach()
+        total, squares = self._per_target(weight, targets), self._per_target(weight**2, targets)
+        return total**2 / squares.clamp(min=torch.finfo(squares.dtype).tiny)
+
+    def _per_target(self, values: Tensor, targets: Targets) -> Tensor:
+        sums = values.new_zeros(targets.mask.numel())
+        return sums.index_add_(0, self.matches.flat_target(targets), values).view(targets.mask.shape)
+
+
+def _check_shape(name: str, value: Tensor | None, shape: tuple[int, ...]) -> None:
+    if value is not None and tuple(value.shape) != shape:
+        raise ValueError(f"{name}: expected shape {shape}, got {tuple(value.shape)}")
+
+
+def _pad(boxes: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    padded = pad_sequence(list(boxes), batch_first=True)
+    counts = torch.tensor([len(b) for b in boxes], device=padded.device)
+    return padded, torch.arange(padded.shape[1], device=padded.device) < counts[:, None]
+
+
+def _map_tensors(structure, change):
+    """A copy of a dataclass with `change` applied to every tensor field."""
+    tensors = {f.name: getattr(structure, f.name) for f in fields(structure)}
+    return replace(structure, **{name: change(t) for name, t in tensors.items() if isinstance(t, Tensor)})

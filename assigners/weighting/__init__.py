@@ -1,0 +1,7 @@
+"""Weightings: how strongly each matched pair pulls and each sample pushes."""
+
+from .dual import Dual, dual_paper
+from .focal import Focal
+from .quality_focal import QualityFocal
+
+__all__ = ["Dual", "Focal", "QualityFocal", "dual_paper"]

@@ -1,0 +1,58 @@
+"""What weightings share: the weights of boxes, the counts behind normalisers, and silencing ignored samples."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from ..boxes import centerness, side_distances
+from ..scores import Scores
+from ..structures import Matches, Predictions, Targets
+
+BoxWeight = Literal["one", "centerness", "score"]
+BOX_WEIGHTS = ("one", "centerness", "score")
+
+
+def check_box_weight(box_weight: str) -> None:
+    if box_weight not in BOX_WEIGHTS:
+        raise ValueError(f"box_weight: expected one of {', '.join(BOX_WEIGHTS)}, got {box_weight!r}")
+
+
+def box_weights(
+    kind: BoxWeight, predictions: Predictions, targets: Targets, matches: Matches, scores: Scores
+) -> Tensor:
+    """(P,) w° of each pair: 1, the centerness of its point in the box (FCOS), or its sample's best P (GFL)."""
+    if kind == "centerness":
+        return pair_centerness(predictions, targets, matches)
+    if kind == "score":
+        return scores.probability.detach().amax(-1)[matches.image, matches.sample]
+    return torch.ones_like(matches.score, dtype=predictions.boxes.dtype)
+
+
+def pair_centerness(predictions: Predictions, targets: Targets, matches: Matches) -> Tensor:
+    """(P,) FCOS centerness of each pair's point in its target's box; anchors count with their centres."""
+    if predictions.priors is not None:
+        points = (predictions.priors[:, :2] + predictions.priors[:, 2:]) / 2
+    elif predictions.points is not None:
+        points = predictions.points
+    else:
+        raise ValueError("centerness: the predictions have neither points nor priors to measure it from")
+    return centerness(side_distances(points[matches.sample], matches.target_boxes(targets)))
+
+
+def count_positives(matches: Matches, images: int, floor_per_image: bool) -> Tensor:
+    """Number of pairs as a float scalar; with `floor_per_image` an image without any counts as one (mmdet's anchor heads)."""
+    per_image = torch.bincount(matches.image, minlength=images).to(matches.score.dtype)
+    return (per_image.clamp(min=1) if floor_per_image else per_image).sum()
+
+
+def countable(predictions: Predictions, matches: Matches) -> Tensor:
+    """(B, N, 1) or scalar 1: zero for samples that must not be pushed down (ignored, or outside the image)."""
+    keep = predictions.logits.new_ones(())
+    if matches.ignored is not None:
+        keep = keep * ~matches.ignored[..., None]
+    if predictions.valid is not None:
+        keep = keep * predictions.valid[..., None]
+    return keep

@@ -1,0 +1,72 @@
+"""Quality focal weighting: the class score of a matched sample should equal the IoU of its box.
+
+Quality focal loss (arXiv 2006.04388, eq. 5) in the language of weights: with quality q (0 off the matched class),
+w⁺ = |q − P|^beta q and w⁻ = |q − P|^beta (1 − q). The modulating factor carries gradient, q does not.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ..boxes import iou
+from ..normalizers import normalizers
+from ..registry import WEIGHTINGS
+from ..scores import Scores
+from ..structures import Assignment, Matches, Predictions, Targets
+from .common import BoxWeight, box_weights, check_box_weight, count_positives, countable
+
+
+@WEIGHTINGS.register("quality_focal")
+class QualityFocal:
+    """Quality focal loss; boxes are weighted by their samples' scores, as in GFL.
+
+    Args:
+        beta: exponent of the modulating factor.
+        box_weight: w° is the sample's best score ("score", GFL), 1 ("one") or the centerness.
+        box_scale: multiplies w° after the normaliser is taken.
+        floor_per_image: count an image without positives as one (mmdet's anchor heads do), not only a whole batch.
+    """
+
+    needs: frozenset[str] = frozenset()
+
+    def __init__(
+        self, beta: float = 2.0, box_weight: BoxWeight = "score", box_scale: float = 2.0, floor_per_image: bool = False
+    ) -> None:
+        check_box_weight(box_weight)
+        self.beta = beta
+        self.box_weight = box_weight
+        self.box_scale = box_scale
+        self.floor_per_image = floor_per_image
+
+    def quality(self, predictions: Predictions, targets: Targets, matches: Matches) -> Tensor:
+        """(P,) the IoU that each pair's score should equal, without gradient."""
+        return iou(matches.predicted_boxes(predictions).detach(), matches.target_boxes(targets)).clamp(0, 1)
+
+    def __call__(self, predictions: Predictions, targets: Targets, matches: Matches, scores: Scores) -> Assignment:
+        labels = matches.labels(targets)
+        index = (matches.image, matches.sample, labels)
+        quality = self.quality(predictions, targets, matches)
+        probability = scores.probability
+
+        wanted = torch.zeros_like(probability, requires_grad=False)
+        wanted.view(-1).scatter_reduce_(0, _flat(index, wanted.shape), quality.to(wanted.dtype), "amax")
+        factor = (wanted - probability).abs() ** self.beta
+        negative = factor * (1 - wanted) * countable(predictions, matches)
+        positive = factor[index] * quality * (quality == wanted[index])  # one class wanted twice learns the better box
+
+        box = box_weights(self.box_weight, predictions, targets, matches, scores)
+        count = count_positives(matches, len(targets.boxes), self.floor_per_image)
+        return Assignment(
+            matches,
+            positive,
+            negative,
+            self.box_scale * box,
+            normalizers(count, count, box.sum()),
+            details={"quality": quality},
+        )
+
+
+def _flat(index: tuple[Tensor, Tensor, Tensor], shape: torch.Size) -> Tensor:
+    image, sample, label = index
+    return (image * shape[1] + sample) * shape[2] + label

@@ -1,0 +1,94 @@
+"""From dense predictions to detections: filter, decode, suppress duplicates."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torchvision.ops import batched_nms, clip_boxes_to_image, nms
+
+from ..assigners import Predictions
+
+
+@dataclass(frozen=True)
+class Detections:
+    """The detections of one image: boxes (K, 4) xyxy pixels, scores (K,) falling, labels (K,)."""
+
+    boxes: Tensor
+    scores: Tensor
+    labels: Tensor
+
+
+@dataclass(frozen=True)
+class PostProcess:
+    """Settings of inference.
+
+    Attributes:
+        score_threshold: class scores at or below it are dropped.
+        per_level: at most so many (sample, class) pairs of each level go on.
+        nms_iou: of two overlapping boxes the lower-scored one goes if their IoU is above; None switches NMS off.
+        class_agnostic: suppress across classes too (for softmax scores and for duplicate boxes of different class).
+        max_per_image: at most so many detections.
+        min_size: boxes whose clipped width or height is not above it are dropped; None keeps even empty boxes.
+    """
+
+    score_threshold: float = 0.05
+    per_level: int = 1000
+    nms_iou: float | None = 0.6
+    class_agnostic: bool = False
+    max_per_image: int = 100
+    min_size: float | None = 0.0
+
+    def candidates(self, scores: Tensor, factor: Tensor | None, predictions: Predictions, image: int) -> Detections:
+        """The (sample, class) pairs of one image that pass threshold and per-level limit; level order, scores falling.
+
+        Filtering looks at the class score; `factor` (centerness) multiplies what passes, as in FCOS.
+        """
+        kept = [
+            self._level_candidates(part) + torch.tensor([[start], [0]], device=part.device)
+            for part, start in _by_level(scores[image], predictions.level_sizes or (scores.shape[1],))
+        ]
+        sample, label = torch.cat(kept, 1)
+        score = scores[image, sample, label]
+        if factor is not None:
+            score = score * factor[image, sample]
+        return Detections(predictions.boxes[image, sample], score, label)
+
+    def _level_candidates(self, scores: Tensor) -> Tensor:
+        """(2, K) sample and class indices of the best scores (n, C) above the threshold."""
+        index = (scores > self.score_threshold).flatten().nonzero()[:, 0]
+        order = scores.flatten()[index].sort(descending=True, stable=True).indices[: self.per_level]
+        index = index[order]
+        return torch.stack([index // scores.shape[1], index % scores.shape[1]])
+
+    def suppress(self, candidates: Detections) -> Detections:
+        """Non-maximum suppression and the limit per image."""
+        boxes, scores, labels = candidates.boxes, candidates.scores, candidates.labels
+        if self.nms_iou is None:
+            keep = scores.argsort(descending=True, stable=True)
+        elif self.class_agnostic:
+            keep = nms(boxes, scores, self.nms_iou)
+        else:
+            keep = batched_nms(boxes, scores, labels, self.nms_iou)
+        keep = keep[: self.max_per_image]
+        return Detections(boxes[keep], scores[keep], labels[keep])
+
+    def __call__(
+        self, scores: Tensor, factor: Tensor | None, predictions: Predictions, image: int, size: tuple[int, int]
+    ) -> Detections:
+        """Detections of one image of `size` (height, width) pixels, clipped to it."""
+        found = self.candidates(scores, factor, predictions, image)
+        boxes = clip_boxes_to_image(found.boxes, size)
+        if self.min_size is None:
+            return self.suppress(Detections(boxes, found.scores, found.labels))
+        keep = ((boxes[:, 2:] - boxes[:, :2]) > self.min_size).all(-1)
+        return self.suppress(Detections(boxes[keep], found.scores[keep], found.labels[keep]))
+
+
+def _by_level(values: Tensor, sizes: tuple[int, ...]) -> list[tuple[Tensor, int]]:
+    parts, start = [], 0
+    for part in values.split(sizes):
+        parts.append((part, start))
+        start += len(part)
+    return parts
