@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from .losses import BoxLoss, assignment_losses
 from .registry import BOX_LOSSES, MATCHINGS, SCORES, WEIGHTINGS
+from .scores import Scores
 from .structures import Assignment, Matches, Predictions, Targets
 
 
@@ -66,13 +67,14 @@ class Assigner(nn.Module):
 
     def match(self, predictions: Predictions, targets: Targets) -> Matches:
         """The pairs alone."""
-        self._check(predictions, targets)
+        predictions, targets = self._prepare(predictions, targets)
         with torch.autocast(predictions.logits.device.type, enabled=False):
-            return self.matching(predictions.at_least_float32(), targets)
+            return self.matching(predictions, targets)
 
     def forward(self, predictions: Predictions, targets: Targets) -> Assignment:
-        """The three weights for one batch, in float32 or wider whatever comes in."""
-        return self._assign(predictions, targets)[-1]
+        """The three weights for one batch, in float32 or wider whatever comes in; targets follow the predictions' device."""
+        predictions, targets = self._prepare(predictions, targets)
+        return self._assign(predictions, targets)[1]
 
     def loss(self, predictions: Predictions, targets: Targets) -> dict[str, Tensor]:
         """The three terms of the loss; their sum is what to minimise."""
@@ -80,17 +82,22 @@ class Assigner(nn.Module):
 
     def assign_and_loss(self, predictions: Predictions, targets: Targets) -> tuple[Assignment, dict[str, Tensor]]:
         """Assignment and loss in one pass, for heads that need both."""
-        predictions, scores, assignment = self._assign(predictions, targets)
+        predictions, targets = self._prepare(predictions, targets)
+        scores, assignment = self._assign(predictions, targets)
         with torch.autocast(predictions.logits.device.type, enabled=False):
             return assignment, assignment_losses(predictions, targets, scores, assignment, self.box_loss)
 
-    def _assign(self, predictions: Predictions, targets: Targets):
-        self._check(predictions, targets)
-        predictions = predictions.at_least_float32()
+    def _assign(self, predictions: Predictions, targets: Targets) -> tuple[Scores, Assignment]:
         with torch.autocast(predictions.logits.device.type, enabled=False):
             matches = self.matching(predictions, targets)
             scores = self.score(predictions)
-            return predictions, scores, self.weighting(predictions, targets, matches, scores)
+            return scores, self.weighting(predictions, targets, matches, scores)
+
+    def _prepare(self, predictions: Predictions, targets: Targets) -> tuple[Predictions, Targets]:
+        """Both checked, on one device and in one floating type, float32 or wider."""
+        self._check(predictions, targets)
+        predictions = predictions.at_least_float32()
+        return predictions, targets.to(predictions.boxes.device, predictions.boxes.dtype)
 
     def _check(self, predictions: Predictions, targets: Targets) -> None:
         missing = sorted(self.needs - predictions.provides)

@@ -58,6 +58,11 @@ def side_distances(points: Tensor, boxes: Tensor) -> Tensor:
     return torch.cat([points - boxes[..., :2], boxes[..., 2:] - points], dim=-1)
 
 
+def strictly_inside(points: Tensor, boxes: Tensor) -> Tensor:
+    """Whether points (..., 2) lie inside broadcast boxes (..., 4), sides excluded -> (...) bool."""
+    return ((points > boxes[..., :2]) & (points < boxes[..., 2:])).all(-1)
+
+
 def boxes_from_distances(points: Tensor, distances: Tensor) -> Tensor:
     """The inverse of `side_distances`: points (..., 2), distances (..., 4) ltrb -> boxes (..., 4) xyxy."""
     return torch.cat([points - distances[..., :2], points + distances[..., 2:]], dim=-1)
@@ -70,7 +75,7 @@ def squares(points: Tensor, side: Tensor) -> Tensor:
 
 
 def centerness(distances: Tensor) -> Tensor:
-    """FCOS centerness (arXiv 1904.01355, eq. 3) of side distances (..., 4) ltrb -> (...) in [0, 1]."""
-    horizontal, vertical = distances[..., 0::2], distances[..., 1::2]
-    ratio = (horizontal.amin(-1) / horizontal.amax(-1)) * (vertical.amin(-1) / vertical.amax(-1))
-    return ratio.clamp(min=0).sqrt()
+    """FCOS centerness (arXiv 1904.01355, eq. 3) of side distances (..., 4) ltrb -> (...) in [0, 1], 0 outside the box."""
+    sides = distances.clamp(min=0).unflatten(-1, (2, 2))  # (..., left-top | right-bottom, x | y)
+    longest = sides.amax(-2).clamp(min=torch.finfo(distances.dtype).tiny)
+    return (sides.amin(-2) / longest).prod(-1).sqrt()

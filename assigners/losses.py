@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from .boxes import giou
+from .boxes import giou, iou
 from .registry import BOX_LOSSES
 from .scores import Scores
 from .structures import Assignment, Predictions, Targets
@@ -24,8 +24,6 @@ def giou_loss() -> BoxLoss:
 @BOX_LOSSES.register("iou_log")
 def iou_log_loss() -> BoxLoss:
     """-log IoU, the loss of UnitBox (arXiv 1608.01471) that FCOS was published with; IoU floored at 1e-6."""
-    from .boxes import iou
-
     return lambda predicted, target: -iou(predicted, target).clamp(min=1e-6).log()
 
 
@@ -45,8 +43,8 @@ def assignment_losses(
         loss_cls_neg: sum w⁻ (−log(1 − P)) / Z⁻.
         loss_box: sum w° d(box, target) / Z°.
 
-    Every term stays connected to the predictions, so a batch without objects still gives every parameter a gradient
-    (of zero) and distributed training finds none unused.
+    Every term stays connected to the predictions (a sum over no pairs still has them as its source), so a batch without
+    objects gives every parameter a gradient of zero and distributed training finds none unused.
     """
     matches = assignment.matches
     positive_norm, negative_norm, box_norm = assignment.normalizers.unbind()
@@ -61,10 +59,11 @@ def assignment_losses(
     return {
         "loss_cls_pos": positive / positive_norm,
         "loss_cls_neg": negative / negative_norm,
-        "loss_box": (box + 0 * predictions.boxes[:, :1].sum()) / box_norm,
+        "loss_box": box / box_norm,
     }
 
 
 def _weighted_sum(weight: Tensor, value: Tensor) -> Tensor:
-    """sum(weight * value), where a weight of exactly zero silences even an infinite value."""
-    return torch.where(weight == 0, 0, weight * value).sum()
+    """sum(weight * value), where a weight of zero silences an infinite value but never one that is not a number."""
+    largest = torch.finfo(value.dtype).max
+    return (weight * value.clamp(-largest, largest)).sum()

@@ -25,4 +25,4 @@ def normalizers(
     tensor([1., 3., 1.])
     """
     raw = mean_over_ranks(torch.stack([positive, negative, box]))
-    return torch.maximum(raw, raw.new_tensor(floor))
+    return torch.stack([value.clamp(min=least) for value, least in zip(raw, floor, strict=True)])

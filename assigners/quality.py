@@ -1,6 +1,7 @@
 """Localisation qualities: how good the box of a pair is, as a number in [0, 1] without gradient.
 
-A dual weighting multiplies it with the class score. Each is a callable (predictions, targets, matches) -> (P,).
+A dual weighting multiplies it with the class score. Each is a callable (predictions, targets, matches) -> (P,); what it
+needs of the predictions beyond logits and boxes it says in `needs`. A prediction that is not a number has quality 0.
 """
 
 from __future__ import annotations
@@ -13,6 +14,12 @@ from .registry import QUALITIES
 from .structures import Matches, Predictions, Targets
 
 
+def predicted_iou(predictions: Predictions, targets: Targets, matches: Matches) -> Tensor:
+    """(P,) IoU of each pair's predicted box with its target, without gradient; 0 for a box that is not a number."""
+    overlap = iou(matches.predicted_boxes(predictions).detach(), matches.target_boxes(targets))
+    return overlap.nan_to_num(nan=0.0).clamp(0, 1)
+
+
 @QUALITIES.register("exp_giou")
 class ExpGIoU:
     """exp(-scale * (1 - GIoU)): DW's code, where scale 5 is also the weight of the box loss it stands for."""
@@ -21,8 +28,8 @@ class ExpGIoU:
         self.scale = scale
 
     def __call__(self, predictions: Predictions, targets: Targets, matches: Matches) -> Tensor:
-        distance = 1 - giou(matches.predicted_boxes(predictions), matches.target_boxes(targets))
-        return torch.exp(-self.scale * distance.clamp(min=0)).detach()  # GIoU may exceed 1 by rounding
+        distance = 1 - giou(matches.predicted_boxes(predictions).detach(), matches.target_boxes(targets))
+        return torch.exp(-self.scale * distance.clamp(min=0)).nan_to_num(nan=0.0)  # GIoU may exceed 1 by rounding
 
 
 @QUALITIES.register("power_iou")
@@ -33,13 +40,14 @@ class PowerIoU:
         self.beta = beta
 
     def __call__(self, predictions: Predictions, targets: Targets, matches: Matches) -> Tensor:
-        overlap = iou(matches.predicted_boxes(predictions), matches.target_boxes(targets))
-        return overlap.clamp(0, 1).detach() ** self.beta
+        return predicted_iou(predictions, targets, matches) ** self.beta
 
 
 @QUALITIES.register("predicted_iou")
 class PredictedIoU:
     """sigmoid(objectness)^beta: a branch of the head that learned to predict the IoU judges its own box."""
+
+    needs = frozenset({"objectness"})
 
     def __init__(self, beta: float = 5.0) -> None:
         self.beta = beta
@@ -47,4 +55,5 @@ class PredictedIoU:
     def __call__(self, predictions: Predictions, targets: Targets, matches: Matches) -> Tensor:
         if predictions.objectness is None:
             raise ValueError("objectness: the quality predicted_iou needs it, got None")
-        return predictions.objectness[matches.image, matches.sample].sigmoid().detach() ** self.beta
+        predicted = predictions.objectness[matches.image, matches.sample].detach()
+        return predicted.sigmoid().nan_to_num(nan=0.0) ** self.beta

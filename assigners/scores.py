@@ -53,8 +53,8 @@ class Scores:
 
     @cached_property
     def probability(self) -> Tensor:
-        """P (B, N, C), with gradient."""
-        return -torch.expm1(self.log_absent)
+        """P (B, N, C), with gradient; 0 where a logit is not a number."""
+        return -torch.expm1(self.log_absent).nan_to_num(nan=0.0)
 
 
 @SCORES.register("sigmoid")
@@ -120,7 +120,18 @@ class Softmax:
     def __call__(self, predictions: Predictions) -> Scores:
         log_probability = predictions.logits.log_softmax(-1)
         present, background = log_probability[..., :-1], log_probability[..., -1]
-        return Scores(log1mexp(present), lambda image, sample, label: present[image, sample, label], background)
+        absent = log_softmax_complement(predictions.logits, log_probability)[..., :-1]
+        return Scores(absent, lambda image, sample, label: present[image, sample, label], background)
+
+
+def log_softmax_complement(logits: Tensor, log_probability: Tensor) -> Tensor:
+    """log(1 - P) of a softmax, (..., K) and its log-probabilities (..., K) -> (..., K).
+
+    Only the likeliest class can be so sure that 1 - P rounds to nothing; its complement is summed over the others.
+    """
+    likeliest = torch.zeros_like(logits, dtype=torch.bool).scatter_(-1, logits.argmax(-1, keepdim=True), True)
+    others = logits.masked_fill(likeliest, -torch.inf).logsumexp(-1, keepdim=True)
+    return torch.where(likeliest, others - logits.logsumexp(-1, keepdim=True), log1mexp(log_probability))
 
 
 def _scores_from_probability(probability: Tensor) -> Scores:

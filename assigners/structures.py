@@ -144,11 +144,11 @@ class Targets:
 
     def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> Targets:
         """The targets on another device; with `dtype`, boxes in that type."""
-
-        def move(tensor: Tensor) -> Tensor:
-            return tensor.to(device, dtype) if dtype and tensor.is_floating_point() else tensor.to(device)
-
-        return _map_tensors(self, move)
+        moved = _map_tensors(self, lambda t: t.to(device))
+        if dtype is None:
+            return moved
+        ignore_boxes = None if moved.ignore_boxes is None else moved.ignore_boxes.to(dtype)
+        return replace(moved, boxes=moved.boxes.to(dtype), ignore_boxes=ignore_boxes)
 
 
 @dataclass(frozen=True)
@@ -158,7 +158,7 @@ class Matches:
     Attributes:
         image, sample, target: (P,) long; pair p joins sample[p] of image[p] with target[p] of the same image.
         score: (P,) how much the matching likes the pair, 1 where it does not grade (centre prior, IoU, …).
-        ignored: (B, N) bool, samples that are neither positive nor negative, or None.
+        ignored: (B, N) bool, samples that are not pushed down (crowd regions, IoUs between two thresholds), or None.
     """
 
     image: Tensor
@@ -168,7 +168,9 @@ class Matches:
     ignored: Tensor | None = None
 
     def select(self, keep: Tensor) -> Matches:
-        """The pairs that `keep` (P,) bool, or an index, picks."""
+        """The pairs that `keep`, (P,) bool or an index, picks."""
+        if keep.dtype == torch.bool:
+            keep = keep.nonzero()[:, 0]  # once: the count must come to the host, and four masks would each wait for it
         return replace(
             self, image=self.image[keep], sample=self.sample[keep], target=self.target[keep], score=self.score[keep]
         )
@@ -195,6 +197,9 @@ class Assignment:
     """A label assignment: the three weights of the loss and what they are divided by.
 
     L = sum w⁺ (−log P) / Z⁺ + sum w⁻ (−log(1 − P)) / Z⁻ + sum w° d(box, target) / Z°
+
+    The weights are finite whatever the predictions are: a score, box or quality that is not a number counts as zero. The loss
+    is not: a prediction that is not a number makes it so wherever it takes part, so a run that has diverged shows it.
 
     Attributes:
         matches: the pairs.

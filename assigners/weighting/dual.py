@@ -17,8 +17,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from ..boxes import iou
 from ..normalizers import normalizers
+from ..quality import predicted_iou
 from ..registry import QUALITIES, WEIGHTINGS
 from ..scores import Scores
 from ..structures import Assignment, Matches, Predictions, Targets
@@ -52,8 +52,6 @@ class Dual:
         positive_scale, negative_scale, box_scale: weights of the three terms; the original's 0.25, 1 and 0.25 * 5.
     """
 
-    needs: frozenset[str] = frozenset()
-
     def __init__(
         self,
         mu_weight: float = 5.0,
@@ -84,13 +82,18 @@ class Dual:
         self.negative_scale = negative_scale
         self.box_scale = box_scale
 
+    @property
+    def needs(self) -> frozenset[str]:
+        """What the localisation quality needs of the predictions."""
+        return getattr(self.quality, "needs", frozenset())
+
     def __call__(self, predictions: Predictions, targets: Targets, matches: Matches, scores: Scores) -> Assignment:
         labels = matches.labels(targets)
         score = scores.log_present(matches, labels).detach().exp()
-        fit = (score * self.quality(predictions, targets, matches)).nan_to_num(nan=0.0)  # t of the paper
+        fit = score.nan_to_num(nan=0.0) * self.quality(predictions, targets, matches)  # t of the paper
         weight = self._positive(fit, matches, targets)
 
-        overlap = iou(matches.predicted_boxes(predictions).detach(), matches.target_boxes(targets)).nan_to_num(nan=0.0)
+        overlap = predicted_iou(predictions, targets, matches)
         punishment = self._punishment(overlap, matches, targets)  # P_neg per pair
         share = self._spread(punishment, matches, labels, scores.log_absent.shape)  # P_neg per sample and class
         negative = self.negative_scale * share * scores.probability**self.gamma * countable(predictions, matches)

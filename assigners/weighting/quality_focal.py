@@ -9,8 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..boxes import iou
 from ..normalizers import normalizers
+from ..quality import predicted_iou
 from ..registry import WEIGHTINGS
 from ..scores import Scores
 from ..structures import Assignment, Matches, Predictions, Targets
@@ -41,7 +41,7 @@ class QualityFocal:
 
     def quality(self, predictions: Predictions, targets: Targets, matches: Matches) -> Tensor:
         """(P,) the IoU that each pair's score should equal, without gradient."""
-        return iou(matches.predicted_boxes(predictions).detach(), matches.target_boxes(targets)).clamp(0, 1)
+        return predicted_iou(predictions, targets, matches)
 
     def __call__(self, predictions: Predictions, targets: Targets, matches: Matches, scores: Scores) -> Assignment:
         labels = matches.labels(targets)

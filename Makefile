@@ -1,0 +1,56 @@
+# The two commands: `make demo` and `make test`. PYTHON= chooses the interpreter, VENV= where it is installed.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+KERNELS := $(shell find csrc -type f)
+# The CUDA architectures that `make cuda-check` compiles for where no GPU names its own.
+CUDA_ARCHITECTURES ?= 8.0;9.0+PTX
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint format cuda-check dist clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(VENV)/.installed ## Create the environment, build the kernels, install the package editable
+
+$(VENV)/.dependencies: requirements/build.txt requirements/runtime.txt requirements/openmmlab.txt requirements/dev.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet -r requirements/build.txt -r requirements/runtime.txt -r requirements/dev.txt
+	$(BIN)/python -m pip install --quiet --no-deps -r requirements/openmmlab.txt
+	touch $@
+
+$(VENV)/.installed: $(VENV)/.dependencies setup.py pyproject.toml $(KERNELS)
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	$(BIN)/python -c "from detassign.ops import extension_status; print(*extension_status().values(), sep='\n')"
+	touch $@
+
+demo: setup ## Train FCOS, ATSS and DW on generated data and compare them
+	$(BIN)/detassign bench assigners --detector fcos_tiny --assigners fcos,atss,dw --data synthetic --work-dir runs/demo
+
+test: lint ## Run every check: lint and all tests
+	$(BIN)/python -m pytest
+
+lint: setup ## Check style without changing anything
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: setup ## Bring the style in order
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+cuda-check: setup ## Compile the CUDA kernels (needs the CUDA compiler, not a GPU) and load them
+	DETASSIGN_CUDA=1 TORCH_CUDA_ARCH_LIST="$(CUDA_ARCHITECTURES)" \
+		$(BIN)/python setup.py --quiet build --build-base build/cuda --build-lib build/cuda/lib
+	PYTHONPATH=build/cuda/lib $(BIN)/python -c "from detassign.ops import extension_status; \
+		status = extension_status()['cuda']; print(status); raise SystemExit(not status.loaded)"
+
+dist: setup ## Build the source distribution and the wheel, and check what they hold
+	rm -rf build dist
+	DETASSIGN_CUDA=0 $(BIN)/python -c "from setuptools import build_meta as b; b.build_sdist('dist'), b.build_wheel('dist')" > /dev/null
+	DETASSIGN_DIST=dist $(BIN)/python -m pytest tests/packaging/test_distribution.py
+
+clean: ## Remove what was built, except the environment
+	rm -rf build dist *.egg-info ops/*.so $(VENV)/.installed .pytest_cache .ruff_cache .hypothesis
+	find . -path ./$(VENV) -prune -o -name __pycache__ -type d -exec rm -rf {} +

@@ -1,0 +1,9 @@
+"""DW R50 without refinement, 1x; published as 41.5 AP."""
+
+from .dw_parts import dw_changes
+
+detector = "fcos_r50"
+assigner = "dw"
+data = "coco"
+schedule = "coco_1x"
+changes = dw_changes(50, refine=False)

@@ -1,0 +1,3 @@
+"""Training schedules by name; each file defines `schedule`."""
+
+__all__: list[str] = []

@@ -1,0 +1,3 @@
+#include "../module.h"
+
+DETASSIGN_EMPTY_MODULE(_C)

@@ -1,0 +1,60 @@
+"""Reading JSON that somebody else wrote, and writing files that are either whole or absent."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+__all__ = ["LARGEST_JSON", "read_json", "written_aside"]
+
+LARGEST_JSON = 2**30  # bytes; COCO's train2017 has 0.45 GB and takes several times that once parsed
+
+
+def read_json(path: str | Path, largest: int = LARGEST_JSON) -> Any:
+    """Parse a JSON file of at most `largest` bytes.
+
+    Raises FileNotFoundError when it is missing and ValueError, with line and column where there is one, when it is
+    too large or no JSON. NaN and Infinity are let through, as other readers do.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} does not exist" if not path.exists() else f"{path} is not a file")
+    if path.stat().st_size > largest:
+        raise ValueError(f"{path} has {path.stat().st_size} bytes, more than the {largest} that are read")
+    try:
+        return json.loads(path.read_bytes())
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path} is no JSON: {error.msg} in line {error.lineno}, column {error.colno}") from error
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is no JSON: byte {error.start} is not {error.encoding} text") from error
+    except RecursionError as error:
+        raise ValueError(f"{path} is no readable JSON: it is nested too deeply") from error
+    except ValueError as error:
+        raise ValueError(f"{path} is no readable JSON: {error}") from error
+
+
+@contextmanager
+def written_aside(directory: Path) -> Iterator[Path]:
+    """A new folder beside `directory` to write into; it takes that name, replacing what is there, when all went well.
+
+    After any exception, an interruption included, the folder is removed and `directory` is as it was.
+    """
+    directory = directory.resolve()
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{directory.name}.", dir=directory.parent) as workshop:
+        fresh, former = Path(workshop) / "fresh", Path(workshop) / "former"
+        fresh.mkdir()
+        yield fresh
+        try:
+            if directory.exists():
+                os.rename(directory, former)
+            os.rename(fresh, directory)
+        except BaseException:
+            if former.exists() and not directory.exists():
+                os.rename(former, directory)
+            raise

@@ -1,0 +1,150 @@
+"""What may be wrong with a COCO annotation file: one function per rule, each ``(Table) -> list[Finding]``.
+
+The severities follow what mmdet's loader and COCO's evaluation do with such data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import PurePosixPath, PureWindowsPath
+
+import numpy as np
+
+from .report import Finding, finding
+from .table import Table
+
+__all__ = ["RULES", "is_inside_folder"]
+
+_TOLERANCE = 0.5  # pixels; tools round corners and sizes separately
+_EVALUATED = 100  # detections per image that COCO's evaluation looks at
+
+
+def is_inside_folder(file_name: str) -> bool:
+    """Whether a file name, joined to a folder, stays inside it on every system."""
+    for path in (PurePosixPath(file_name), PureWindowsPath(file_name)):
+        if path.anchor or ".." in path.parts:
+            return False
+    return "\0" not in file_name
+
+
+def something_to_learn(table: Table) -> list[Finding]:
+    """Images and usable boxes exist at all."""
+    if not len(table.image_ids):
+        return [Finding("error", "no-images", table.where, "the file lists no usable image")]
+    if not table.usable.any():
+        return [Finding("error", "no-annotations", table.where, "the file holds no usable annotation")]
+    return []
+
+
+def unique_ids(table: Table) -> list[Finding]:
+    """No two images, and no two annotations, share an id; annotation ids are not 0."""
+    images = [f"image id {value}" for value in _repeated(table.image_ids)]
+    annotations = [f"annotation id {value}" for value in _repeated(table.ids)]
+    zero = ["annotation id 0"] if (table.ids == 0).any() else []
+    return [
+        *finding("error", "duplicate-image-id", table.where, "images share an id", images),
+        *finding("error", "duplicate-annotation-id", table.where, "annotations share an id", annotations),
+        *finding(
+            "warning", "zero-id", table.where, "COCO's evaluation takes id 0 for 'not matched'; count from 1", zero
+        ),
+    ]
+
+
+def known_references(table: Table) -> list[Finding]:
+    """Every annotation belongs to a listed image and a listed category."""
+    image = "annotations belong to an image that is not listed"
+    category = "annotations have a category_id that is not listed"
+    return [
+        *finding("error", "unknown-image", table.where, image, _annotations(table, table.owners < 0)),
+        *finding("error", "unknown-category", table.where, category, _annotations(table, table.labels < 0)),
+    ]
+
+
+def sound_boxes(table: Table) -> list[Finding]:
+    """Boxes are finite, of some size, and inside their image."""
+    finite = table.measurable
+    empty = finite & ((table.boxes[:, 2:] <= 0).any(1) | (table.areas <= 0))
+    thin = finite & ~empty & (table.boxes[:, 2:] < 1).any(1)
+    beyond = finite & ~empty & ~thin & (table.inside <= 0).any(1)
+    crossing = finite & ~empty & ~thin & ~beyond & (table.inside < table.boxes[:, 2:] - _TOLERANCE).any(1)
+    cases = (
+        ("error", "non-finite-box", "boxes or areas are not finite, or absurdly large", ~finite),
+        ("warning", "empty-box", "boxes have no width, height or area and are dropped when loaded", empty),
+        ("warning", "thin-box", "boxes are thinner than a pixel and are dropped when loaded", thin),
+        ("warning", "box-beyond-image", "boxes lie beyond their image and are dropped when loaded", beyond),
+        ("warning", "box-crosses-border", "boxes reach beyond their image and are clipped when loaded", crossing),
+    )
+    return [
+        f
+        for level, code, text, mask in cases
+        for f in finding(level, code, table.where, text, _annotations(table, mask))
+    ]
+
+
+def no_doubled_boxes(table: Table) -> list[Finding]:
+    """No object is annotated twice with the same box and class."""
+    rows = np.column_stack([table.owners, table.labels, table.boxes])
+    _, first, inverse = np.unique(rows, axis=0, return_index=True, return_inverse=True)
+    doubled = first[inverse.ravel()] != np.arange(len(rows))
+    text = "boxes repeat another one of the same class exactly"
+    return finding("warning", "doubled-box", table.where, text, _annotations(table, doubled & table.usable))
+
+
+def safe_file_names(table: Table) -> list[Finding]:
+    """File names stay inside the folder of images and name different files."""
+    leaving = [repr(name) for name in table.file_names if not is_inside_folder(name)]
+    seen, repeated = set(), []
+    for name in table.file_names:
+        if name in seen:
+            repeated.append(repr(name))
+        seen.add(name)
+    return [
+        *finding("error", "unsafe-file-name", table.where, "file names leave the folder of images", leaving),
+        *finding("warning", "repeated-file", table.where, "images share a file", repeated),
+    ]
+
+
+def category_ids(table: Table) -> list[Finding]:
+    """Remarks about ids with gaps, and classes without a box."""
+    ids = list(table.classes)
+    gaps = ids != list(range(1, len(ids) + 1))
+    text = f"category ids run from {ids[0]} to {ids[-1]} for {len(ids)} classes; labels are their ranks"
+    counts = np.bincount(table.labels[table.usable], minlength=len(ids))
+    unseen = [repr(name) for name, count in zip(table.classes.values(), counts, strict=True) if not count]
+    return [
+        *([Finding("info", "category-id-gaps", table.where, text)] if gaps else []),
+        *finding("info", "class-without-boxes", table.where, "classes have no box", unseen),
+    ]
+
+
+def crowded_images(table: Table) -> list[Finding]:
+    """Remarks about crowd regions and images with more objects than COCO's evaluation looks at."""
+    counts = np.bincount(table.owners[table.usable & ~table.crowd], minlength=len(table.image_ids))
+    over = [repr(table.file_names[index]) for index in np.flatnonzero(counts > _EVALUATED)]
+    text = f"images hold more than {_EVALUATED} objects, of which COCO's evaluation stops at {_EVALUATED} detections"
+    crowd = _annotations(table, table.crowd)
+    return [
+        *finding("info", "many-objects", table.where, text, over),
+        *finding("info", "crowd-regions", table.where, "crowd regions are neither learnt nor counted as misses", crowd),
+    ]
+
+
+RULES: tuple[Callable[[Table], list[Finding]], ...] = (
+    something_to_learn,
+    unique_ids,
+    known_references,
+    sound_boxes,
+    no_doubled_boxes,
+    safe_file_names,
+    category_ids,
+    crowded_images,
+)
+
+
+def _annotations(table: Table, mask: np.ndarray) -> list[str]:
+    return [f"annotation {value}" for value in table.ids[mask]]
+
+
+def _repeated(values: np.ndarray) -> list[int]:
+    unique, counts = np.unique(values, return_counts=True)
+    return unique[counts > 1].tolist()

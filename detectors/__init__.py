@@ -1,0 +1,10 @@
+"""Detectors: backbone, neck and head put together, on mmdet's base class."""
+
+from ..compat import install as _install
+
+_install()  # before mmdet is imported
+
+from .dense import DenseDetector  # noqa: E402
+from .mobilenet import MobileNetV2  # noqa: E402
+
+__all__ = ["DenseDetector", "MobileNetV2"]

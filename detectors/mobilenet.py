@@ -1,0 +1,42 @@
+"""MobileNetV2 (arXiv 1801.04381) as a backbone in torchvision's layout, so its ImageNet weights load as they are."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torchvision.models import mobilenet_v2
+
+STAGE_ENDS = (6, 13, 17)  # last block at stride 8, 16 and 32
+CHANNELS = (32, 96, 320)
+
+
+class MobileNetV2(nn.Module):
+    """The feature maps at stride 8, 16 and 32: 32, 96 and 320 channels.
+
+    Args:
+        frozen_blocks: the first so many of the 18 blocks keep their weights.
+        norm_eval: leave batch-norm statistics as they are (right for pretrained weights and small batches).
+    """
+
+    def __init__(self, frozen_blocks: int = 2, norm_eval: bool = True) -> None:
+        super().__init__()
+        self.features = mobilenet_v2(weights=None).features[: STAGE_ENDS[-1] + 1]
+        self.norm_eval = norm_eval
+        for block in self.features[:frozen_blocks]:
+            block.requires_grad_(False)
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        """(B, 3, H, W) -> three maps (B, channels, H / stride, W / stride)."""
+        maps = []
+        for index, block in enumerate(self.features):
+            images = block(images)
+            if index in STAGE_ENDS:
+                maps.append(images)
+        return tuple(maps)
+
+    def train(self, mode: bool = True) -> MobileNetV2:
+        super().train(mode)
+        if self.norm_eval:
+            for module in self.modules():
+                if isinstance(module, nn.BatchNorm2d):
+                    module.eval()
+        return self

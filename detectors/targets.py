@@ -1,0 +1,36 @@
+"""Between mmdet's data samples and the assigners' tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from mmdet.structures import DetDataSample
+from mmengine.structures import InstanceData
+from torch import Tensor
+
+from ..assigners import Targets
+from ..heads import Detections
+
+
+def targets_of(samples: Sequence[DetDataSample]) -> Targets:
+    """The ground truth of a batch, padded; crowd regions become ignore boxes."""
+    instances = [sample.gt_instances for sample in samples]
+    ignored = [sample.ignored_instances.bboxes for sample in samples if "ignored_instances" in sample]
+    use_ignored = len(ignored) == len(samples) and any(len(boxes) for boxes in ignored)
+    return Targets.from_lists(
+        [instance.bboxes for instance in instances],
+        [instance.labels for instance in instances],
+        ignored if use_ignored else None,
+    )
+
+
+def with_detections(sample: DetDataSample, found: Detections, rescale: bool) -> DetDataSample:
+    """The sample carrying its detections, in pixels of the original image if `rescale`."""
+    boxes = found.boxes / _scale_of(sample, found.boxes) if rescale else found.boxes
+    sample.pred_instances = InstanceData(bboxes=boxes, scores=found.scores, labels=found.labels)
+    return sample
+
+
+def _scale_of(sample: DetDataSample, boxes: Tensor) -> Tensor:
+    """(4,) factors by which the network's image is larger than the original."""
+    return boxes.new_tensor(sample.metainfo.get("scale_factor", (1.0, 1.0))).repeat(2)

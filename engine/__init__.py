@@ -1,0 +1,1 @@
+"""Training, evaluation and prediction: configs become objects and run on mmengine's loop."""

@@ -1,0 +1,101 @@
+"""From a resolved config to objects: the one place where a dict turns into a model."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from ..assigners.registry import unknown_name
+from ..compat import safe_load
+from ..detectors import DenseDetector
+
+PARTS = ("backbone", "neck", "head", "post_process", "preprocessor")
+
+
+def build_model(config: Mapping[str, Any]) -> DenseDetector:
+    """The detector that a resolved config describes, initialised, pretrained weights included.
+
+    Raises:
+        ValueError: for a class or an argument that does not exist, for parts that do not fit, and for weights of
+            another backbone.
+    """
+    description = dict(config["model"])
+    parts = {name: instantiate(description.pop(name), f"model.{name}") for name in PARTS if description.get(name)}
+    description = {key: value for key, value in description.items() if value is not None}
+    model = instantiate({**description, **parts}, "model")
+    model.init_weights()
+    if config.get("pretrained"):
+        load_backbone(model.backbone, Path(config["pretrained"]))
+    return model
+
+
+def instantiate(description: Mapping[str, Any], where: str) -> Any:
+    """An object from {"type": "package.module.Class", ...arguments}; nested dicts stay arguments."""
+    arguments = {key: value for key, value in description.items() if key != "type"}
+    entry = _find(description.get("type"), where)
+    accepted = inspect.signature(entry).parameters
+    takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in accepted.values())
+    unknown = [] if takes_any else sorted(set(arguments) - set(accepted))
+    if unknown:
+        raise ValueError(unknown_name("argument", f"{where}.{unknown[0]}", [f"{where}.{name}" for name in accepted]))
+    return entry(**arguments)
+
+
+def load_backbone(backbone: nn.Module, path: Path) -> None:
+    """Load pretrained backbone weights; a classifier's head, or a detector's other parts, are left out.
+
+    Raises:
+        FileNotFoundError, ValueError: when the file is missing, unsafe, or belongs to another network.
+    """
+    loaded = safe_load(path)
+    state = loaded.get("state_dict", loaded) if isinstance(loaded, dict) else None
+    if not isinstance(state, dict) or not all(isinstance(v, torch.Tensor) for v in state.values()):
+        raise ValueError(f"{path}: expected a state dict of tensors")
+    state = {key.removeprefix("backbone."): value for key, value in state.items()}
+    own = backbone.state_dict()
+    fitting = {key: value for key, value in state.items() if key in own and own[key].shape == value.shape}
+    missing = [key for key in own if key not in fitting and not key.endswith("num_batches_tracked")]
+    if missing:
+        raise ValueError(
+            f"{path}: weights of another network; {len(missing)} of the {len(own)} tensors of {type(backbone).__name__} "
+            f"are not in it or differ in shape, such as {missing[0]}"
+        )
+    backbone.load_state_dict(fitting, strict=False)
+
+
+def load_checkpoint(model: nn.Module, path: Path) -> None:
+    """Load a run's checkpoint; it must be of this very model.
+
+    Raises:
+        FileNotFoundError, ValueError: when the file is missing, unsafe, or of another model.
+    """
+    loaded = safe_load(path)
+    state = loaded.get("state_dict", loaded) if isinstance(loaded, dict) else None
+    if not isinstance(state, dict):
+        raise ValueError(f"{path}: expected a checkpoint with a state_dict")
+    own = model.state_dict()
+    wrong = sorted(set(own) ^ set(state)) or [key for key in own if own[key].shape != state[key].shape]
+    if wrong:
+        key = wrong[0]
+        ours, theirs = (tuple(s[key].shape) if key in s else "nothing" for s in (own, state))
+        raise ValueError(
+            f"{path}: a checkpoint of another model; {len(wrong)} tensors differ, such as {key} (model {ours}, file {theirs})"
+        )
+    model.load_state_dict(state)
+
+
+def _find(name: Any, where: str) -> Any:
+    if not isinstance(name, str) or "." not in name:
+        raise ValueError(f"{where}.type: expected the dotted name of a class, got {name!r}")
+    module, _, attribute = name.rpartition(".")
+    try:
+        return getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise ValueError(f"{where}.type: cannot find {name!r} ({error})") from None
+

@@ -1,0 +1,211 @@
+"""One run's config: put together from fragments by name, changed from outside, written down as plain JSON.
+
+A resolved config is a dict of plain values. Where it describes an object it has "type", the dotted name of the class,
+and that class's arguments. Nothing past `engine.build` reads it.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from ..assigners import ASSIGNERS
+from ..assigners.registry import unknown_name
+from ..data import DataSource
+from . import fragments
+
+INPUT = {"scale": (1333, 800), "keep_ratio": True, "multi_scale": None, "flip": ("horizontal",), "workers": None}
+EVALUATION = {"every": 1, "max_detections": 100}
+RECIPE_KEYS = {"detector", "assigner", "data", "schedule", "changes"}
+
+
+def compose(
+    detector: str,
+    assigner: str | Mapping[str, Any],
+    source: DataSource,
+    schedule: str | None = None,
+    changes: Mapping[str, Any] | None = None,
+    **run: Any,
+) -> dict[str, Any]:
+    """A resolved config.
+
+    Args:
+        detector: name of a detector fragment.
+        assigner: a preset, an assigner fragment, "matching+weighting", or a dict as `assigners.build` takes it.
+        source: the data set, found.
+        schedule: name of a schedule fragment; None takes the detector's usual one.
+        changes: dotted key -> value, applied last: {"model.head.stacked_convs": 1}.
+        run: seed, device, amp, pretrained, epochs, batch_size; None leaves the default.
+
+    Raises:
+        ValueError: for unknown names and keys, with the nearest known ones.
+    """
+    detector_parts = fragments.load("detectors", detector)
+    dataset_parts = fragments.load("datasets", source.name) if source.name in fragments.names("datasets") else {}
+    schedule_parts = fragments.load("schedules", schedule or detector_parts["schedule"])
+    model = dict(detector_parts["model"])
+    model["head"] = {**model["head"], "num_classes": len(source.classes), "assigner": assigner_spec(assigner)}
+    config = {
+        "name": f"{detector}-{_assigner_name(assigner)}-{source.name}",
+        "model": model,
+        "data": asdict(source),
+        "input": {**INPUT, **detector_parts.get("input", {}), **dataset_parts.get("input", {})},
+        "schedule": dict(schedule_parts["schedule"]),
+        "evaluation": {**EVALUATION, **dataset_parts.get("evaluation", {})},
+        "seed": 0,
+        "device": "auto",
+        "amp": False,
+        "pretrained": None,
+    }
+    config = plain(config)
+    for key, value in {**_run_changes(run), **(changes or {})}.items():
+        change(config, key, plain(value))
+    return config
+
+
+def assigner_spec(assigner: str | Mapping[str, Any]) -> dict[str, Any]:
+    """The dict form of an assigner's name."""
+    if isinstance(assigner, Mapping):
+        return dict(assigner)
+    if assigner in ASSIGNERS:
+        return {"type": assigner}
+    if "+" in assigner:
+        return dict(zip(("matching", "weighting", "score"), assigner.split("+"), strict=False))
+    known = fragments.names("assigners")
+    if assigner in known:
+        return fragments.load("assigners", assigner)["assigner"]
+    raise ValueError(unknown_name("assigner", assigner, [*ASSIGNERS, *known]))
+
+
+def change(config: dict[str, Any], key: str, value: Any) -> None:
+    """Set a dotted key in place. Keys of a class's arguments may be new; all others must exist.
+
+    >>> config = {"schedule": {"epochs": 12}}
+    >>> change(config, "schedule.epochs", 3)
+    >>> config
+    {'schedule': {'epochs': 3}}
+    """
+    *parents, last = key.split(".")
+    place: Any = config
+    for depth, name in enumerate(parents):
+        place = _step(place, name, ".".join(parents[: depth + 1]))
+    if isinstance(place, list):
+        place[_index(place, last, key)] = value
+        return
+    if not isinstance(place, dict):
+        raise ValueError(f"{key}: {'.'.join(parents)} is {place!r}, which has no parts to set")
+    if last not in place and not _open(place, parents):
+        raise ValueError(unknown_name("config key", key, [".".join([*parents, name]) for name in place]))
+    place[last] = value
+
+
+def parse_changes(settings: Sequence[str]) -> dict[str, Any]:
+    """`key=value` texts as a dict; values are Python literals, and text where they are not.
+
+    >>> parse_changes(["model.head.stacked_convs=1", "schedule.decay.type=step"])
+    {'model.head.stacked_convs': 1, 'schedule.decay.type': 'step'}
+    """
+    result = {}
+    for setting in settings:
+        key, equals, text = setting.partition("=")
+        if not equals or not key:
+            raise ValueError(f"--set {setting!r}: expected key=value, as in --set model.head.stacked_convs=1")
+        result[key] = _literal(text)
+    return result
+
+
+def save(config: Mapping[str, Any], path: Path) -> None:
+    """Write a config as JSON, aside and then renamed."""
+    aside = path.with_name(path.name + ".part")
+    aside.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+    aside.replace(path)
+
+
+def read(path: Path) -> dict[str, Any]:
+    """A resolved config from JSON, as `save` wrote it.
+
+    Raises:
+        FileNotFoundError, ValueError: with the file's name.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"config {path} does not exist")
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"config {path}: not JSON ({error})") from None
+    missing = sorted({"model", "data", "input", "schedule"} - set(config if isinstance(config, dict) else ()))
+    if missing:
+        raise ValueError(f"config {path}: lacks {', '.join(missing)}; expected a config.json that a run wrote")
+    return config
+
+
+def read_recipe(name_or_path: str) -> dict[str, Any]:
+    """Fragment names and changes from a recipe's name or a Python file of the same form.
+
+    Raises:
+        ValueError: when it is neither, or names something else.
+    """
+    path = Path(name_or_path)
+    recipe = fragments.load_file(path) if path.suffix == ".py" and path.is_file() else fragments.load("recipes", name_or_path)
+    return {key: recipe[key] for key in RECIPE_KEYS if key in recipe}
+
+
+def source_of(config: Mapping[str, Any]) -> DataSource:
+    """The data set that a resolved config names."""
+    data = dict(config["data"])
+    paths = {key: Path(value) for key, value in data.items() if key.endswith(("_annotations", "_images"))}
+    classes, ids = tuple(data["classes"]), tuple(data["category_ids"])
+    return DataSource(**{**data, **paths, "classes": classes, "category_ids": ids})
+
+
+def plain(value: Any) -> Any:
+    """Classes as dotted names, paths as text, tuples as lists: what JSON can hold."""
+    if isinstance(value, type):
+        return f"{value.__module__}.{value.__qualname__}"
+    if isinstance(value, Mapping):
+        return {str(key): plain(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(inner) for inner in value]
+    return str(value) if isinstance(value, Path) else value
+
+
+def _assigner_name(assigner: str | Mapping[str, Any]) -> str:
+    return assigner if isinstance(assigner, str) else str(assigner.get("type", "custom"))
+
+
+def _run_changes(run: Mapping[str, Any]) -> dict[str, Any]:
+    places = {"epochs": "schedule.epochs", "batch_size": "schedule.batch_size"}
+    return {places.get(key, key): value for key, value in run.items() if value is not None}
+
+
+def _step(place: Any, name: str, key: str) -> Any:
+    if isinstance(place, list):
+        return place[_index(place, name, key)]
+    if not isinstance(place, dict) or name not in place:
+        known = list(place) if isinstance(place, dict) else []
+        raise ValueError(unknown_name("config key", key, [".".join([*key.split(".")[:-1], k]) for k in known]))
+    if place[name] is None:
+        place[name] = {}
+    return place[name]
+
+
+def _index(place: list[Any], name: str, key: str) -> int:
+    if not name.isdigit() or int(name) >= len(place):
+        raise ValueError(f"{key}: expected an index below {len(place)}, got {name!r}")
+    return int(name)
+
+
+def _open(place: Mapping[str, Any], parents: Sequence[str]) -> bool:
+    """Arguments of a class, and everything below an assigner or a free-form argument, may be new."""
+    return "type" in place or "matching" in place or len(parents) > 2
+
+
+def _literal(text: str) -> Any:
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return {"true": True, "false": False, "none": None, "null": None}.get(text.lower(), text)

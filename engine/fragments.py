@@ -1,0 +1,44 @@
+"""Finding config fragments and recipes by name."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import runpy
+from pathlib import Path
+from typing import Any
+
+from ..assigners.registry import unknown_name
+
+KINDS = ("detectors", "assigners", "datasets", "schedules", "recipes")
+SHARED = ("parts", "dw_parts")  # helpers of the fragments, not fragments
+_CONFIGS = Path(__file__).resolve().parent.parent / "configs"
+
+
+def names(kind: str) -> dict[str, str]:
+    """Name -> first line of its docstring, of all fragments of a kind."""
+    files = sorted((_CONFIGS / kind).glob("*.py"))
+    return {f.stem: _summary(f) for f in files if f.stem != "__init__" and f.stem not in SHARED}
+
+
+def load(kind: str, name: str) -> dict[str, Any]:
+    """The public variables of a fragment.
+
+    Raises:
+        ValueError: for an unknown name, with the nearest known ones.
+    """
+    known = names(kind)
+    if name not in known:
+        raise ValueError(unknown_name(kind.removesuffix("s"), name, known))
+    module = importlib.import_module(f"..configs.{kind}.{name}", __package__)
+    return {key: value for key, value in vars(module).items() if not key.startswith("_")}
+
+
+def load_file(path: Path) -> dict[str, Any]:
+    """The variables that a config file of the user's defines; it is Python and is run."""
+    return {key: value for key, value in runpy.run_path(str(path)).items() if not key.startswith("_")}
+
+
+def _summary(path: Path) -> str:
+    text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+    return " ".join(text.split("\n\n")[0].split())

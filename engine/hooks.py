@@ -1,0 +1,209 @@
+"""What a run shows and leaves behind: a progress bar, a metrics file, repeatable randomness."""
+
+from __future__ import annotations
+
+import json
+import math
+import random
+import resource
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.hooks import Hook
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from ..assigners import Assignment, Targets
+
+FLUSH_EVERY = 50  # steps between reads of the losses: reading one waits for the device
+
+
+class MetricsFile(Hook):
+    """One JSON line per step and per evaluation in metrics.jsonl; stops a run whose loss is not a number.
+
+    Loss values are kept on the device and read together every `FLUSH_EVERY` steps.
+    """
+
+    priority = "NORMAL"
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.waiting: list[dict[str, Any]] = []
+        self.train_seconds = 0.0
+        self._started = 0.0
+
+    def before_run(self, runner: Any) -> None:
+        self._forget_after(runner)
+
+    def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
+        self._started = time.perf_counter()
+
+    def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
+        seconds = time.perf_counter() - self._started
+        self.train_seconds += seconds
+        rate = runner.optim_wrapper.param_groups[0]["lr"]
+        entry = {"step": runner.iter + 1, "epoch": runner.epoch + 1, "lr": rate, "seconds": seconds}
+        self.waiting.append({**entry, **{name: value.detach() for name, value in (outputs or {}).items()}})
+        if len(self.waiting) >= FLUSH_EVERY:
+            self.flush()
+
+    def after_train_epoch(self, runner: Any) -> None:
+        self.flush()
+
+    def after_val_epoch(self, runner: Any, metrics: dict[str, float] | None = None) -> None:
+        self._write([{"step": runner.iter, "epoch": runner.epoch, "train_seconds": self.train_seconds, **(metrics or {})}])
+
+    def before_save_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
+        self.flush()
+        checkpoint["train_seconds"] = self.train_seconds
+
+    def after_load_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
+        self.train_seconds = checkpoint.get("train_seconds", 0.0)
+
+    def flush(self) -> None:
+        """Write the waiting steps.
+
+        Raises:
+            ValueError: when a loss among them is not finite.
+        """
+        lines = [{k: v.item() if isinstance(v, torch.Tensor) else v for k, v in e.items()} for e in self.waiting]
+        self.waiting = []
+        self._write(lines)
+        for line in lines:
+            broken = [name for name, value in line.items() if name.startswith("loss") and not math.isfinite(value)]
+            if broken:
+                raise ValueError(
+                    f"training: {broken[0]} became {line[broken[0]]} at step {line['step']}; "
+                    "a lower learning rate (--set schedule.optimizer.lr=...) or gradient clipping (schedule.clip) helps"
+                )
+
+    def _write(self, lines: list[dict[str, Any]]) -> None:
+        with self.path.open("a", encoding="utf-8") as file:
+            file.writelines(json.dumps(_without_nan(line)) + "\n" for line in lines)
+
+    def _forget_after(self, runner: Any) -> None:
+        """Drop lines of steps that a resumed run will do again."""
+        if not self.path.is_file():
+            return
+        kept = [line for line in read_metrics(self.path) if line["step"] <= runner.iter] if runner.iter else []
+        aside = self.path.with_name(self.path.name + ".part")
+        aside.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
+        aside.replace(self.path)
+
+
+def read_metrics(path: Path) -> list[dict[str, Any]]:
+    """The lines of a metrics file; a last line cut off by an interruption is left out."""
+    lines = []
+    for text in path.read_text(encoding="utf-8").splitlines():
+        try:
+            lines.append(json.loads(text))
+        except ValueError:
+            break
+    return lines
+
+
+class EpochSeed(Hook):
+    """Seeds every random generator at the start of each epoch, so that a resumed run goes on as if it had not stopped."""
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+
+    def before_train_epoch(self, runner: Any) -> None:
+        words = np.random.SeedSequence([self.seed, runner.epoch, runner.rank]).generate_state(3)
+        random.seed(int(words[0]))
+        np.random.seed(words[1])
+        torch.manual_seed(int(words[2]))
+
+
+class ProgressBar(Hook):
+    """A bar over the steps of training and one over the images of evaluation, with the latest figures."""
+
+    priority = "LOW"
+
+    def __init__(self, title: str, quiet: bool = False) -> None:
+        self.console = Console(stderr=True, quiet=quiet)
+        self.title = title
+        self.bar: Progress | None = None
+        self.score = ""
+
+    def before_train(self, runner: Any) -> None:
+        self.bar = make_bar(self.console)
+        self.task = self.bar.add_task(self.title, total=runner.max_iters, completed=runner.iter, note="")
+        self.bar.start()
+
+    def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
+        note = f"epoch {runner.epoch + 1}/{runner.max_epochs}{self.score}"
+        self.bar.update(self.task, advance=1, note=note)
+
+    def after_val_epoch(self, runner: Any, metrics: dict[str, float] | None = None) -> None:
+        if metrics and "AP50" in metrics:
+            self.score = f"  AP {metrics['AP']:.3f}  AP50 {metrics['AP50']:.3f}"
+            if self.bar:
+                self.bar.update(self.task, note=f"epoch {runner.epoch}/{runner.max_epochs}{self.score}")
+
+    def stop(self) -> None:
+        """Leave the terminal in order, whatever ended the run."""
+        if self.bar:
+            self.bar.stop()
+            self.bar = None
+
+
+def make_bar(console: Console) -> Progress:
+    """The project's progress bar."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+        console=console,
+    )
+
+
+class AssignmentStatistics:
+    """Watches a detector's assignments in training: how many positives objects get, and the time it takes.
+
+    Objects count once for every time they are seen. Looks at every `every`-th step, since looking waits for the device.
+    """
+
+    def __init__(self) -> None:
+        self.targets = self.without = self.pairs = self.effective = 0.0
+        self.seconds = 0.0
+        self.steps = 0
+
+    def __call__(self, assignment: Assignment, targets: Targets, seconds: float) -> None:
+        real = targets.mask
+        pairs = assignment.pairs_per_target(targets)[real]
+        self.targets += pairs.numel()
+        self.without += float((pairs == 0).sum())
+        self.pairs += float(pairs.sum())
+        self.effective += float(assignment.effective_positives(targets)[real].sum())
+        self.seconds += seconds
+        self.steps += 1
+
+    def summary(self) -> dict[str, float]:
+        """Means per target, and the mean seconds of assignment and loss per step."""
+        per_target = max(self.targets, 1.0)
+        return {
+            "positives_per_target": self.pairs / per_target,
+            "effective_positives_per_target": self.effective / per_target,
+            "targets_without_positive": self.without / per_target,
+            "assignment_seconds_per_step": self.seconds / max(self.steps, 1),
+        }
+
+
+def peak_memory_bytes() -> int:
+    """The most memory this run has held: the GPU's allocator's on CUDA, else the process's resident set."""
+    if torch.cuda.is_available() and torch.cuda.max_memory_allocated():
+        return torch.cuda.max_memory_allocated()
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def _without_nan(line: dict[str, Any]) -> dict[str, Any]:
+    return {k: None if isinstance(v, float) and math.isnan(v) else v for k, v in line.items()}

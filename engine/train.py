@@ -1,0 +1,275 @@
+"""Training and testing a resolved config on mmengine's loop."""
+
+from __future__ import annotations
+
+import json
+import logging
+import statistics
+import time
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.hooks import CheckpointHook, DistSamplerSeedHook, IterTimerHook, ParamSchedulerHook, RuntimeInfoHook
+from mmengine.logging import MMLogger
+from mmengine.optim import build_optim_wrapper
+from mmengine.runner import Runner
+from torch import nn
+
+from ..detectors import DenseDetector
+from .build import build_model, load_checkpoint
+from .config import read, save, source_of
+from .datasets import eval_loader, train_loader
+from .evaluation import AveragePrecision
+from .hooks import AssignmentStatistics, EpochSeed, MetricsFile, ProgressBar, peak_memory_bytes, read_metrics
+
+CONFIG, METRICS, SUMMARY, LOG = "config.json", "metrics.jsonl", "summary.json", "train.log"
+
+
+class QuietRunner(Runner):
+    """mmengine's runner whose log goes to LOG in the run's folder and not to the terminal."""
+
+    def build_logger(self, log_level: int | str = "INFO", log_file: str | None = None, **named: Any) -> MMLogger:
+        logger = super().build_logger(log_level, log_file or str(Path(self.work_dir) / LOG), **named)
+        _silence(logger)
+        return logger
+
+    def dump_config(self) -> None:
+        """Nothing: the resolved config is in the folder already, and mmengine has none to write."""
+
+
+def train(config: Mapping[str, Any], work_dir: Path, resume: bool = False, quiet: bool = False) -> dict[str, Any]:
+    """Train, evaluating on the way; leaves config, checkpoints, metrics, log and summary in `work_dir`.
+
+    Args:
+        config: resolved.
+        work_dir: a new or empty folder, or with `resume` one that an interrupted run of the same config left.
+        resume: go on from the last checkpoint, if there is one.
+        quiet: no progress bar.
+
+    Returns:
+        The summary: last metrics, seconds per step, assignment statistics, peak memory.
+
+    Raises:
+        ValueError, OSError: for a folder in use, a config of another run, and whatever data or model refuse.
+    """
+    _prepare_folder(config, work_dir, resume)
+    model, source, schedule = _seeded_model(config), source_of(config), config["schedule"]
+    loader = train_loader(source, config["input"], schedule["batch_size"], config["seed"])
+    metrics = MetricsFile(work_dir / METRICS)
+    bar = ProgressBar(config["name"], quiet)
+    model.observer = observed = AssignmentStatistics()
+    with _calm():
+        runner = _runner(config, work_dir, model, resume, loader, [metrics, EpochSeed(config["seed"]), bar])
+        try:
+            runner.train()
+        finally:
+            bar.stop()
+            model.observer = None
+            _remove_if_empty(Path(runner.log_dir))
+    summary = _summary(config, work_dir, observed, model)
+    _write_json(summary, work_dir / SUMMARY)
+    return summary
+
+
+def test(config: Mapping[str, Any], checkpoint: Path, work_dir: Path, split: str = "val") -> dict[str, float]:
+    """AP of a checkpoint on a split of the config's data."""
+    model, source = build_model({**config, "pretrained": None}), source_of(config)
+    load_checkpoint(model, checkpoint)
+    loader = eval_loader(source, config["input"], config["schedule"]["batch_size"], split)
+    with _calm():
+        runner = QuietRunner(
+            model.to(device_of(config)),
+            str(work_dir),
+            test_dataloader=loader,
+            test_cfg={},
+            test_evaluator=[AveragePrecision(source, split, config["evaluation"]["max_detections"])],
+            **_runner_basics(config, work_dir),
+        )
+        metrics = dict(runner.test())
+    _remove_if_empty(Path(runner.log_dir))
+    return metrics
+
+
+def find_run(folder: Path) -> tuple[dict[str, Any], Path]:
+    """The config and the last checkpoint of a run's folder.
+
+    Raises:
+        FileNotFoundError: when the folder, its config or its checkpoint is missing.
+    """
+    if not folder.is_dir():
+        raise FileNotFoundError(f"run folder {folder} does not exist")
+    config = read(folder / CONFIG)
+    pointer = folder / "last_checkpoint"
+    if not pointer.is_file():
+        raise FileNotFoundError(f"run folder {folder} holds no checkpoint yet")
+    return config, folder / Path(pointer.read_text().strip()).name
+
+
+def device_of(config: Mapping[str, Any]) -> torch.device:
+    """The device a config runs on; "auto" is the GPU where there is one.
+
+    Raises:
+        ValueError: when the named device is not there.
+    """
+    name = config.get("device", "auto")
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise ValueError(f"device: expected auto, cpu or cuda[:index], got {name!r}") from None
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError(f"device: {name!r} asked for, but torch sees no GPU; use cpu")
+    return device
+
+
+def _seeded_model(config: Mapping[str, Any]) -> DenseDetector:
+    torch.manual_seed(config["seed"])
+    with _calm():
+        model = build_model(config)
+    return model.to(device_of(config))
+
+
+def _runner(
+    config: Mapping[str, Any], work_dir: Path, model: nn.Module, resume: bool, loader: Any, hooks: list[Any]
+) -> Runner:
+    schedule, evaluation, source = config["schedule"], config["evaluation"], source_of(config)
+    return QuietRunner(
+        model,
+        str(work_dir),
+        train_dataloader=loader,
+        val_dataloader=eval_loader(source, config["input"], schedule["batch_size"]),
+        train_cfg={"by_epoch": True, "max_epochs": schedule["epochs"], "val_interval": evaluation["every"]},
+        val_cfg={},
+        val_evaluator=[AveragePrecision(source, "val", evaluation["max_detections"])],
+        optim_wrapper=_optimizer(model, config),
+        param_scheduler=_schedulers(schedule, len(loader)),
+        custom_hooks=hooks,
+        resume=resume,
+        **_runner_basics(config, work_dir),
+    )
+
+
+def _runner_basics(config: Mapping[str, Any], work_dir: Path) -> dict[str, Any]:
+    return {
+        "default_scope": "mmdet",
+        "randomness": {"seed": config["seed"]},
+        "experiment_name": f"{work_dir.name}-{time.time_ns()}",
+        "visualizer": {"type": "Visualizer", "vis_backends": None, "name": f"none-{time.time_ns()}"},
+        "default_hooks": {
+            "runtime_info": RuntimeInfoHook(),
+            "timer": IterTimerHook(),
+            "sampler_seed": DistSamplerSeedHook(),
+            "param_scheduler": ParamSchedulerHook(),
+            "checkpoint": CheckpointHook(interval=1, max_keep_ckpts=1),
+            "logger": None,
+        },
+    }
+
+
+def _optimizer(model: nn.Module, config: Mapping[str, Any]) -> Any:
+    schedule = config["schedule"]
+    optimizer = dict(schedule["optimizer"])
+    optimizer["lr"] *= schedule["batch_size"] / schedule["base_batch_size"]
+    wrapper = {
+        "type": "AmpOptimWrapper" if config["amp"] else "OptimWrapper",
+        "optimizer": optimizer,
+        "clip_grad": {"max_norm": schedule["clip"]} if schedule["clip"] else None,
+        "paramwise_cfg": {
+            "bias_lr_mult": schedule["bias"]["lr_mult"],
+            "bias_decay_mult": schedule["bias"]["decay_mult"],
+            "norm_decay_mult": schedule["norm_decay_mult"],
+            "custom_keys": {"backbone": {"lr_mult": schedule.get("backbone_lr_mult", 1.0)}},
+        },
+    }
+    if config["amp"] and device_of(config).type != "cuda":
+        raise ValueError("--amp: mixed precision training needs a GPU; leave it out on a CPU")
+    return build_optim_wrapper(model, wrapper)
+
+
+def _schedulers(schedule: Mapping[str, Any], steps_per_epoch: int) -> list[dict[str, Any]]:
+    """Warm-up by step, then decay: by epoch for "step", by step for "cosine"."""
+    warmup, decay = schedule["warmup"], schedule["decay"]
+    total = schedule["epochs"] * steps_per_epoch
+    warm_steps = min(warmup["iterations"], total // 2)
+    result = []
+    if warm_steps:
+        result.append({"type": "LinearLR", "start_factor": warmup["start"], "by_epoch": False, "begin": 0, "end": warm_steps})
+    if decay["type"] == "step":
+        result.append({"type": "MultiStepLR", "by_epoch": True, "milestones": list(decay["epochs"]), "gamma": decay["gamma"]})
+    elif decay["type"] == "cosine":
+        span = {"begin": warm_steps, "end": total, "T_max": max(total - warm_steps, 1)}
+        result.append({"type": "CosineAnnealingLR", "by_epoch": False, "eta_min_ratio": decay["end"], **span})
+    else:
+        raise ValueError(f"schedule.decay.type: expected step or cosine, got {decay['type']!r}")
+    return result
+
+
+def _prepare_folder(config: Mapping[str, Any], work_dir: Path, resume: bool) -> None:
+    """Create the run's folder, or recognise it; nothing of another run is ever touched."""
+    work_dir.mkdir(parents=True, exist_ok=True)
+    if (work_dir / CONFIG).is_file():
+        if not resume:
+            raise ValueError(f"work dir {work_dir} holds a run already; give another, or --resume to go on with it")
+        different = sorted(key for key, value in read(work_dir / CONFIG).items() if config.get(key) != value)
+        if different:
+            raise ValueError(f"work dir {work_dir} holds a run of another config ({', '.join(different)} differ)")
+        return
+    if any(work_dir.iterdir()):
+        raise ValueError(f"work dir {work_dir} holds other files; give a new or empty folder")
+    save(config, work_dir / CONFIG)
+
+
+def _summary(
+    config: Mapping[str, Any], work_dir: Path, observed: AssignmentStatistics, model: nn.Module
+) -> dict[str, Any]:
+    lines = read_metrics(work_dir / METRICS)
+    steps = [line["seconds"] for line in lines if "seconds" in line]
+    curve = [{key: value for key, value in line.items() if key != "lr"} for line in lines if "AP" in line]
+    watched = observed.summary()
+    seconds = statistics.median(steps) if steps else 0.0
+    return {
+        "name": config["name"],
+        "seed": config["seed"],
+        "steps": len(steps),
+        "seconds_per_step": seconds,
+        "assignment_share": watched["assignment_seconds_per_step"] / seconds if seconds else 0.0,
+        **watched,
+        "peak_memory_bytes": peak_memory_bytes(),
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "max_detections": config["evaluation"]["max_detections"],
+        "metrics": {key: value for key, value in (curve[-1] if curve else {}).items() if key.startswith("AP")},
+        "curve": curve,
+    }
+
+
+def _remove_if_empty(folder: Path) -> None:
+    """mmengine makes a folder per start for logs that are elsewhere."""
+    if folder.is_dir() and not any(folder.iterdir()):
+        folder.rmdir()
+
+
+def _write_json(value: Any, path: Path) -> None:
+    aside = path.with_name(path.name + ".part")
+    aside.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
+    aside.replace(path)
+
+
+class _calm(warnings.catch_warnings):
+    """Keeps third parties' deprecation warnings and start-up talk off the terminal."""
+
+    def __enter__(self) -> None:
+        super().__enter__()
+        warnings.simplefilter("ignore")
+        MMLogger.get_current_instance()  # the logger of last resort, which talks to the terminal
+        for logger in MMLogger._instance_dict.values():
+            _silence(logger)
+
+
+def _silence(logger: MMLogger) -> None:
+    for handler in logger.handlers:
+        if type(handler) is logging.StreamHandler:
+            handler.setLevel(logging.CRITICAL)

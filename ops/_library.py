@@ -1,0 +1,57 @@
+"""Loads the compiled kernels and remembers what loaded; the pure-torch references serve what did not."""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+
+import torch  # noqa: F401 - the modules link to the libraries that this loads
+
+__all__ = ["ExtensionStatus", "extension_status", "has_kernels"]
+
+
+@dataclass(frozen=True)
+class ExtensionStatus:
+    """Whether the compiled module of one backend is loaded and, where it is not, why."""
+
+    backend: str
+    loaded: bool
+    error: str | None = None
+
+
+def _load(backend: str, module: str) -> ExtensionStatus:
+    try:
+        importlib.import_module(f".{module}", __package__)  # registers its kernels
+    except ModuleNotFoundError as error:
+        return ExtensionStatus(backend, False, f"{error}: it was not built when detassign was installed")
+    except ImportError as error:
+        return ExtensionStatus(backend, False, str(error))
+    return ExtensionStatus(backend, True)
+
+
+def _load_all() -> dict[str, ExtensionStatus]:
+    cpu = _load("cpu", "_C")
+    if not cpu.loaded:
+        return {
+            "cpu": cpu,
+            "cuda": ExtensionStatus("cuda", False, "the CPU module, which owns the schemas, is not loaded"),
+        }
+    return {"cpu": cpu, "cuda": _load("cuda", "_C_cuda")}
+
+
+_STATUS = _load_all()
+_LOADED = frozenset(backend for backend, status in _STATUS.items() if status.loaded)
+
+
+def extension_status() -> dict[str, ExtensionStatus]:
+    """The state of each backend's compiled module, by backend (``"cpu"``, ``"cuda"``).
+
+    >>> sorted(extension_status())
+    ['cpu', 'cuda']
+    """
+    return dict(_STATUS)
+
+
+def has_kernels(backend: str) -> bool:
+    """Whether compiled kernels serve tensors of device type ``backend``."""
+    return backend in _LOADED

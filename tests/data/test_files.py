@@ -1,0 +1,60 @@
+import pytest
+
+from detassign.data.files import read_json, written_aside
+
+
+def test_missing_file_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"none\.json does not exist"):
+        read_json(tmp_path / "none.json")
+
+
+def test_folder_is_no_file(tmp_path):
+    with pytest.raises(FileNotFoundError, match="is not a file"):
+        read_json(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (b'{"images": [1,\n 2,,]}', "line 2, column 4"),
+        (b"", "line 1, column 1"),
+        (b'{"a": "\xff\xfe\xff"}', "is not utf"),
+        (b"[" * 100_000, "nested too deeply"),
+        (b"9" * 10_000, "no readable JSON"),
+    ],
+    ids=["syntax", "empty", "encoding", "depth", "digits"],
+)
+def test_wrong_json_is_one_sentence_with_its_place(tmp_path, content, sentence):
+    (tmp_path / "wrong.json").write_bytes(content)
+    with pytest.raises(ValueError, match=sentence):
+        read_json(tmp_path / "wrong.json")
+
+
+def test_oversize_file_is_not_read(tmp_path):
+    (tmp_path / "large.json").write_text("[" + "1," * 100 + "1]")
+    with pytest.raises(ValueError, match="more than the 100 that are read"):
+        read_json(tmp_path / "large.json", largest=100)
+
+
+def test_folder_appears_whole(tmp_path):
+    with written_aside(tmp_path / "new" / "set") as aside:
+        (aside / "a").write_text("1")
+        assert not (tmp_path / "new" / "set").exists()
+    assert [p.name for p in (tmp_path / "new").iterdir()] == ["set"]
+    assert (tmp_path / "new" / "set" / "a").read_text() == "1"
+
+
+def write_half_a_folder(directory, interruption):
+    with written_aside(directory) as aside:
+        (aside / "new").write_text("2")
+        raise interruption
+
+
+@pytest.mark.parametrize("interruption", [KeyboardInterrupt, OSError])
+def test_interruption_leaves_the_old_folder_and_nothing_else(tmp_path, interruption):
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set" / "old").write_text("1")
+    with pytest.raises(interruption):
+        write_half_a_folder(tmp_path / "set", interruption)
+    assert [p.name for p in tmp_path.iterdir()] == ["set"]
+    assert [p.name for p in (tmp_path / "set").iterdir()] == ["old"]

@@ -1,0 +1,51 @@
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+import detassign.ops
+from detassign.ops import extension_status
+
+
+def run_python(code: str) -> str:
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+
+
+def test_public_names_are_these():
+    assert sorted(detassign.ops.__all__) == [
+        "ExtensionStatus",
+        "extension_status",
+        "ms_deform_attn",
+        "sample_maps",
+        "sample_maps_reference",
+    ]
+    assert all(hasattr(detassign.ops, name) for name in detassign.ops.__all__)
+
+
+def test_every_backend_is_loaded_or_says_why_not():
+    for backend, status in extension_status().items():
+        assert status.backend == backend
+        assert status.loaded is (status.error is None)
+
+
+@pytest.mark.skipif(shutil.which("c++") is None, reason="there is no C++ compiler, so nothing was built")
+def test_cpu_kernels_are_loaded_where_a_compiler_is():
+    assert extension_status()["cpu"].loaded, extension_status()["cpu"].error
+
+
+def test_importing_the_ops_needs_torch_and_nothing_else():
+    code = "import sys; blocked = ['mmdet', 'mmcv', 'mmengine', 'torchvision', 'numpy', 'scipy', 'click']\n"
+    code += "sys.modules.update(dict.fromkeys(blocked)); import detassign.ops; print('imported')"
+    assert run_python(code) == "imported\n"
+
+
+def test_reference_serves_where_the_extension_is_missing():
+    code = "import sys, torch; sys.modules['detassign.ops._C'] = None\n"
+    code += "from detassign.ops import extension_status, sample_maps\n"
+    code += "print(sample_maps(torch.ones(1, 1, 1, 2), torch.zeros(1, 1, 2, 1, 2)).tolist())\n"
+    code += "print(*(status.error for status in extension_status().values()), sep='; ')"
+    value, errors = run_python(code).splitlines()
+    assert value == "[[[[1.0, 1.0]]]]"
+    assert "detassign.ops._C" in errors
+    assert "the CPU module, which owns the schemas, is not loaded" in errors
