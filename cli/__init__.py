@@ -1,0 +1,90 @@
+"""The command line: `detassign COMMAND`. Each command is a module of this folder, loaded when it is used."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+COMMANDS = {
+    "train": "Train a detector under an assigner.",
+    "test": "Measure a trained detector's AP.",
+    "predict": "Draw and write down detections of images.",
+    "bench": "Compare assigners under equal conditions.",
+    "inspect": "Show which point learns which object, and how strongly.",
+    "list": "List assigners, detectors, data sets and what goes with what.",
+    "data": "Make or check a data set.",
+    "config": "Print a resolved config.",
+    "doctor": "Show versions, compiled ops and devices.",
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line; a user's mistake is one sentence on standard error and exit status 1 or 2."""
+    try:
+        import click
+    except ImportError:
+        sys.exit("detassign: the command line needs more packages; install them with: pip install 'detassign[full]'")
+    try:
+        status = _group()(args=arguments, prog_name="detassign", standalone_mode=False)
+    except click.exceptions.Abort:
+        sys.exit(_say("interrupted; what was finished is kept", 130))
+    except KeyboardInterrupt:
+        sys.exit(_say("interrupted; what was finished is kept", 130))
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (ValueError, OSError, ImportError) as error:
+        if os.environ.get("DETASSIGN_TRACEBACK"):
+            raise
+        sys.exit(_say(_sentence(error), 1))
+    sys.exit(status if isinstance(status, int) else 0)
+
+
+def _group():
+    """The click group; commands are imported when asked for, so `--help` is quick."""
+    import click
+
+    class LazyGroup(click.Group):
+        def list_commands(self, context: click.Context) -> list[str]:
+            return list(COMMANDS)
+
+        def get_command(self, context: click.Context, name: str) -> click.Command | None:
+            if name not in COMMANDS:
+                return None
+            return importlib.import_module(f".{name}", __package__).command
+
+        def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+            with formatter.section("Commands"):
+                formatter.write_dl(list(COMMANDS.items()))
+
+        def resolve_command(self, context: click.Context, arguments: list[str]):
+            from ..assigners.registry import unknown_name
+
+            if arguments and not arguments[0].startswith("-") and arguments[0] not in COMMANDS:
+                context.fail(unknown_name("command", arguments[0], COMMANDS))
+            return super().resolve_command(context, arguments)
+
+    @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+    @click.version_option(package_name="detassign")
+    def detassign() -> None:
+        """Label assignment for object detectors: any matching with any weighting, on any head.
+
+        \b
+        detassign train --detector fcos_tiny --assigner dw --epochs 2
+        detassign bench assigners --detector fcos_tiny --assigners fcos,atss,dw
+        """
+
+    return detassign
+
+
+def _sentence(error: BaseException) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _say(sentence: str, status: int) -> int:
+    print(f"detassign: {sentence}", file=sys.stderr)
+    return status

@@ -73,7 +73,9 @@ class DenseDetector(BaseDetector):
             for image, sample in enumerate(batch_data_samples)
         ]
 
-    def _forward(self, batch_inputs: Tensor, batch_data_samples: list[DetDataSample] | None = None) -> tuple[Tensor, ...]:
+    def _forward(
+        self, batch_inputs: Tensor, batch_data_samples: list[DetDataSample] | None = None
+    ) -> tuple[Tensor, ...]:
         predictions = self.predictions(batch_inputs)
         scores, factor = self.bbox_head.scores(predictions)
         return predictions.boxes, scores if factor is None else scores * factor[..., None]

@@ -98,4 +98,3 @@ def _find(name: Any, where: str) -> Any:
         return getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError) as error:
         raise ValueError(f"{where}.type: cannot find {name!r} ({error})") from None
-

@@ -61,8 +61,12 @@ def compose(
         "amp": False,
         "pretrained": None,
     }
-    config = plain(config)
-    for key, value in {**_run_changes(run), **(changes or {})}.items():
+    return changed(plain(config), changes or {}, **run)
+
+
+def changed(config: dict[str, Any], changes: Mapping[str, Any], **run: Any) -> dict[str, Any]:
+    """The config with dotted keys set in place, the run's own (seed, epochs, batch_size, …) first; None changes nothing."""
+    for key, value in {**_run_changes(run), **changes}.items():
         change(config, key, plain(value))
     return config
 
@@ -150,7 +154,11 @@ def read_recipe(name_or_path: str) -> dict[str, Any]:
         ValueError: when it is neither, or names something else.
     """
     path = Path(name_or_path)
-    recipe = fragments.load_file(path) if path.suffix == ".py" and path.is_file() else fragments.load("recipes", name_or_path)
+    recipe = (
+        fragments.load_file(path)
+        if path.suffix == ".py" and path.is_file()
+        else fragments.load("recipes", name_or_path)
+    )
     return {key: recipe[key] for key in RECIPE_KEYS if key in recipe}
 
 

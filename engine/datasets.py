@@ -63,13 +63,18 @@ def _dataset(source: DataSource, split: str, transforms: list[dict[str, Any]]) -
         data_prefix={"img": str(images)},
         metainfo={"classes": source.classes},
         pipeline=transforms,
-        filter_cfg={"filter_empty_gt": False, "min_size": 0},  # images without objects are what a detector must be silent on
+        filter_cfg={
+            "filter_empty_gt": False,
+            "min_size": 0,
+        },  # images without objects are what a detector must be silent on
         test_mode=split == "val",
         max_refetch=0,
     )
 
 
-def _loader(dataset: DetectionData, sampler: DefaultSampler, batch_size: int, workers: int, **options: Any) -> DataLoader:
+def _loader(
+    dataset: DetectionData, sampler: DefaultSampler, batch_size: int, workers: int, **options: Any
+) -> DataLoader:
     return DataLoader(
         dataset,
         batch_size,
@@ -98,7 +103,13 @@ def _workers(settings: Mapping[str, Any]) -> int:
 
 def _train_transforms(settings: Mapping[str, Any]) -> list[dict[str, Any]]:
     flips = [{"type": "RandomFlip", "prob": 0.5, "direction": direction} for direction in settings["flip"]]
-    return [*_load(), {"type": "LoadAnnotations", "with_bbox": True}, _resize(settings, training=True), *flips, _pack(flips)]
+    return [
+        *_load(),
+        {"type": "LoadAnnotations", "with_bbox": True},
+        _resize(settings, training=True),
+        *flips,
+        _pack(flips),
+    ]
 
 
 def _eval_transforms(settings: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -50,7 +50,9 @@ def coco_detections(image_id: int, found: Any, category_ids: Sequence[int]) -> l
     """COCO result entries of one image from boxes (K, 4) xyxy, scores (K,) and labels (K,)."""
     boxes = found["bboxes"].cpu().double().numpy()
     sizes = boxes[:, 2:] - boxes[:, :2]
-    rows = zip(boxes.tolist(), sizes.tolist(), found["scores"].cpu().tolist(), found["labels"].cpu().tolist(), strict=True)
+    rows = zip(
+        boxes.tolist(), sizes.tolist(), found["scores"].cpu().tolist(), found["labels"].cpu().tolist(), strict=True
+    )
     return [
         {"image_id": image_id, "category_id": category_ids[label], "bbox": [*box[:2], *size], "score": score}
         for box, size, score, label in rows

@@ -8,6 +8,8 @@ import random
 import resource
 import sys
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +57,9 @@ class MetricsFile(Hook):
         self.flush()
 
     def after_val_epoch(self, runner: Any, metrics: dict[str, float] | None = None) -> None:
-        self._write([{"step": runner.iter, "epoch": runner.epoch, "train_seconds": self.train_seconds, **(metrics or {})}])
+        self._write(
+            [{"step": runner.iter, "epoch": runner.epoch, "train_seconds": self.train_seconds, **(metrics or {})}]
+        )
 
     def before_save_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
         self.flush()
@@ -144,6 +148,14 @@ class ProgressBar(Hook):
             self.score = f"  AP {metrics['AP']:.3f}  AP50 {metrics['AP50']:.3f}"
             if self.bar:
                 self.bar.update(self.task, note=f"epoch {runner.epoch}/{runner.max_epochs}{self.score}")
+
+    @staticmethod
+    @contextmanager
+    def images(title: str, total: int, quiet: bool = False) -> Iterator[Callable[[], None]]:
+        """A bar over `total` batches; the function it gives advances it by one."""
+        with make_bar(Console(stderr=True, quiet=quiet)) as bar:
+            task = bar.add_task(title, total=total, note="")
+            yield lambda: bar.advance(task)
 
     def stop(self) -> None:
         """Leave the terminal in order, whatever ended the run."""

@@ -26,6 +26,7 @@ from .evaluation import AveragePrecision
 from .hooks import AssignmentStatistics, EpochSeed, MetricsFile, ProgressBar, peak_memory_bytes, read_metrics
 
 CONFIG, METRICS, SUMMARY, LOG = "config.json", "metrics.jsonl", "summary.json", "train.log"
+LAST = "last_checkpoint"  # mmengine's pointer file
 
 
 class QuietRunner(Runner):
@@ -74,23 +75,24 @@ def train(config: Mapping[str, Any], work_dir: Path, resume: bool = False, quiet
     return summary
 
 
-def test(config: Mapping[str, Any], checkpoint: Path, work_dir: Path, split: str = "val") -> dict[str, float]:
-    """AP of a checkpoint on a split of the config's data."""
-    model, source = build_model({**config, "pretrained": None}), source_of(config)
-    load_checkpoint(model, checkpoint)
-    loader = eval_loader(source, config["input"], config["schedule"]["batch_size"], split)
+def evaluate(config: Mapping[str, Any], checkpoint: Path, split: str = "val") -> dict[str, float]:
+    """AP of a checkpoint on a split of the config's data; writes nothing."""
     with _calm():
-        runner = QuietRunner(
-            model.to(device_of(config)),
-            str(work_dir),
-            test_dataloader=loader,
-            test_cfg={},
-            test_evaluator=[AveragePrecision(source, split, config["evaluation"]["max_detections"])],
-            **_runner_basics(config, work_dir),
-        )
-        metrics = dict(runner.test())
-    _remove_if_empty(Path(runner.log_dir))
-    return metrics
+        model, source = build_model({**config, "pretrained": None}), source_of(config)
+        load_checkpoint(model, checkpoint)
+        loader = eval_loader(source, config["input"], config["schedule"]["batch_size"], split)
+        metric = AveragePrecision(source, split, config["evaluation"]["max_detections"])
+        model.to(device_of(config)).eval()
+        with ProgressBar.images(config["name"], len(loader)) as advance, torch.no_grad():
+            for batch in loader:
+                metric.process(batch, [sample.to_dict() for sample in model.test_step(batch)])
+                advance()
+        return metric.evaluate(len(loader.dataset))
+
+
+def find_config(folder: Path) -> dict[str, Any]:
+    """The config of a run's folder."""
+    return read(folder / CONFIG)
 
 
 def find_run(folder: Path) -> tuple[dict[str, Any], Path]:
@@ -101,8 +103,8 @@ def find_run(folder: Path) -> tuple[dict[str, Any], Path]:
     """
     if not folder.is_dir():
         raise FileNotFoundError(f"run folder {folder} does not exist")
-    config = read(folder / CONFIG)
-    pointer = folder / "last_checkpoint"
+    config = find_config(folder)
+    pointer = folder / LAST
     if not pointer.is_file():
         raise FileNotFoundError(f"run folder {folder} holds no checkpoint yet")
     return config, folder / Path(pointer.read_text().strip()).name
@@ -148,7 +150,7 @@ def _runner(
         optim_wrapper=_optimizer(model, config),
         param_scheduler=_schedulers(schedule, len(loader)),
         custom_hooks=hooks,
-        resume=resume,
+        resume=resume and (work_dir / LAST).is_file(),
         **_runner_basics(config, work_dir),
     )
 
@@ -197,9 +199,13 @@ def _schedulers(schedule: Mapping[str, Any], steps_per_epoch: int) -> list[dict[
     warm_steps = min(warmup["iterations"], total // 2)
     result = []
     if warm_steps:
-        result.append({"type": "LinearLR", "start_factor": warmup["start"], "by_epoch": False, "begin": 0, "end": warm_steps})
+        result.append(
+            {"type": "LinearLR", "start_factor": warmup["start"], "by_epoch": False, "begin": 0, "end": warm_steps}
+        )
     if decay["type"] == "step":
-        result.append({"type": "MultiStepLR", "by_epoch": True, "milestones": list(decay["epochs"]), "gamma": decay["gamma"]})
+        result.append(
+            {"type": "MultiStepLR", "by_epoch": True, "milestones": list(decay["epochs"]), "gamma": decay["gamma"]}
+        )
     elif decay["type"] == "cosine":
         span = {"begin": warm_steps, "end": total, "T_max": max(total - warm_steps, 1)}
         result.append({"type": "CosineAnnealingLR", "by_epoch": False, "eta_min_ratio": decay["end"], **span})

@@ -1,0 +1,118 @@
+"""Comparing assigners: the same detector, data, schedule and seeds, one training run per assigner and seed.
+
+Every run is a cell with a folder of its own and runs in its own process, so that its peak memory is its own and a crash
+takes only itself down. A finished cell is never done again; an interrupted one goes on from its last checkpoint.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..engine.config import read, save
+from ..engine.train import CONFIG, SUMMARY
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One training run of a comparison."""
+
+    assigner: str
+    seed: int
+    config: Mapping[str, Any]
+    folder: Path
+
+    @property
+    def finished(self) -> bool:
+        """Whether its summary, which a run writes last, is there."""
+        return (self.folder / SUMMARY).is_file()
+
+    def result(self) -> dict[str, Any]:
+        """The run's summary with the assigner's name."""
+        summary = json.loads((self.folder / SUMMARY).read_text(encoding="utf-8"))
+        return {"assigner": self.assigner, **summary}
+
+
+def plan(configs: Mapping[str, Mapping[str, Any]], seeds: Sequence[int], work_dir: Path) -> list[Cell]:
+    """The cells of a comparison, all assigners of a seed before the next seed.
+
+    Args:
+        configs: resolved config by assigner name.
+        seeds: each is trained once per assigner.
+        work_dir: of the comparison; a cell's folder is cells/ASSIGNER-seedN in it.
+
+    Raises:
+        ValueError: when a cell's folder holds a run of another config: a comparison is of equals or it is none.
+    """
+    cells = [
+        Cell(name, seed, {**config, "seed": seed}, work_dir / "cells" / f"{_safe(name)}-seed{seed}")
+        for seed in seeds
+        for name, config in configs.items()
+    ]
+    for cell in cells:
+        _check_same(cell)
+    return cells
+
+
+def compare(
+    cells: Sequence[Cell], announce: Callable[[str], None] = lambda text: None, quiet: bool = False
+) -> list[Cell]:
+    """Train every unfinished cell, one after the other; returns those that failed.
+
+    Args:
+        cells: from `plan`.
+        announce: told one line per cell.
+        quiet: no progress bars.
+    """
+    failed = []
+    for number, cell in enumerate(cells, 1):
+        label = f"[{number}/{len(cells)}] {cell.assigner}, seed {cell.seed}"
+        if cell.finished:
+            announce(f"{label}: done already")
+            continue
+        announce(label)
+        if _run(cell, quiet) != 0:
+            failed.append(cell)
+    return failed
+
+
+def results(cells: Sequence[Cell]) -> list[dict[str, Any]]:
+    """The summaries of the finished cells."""
+    return [cell.result() for cell in cells if cell.finished]
+
+
+def _run(cell: Cell, quiet: bool) -> int:
+    """Train a cell in a process of its own; its exit status."""
+    cell.folder.parent.mkdir(parents=True, exist_ok=True)
+    config = cell.folder.parent / f"{cell.folder.name}.json"
+    save(cell.config, config)
+    command = [sys.executable, "-m", "detassign.cli", "train", str(config), "--work-dir", str(cell.folder), "--resume"]
+    process = subprocess.Popen([*command, "--no-table", *(["--quiet"] if quiet else [])])
+    try:
+        status = process.wait()
+    except KeyboardInterrupt:  # the terminal sent it to the child too, which keeps what it has
+        process.wait()
+        raise
+    config.unlink(missing_ok=True)
+    return status
+
+
+def _check_same(cell: Cell) -> None:
+    if not (cell.folder / CONFIG).is_file():
+        return
+    recorded = read(cell.folder / CONFIG)
+    different = sorted(key for key in cell.config if recorded.get(key) != cell.config[key])
+    if different:
+        raise ValueError(
+            f"work dir {cell.folder.parents[1]} holds a comparison under other conditions ({', '.join(different)} of "
+            f"{cell.assigner} differ); give another --work-dir"
+        )
+
+
+def _safe(name: str) -> str:
+    return "".join(letter if letter.isalnum() or letter in "-_.+" else "_" for letter in name)

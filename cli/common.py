@@ -1,0 +1,119 @@
+"""What commands share: options that appear in several, and errors as one sentence."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ..data import DataSource, resolve
+
+data_option = click.option(
+    "--data", metavar="NAME|PATH",
+    help="A folder with train.json, val.json and images/; 'coco' (see --data-root); or 'synthetic' (the default).",
+)  # fmt: skip
+data_root_option = click.option(
+    "--data-root",
+    type=click.Path(path_type=Path),
+    help="Folder with annotations/, train2017/ and val2017/ for --data coco.",
+)
+images_option = click.option(
+    "--images", type=click.IntRange(min=2), default=None, help="Size of the generated set, for --data synthetic."
+)
+detector_option = click.option("--detector", metavar="NAME", help="A detector; see 'detassign list'.")
+assigner_option = click.option("--assigner", metavar="NAME", help="An assigner, or matching+weighting[+score].")
+schedule_option = click.option("--schedule", metavar="NAME", help="A schedule; the detector's usual one if left out.")
+set_option = click.option(
+    "--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change any config key; repeatable."
+)
+seed_option = click.option("--seed", type=click.IntRange(min=0), default=None, help="Seed of everything random.")
+epochs_option = click.option("--epochs", type=click.IntRange(min=1), default=None)
+batch_size_option = click.option(
+    "--batch-size", type=click.IntRange(min=1), default=None, help="The learning rate is scaled with it."
+)
+device_option = click.option("--device", metavar="NAME", help="auto, cpu or cuda[:index].")
+amp_option = click.option("--amp", is_flag=True, default=None, help="Mixed precision; needs a GPU.")
+pretrained_option = click.option(
+    "--pretrained", type=click.Path(path_type=Path), help="Backbone weights (a state dict in the backbone's layout)."
+)
+
+
+def options(*decorators: Callable[..., Any]) -> Callable[..., Any]:
+    """Several options as one decorator, shown in the order given."""
+
+    def apply(command: Callable[..., Any]) -> Callable[..., Any]:
+        for decorator in reversed(decorators):
+            command = decorator(command)
+        return command
+
+    return apply
+
+
+run_options = options(
+    schedule_option, epochs_option, batch_size_option, pretrained_option, device_option, amp_option, set_option
+)
+
+
+def find_data(data: str, root: Path | None, images: int | None = None) -> DataSource:
+    """The data set that --data names, made first if it is the generated one."""
+    named: dict[str, Any] = {}
+    if images is not None:
+        if data != "synthetic":
+            raise ValueError(f"--images: belongs to --data synthetic, got --data {data}")
+        named["images"] = images
+    return resolve(data, root, progress=_data_progress(), **named)
+
+
+def choose(names: str) -> list[str]:
+    """A comma-separated option as a list without empties and repetitions."""
+    chosen = list(dict.fromkeys(name.strip() for name in names.split(",") if name.strip()))
+    if not chosen:
+        raise click.BadParameter("expected at least one name")
+    return chosen
+
+
+def new_run_folder(name: str) -> Path:
+    """runs/NAME, or runs/NAME-2, … : the first that does not exist."""
+    safe = "".join(letter if letter.isalnum() or letter in "-_.+" else "_" for letter in name)
+    folder, number = Path("runs") / safe, 1
+    while folder.exists():
+        number += 1
+        folder = Path("runs") / f"{safe}-{number}"
+    return folder
+
+
+def _data_progress() -> Callable[[int, int], None]:
+    """A bar that appears when there is something to make and goes away when it is made."""
+    state: dict[str, Any] = {}
+
+    def advance(done: int, total: int) -> None:
+        if not state:
+            from rich.console import Console
+
+            from ..engine.hooks import make_bar
+
+            state["bar"] = make_bar(Console(stderr=True))
+            state["task"] = state["bar"].add_task("making images", total=total, note="")
+            state["bar"].start()
+        state["bar"].update(state["task"], completed=done)
+        if done >= total:
+            state["bar"].stop()
+
+    return advance
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[Any]], title: str | None = None) -> None:
+    """Print a table: aligned in a terminal, plain text elsewhere."""
+    from rich.console import Console
+    from rich.table import Table
+
+    grid = Table(title=title, title_justify="left", header_style="bold")
+    for index, column in enumerate(columns):
+        grid.add_column(column, overflow="fold", justify="left" if index == 0 else None)
+    for row in rows:
+        grid.add_row(*(str(cell) for cell in row))
+    Console(width=None if sys.stdout.isatty() else int(os.environ.get("COLUMNS", 140))).print(grid)

@@ -1,0 +1,34 @@
+"""`detassign config`."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import click
+
+from .common import (
+    assigner_option,
+    data_option,
+    data_root_option,
+    detector_option,
+    images_option,
+    options,
+    run_options,
+    seed_option,
+)
+
+
+@click.command("config")
+@click.argument("config", required=False)
+@options(detector_option, assigner_option, data_option, data_root_option, images_option, seed_option)
+@run_options
+def command(config: str | None, **given: Any) -> None:
+    """Print the resolved config that the same options of `train` would run, as JSON.
+
+    \b
+    detassign config --detector fcos_tiny --assigner dw --set model.head.stacked_convs=1
+    """
+    from .configs import resolve_config
+
+    click.echo(json.dumps(resolve_config(config, **given), indent=2))

@@ -1,0 +1,47 @@
+"""From command-line options to a resolved config."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ..data import check
+from ..engine import config as configs
+from .common import find_data
+
+DEFAULTS = {"detector": "fcos_tiny", "assigner": "fcos"}
+
+
+def resolve_config(
+    config: str | None,
+    detector: str | None,
+    assigner: str | None,
+    data: str | None,
+    data_root: Path | None,
+    images: int | None,
+    schedule: str | None,
+    settings: tuple[str, ...],
+    **run: Any,
+) -> dict[str, Any]:
+    """The config of a run: a recipe or a run's config.json if named, with what the options say on top."""
+    changes = configs.parse_changes(settings)
+    if config and config.endswith(".json"):
+        chosen = {"--detector": detector, "--assigner": assigner, "--schedule": schedule, "--data-root": data_root}
+        clash = [name for name, value in chosen.items() if value is not None]
+        if clash:
+            raise ValueError(f"{clash[0]}: {config} is resolved already; change single keys with --set")
+        resolved = configs.read(Path(config))
+        return configs.changed(resolved, changes, **run)
+    recipe = configs.read_recipe(config) if config else {}
+    source = find_data(data or recipe.get("data", "synthetic"), data_root, images)
+    report = check(source, headers=0)
+    if report.errors:
+        raise ValueError(f"data: {report.errors[0]}; see 'detassign data check'")
+    return configs.compose(
+        detector or recipe.get("detector", DEFAULTS["detector"]),
+        assigner or recipe.get("assigner", DEFAULTS["assigner"]),
+        source,
+        schedule or recipe.get("schedule"),
+        {**recipe.get("changes", {}), **changes},
+        **run,
+    )

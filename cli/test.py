@@ -1,0 +1,36 @@
+"""`detassign test`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from .common import table
+
+
+@click.command("test")
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option("--checkpoint", type=click.Path(path_type=Path), help="Another checkpoint than the run's last.")
+@click.option("--split", type=click.Choice(["val", "train"]), default="val", show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("--device", metavar="NAME", help="auto, cpu or cuda[:index].")
+def command(run: Path, checkpoint: Path | None, split: str, as_json: bool, device: str | None) -> None:
+    """Measure the AP of a trained run on its own data.
+
+    \b
+    detassign test runs/fcos_tiny-dw-synthetic
+    """
+    from ..engine.train import evaluate, find_config, find_run
+
+    config, last = (find_config(run), checkpoint) if checkpoint else find_run(run)
+    if device:
+        config["device"] = device
+    metrics = evaluate(config, checkpoint or last, split)
+    if as_json:
+        click.echo(json.dumps(metrics))
+        return
+    limit = config["evaluation"]["max_detections"]
+    values = ["-" if value != value else f"{100 * value:.1f}" for value in metrics.values()]
+    table([*metrics], [values], title=f"{config['name']} on {split}, at most {limit} detections per image")

@@ -1,0 +1,57 @@
+"""`detassign train`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from .common import (
+    assigner_option,
+    data_option,
+    data_root_option,
+    detector_option,
+    images_option,
+    new_run_folder,
+    options,
+    run_options,
+    seed_option,
+    table,
+)
+
+
+@click.command("train")
+@click.argument("config", required=False)
+@options(detector_option, assigner_option, data_option, data_root_option, images_option, seed_option)
+@run_options
+@click.option("--work-dir", type=click.Path(path_type=Path), help="Folder of the run; runs/NAME if left out.")
+@click.option("--resume", is_flag=True, help="Go on with an interrupted run in --work-dir.")
+@click.option("--quiet", is_flag=True, help="No progress bar.")
+@click.option("--no-table", is_flag=True, help="Do not print the result.")
+def command(config: str | None, work_dir: Path | None, resume: bool, quiet: bool, no_table: bool, **given: Any) -> None:
+    """Train a detector under an assigner.
+
+    CONFIG is a recipe's name, a Python file of that form, or a run's config.json; options go before what it says.
+
+    \b
+    detassign train --detector fcos_tiny --assigner dw --data synthetic --epochs 2
+    detassign train dw_r50_1x --data-root /data/coco
+    detassign train --work-dir runs/mine --resume
+    """
+    from ..engine.train import CONFIG, find_config, train
+    from .configs import resolve_config
+
+    if resume and work_dir and config is None and (work_dir / CONFIG).is_file():
+        resolved = find_config(work_dir)
+    else:
+        resolved = resolve_config(config, **given)
+    folder = work_dir or new_run_folder(resolved["name"])
+    summary = train(resolved, folder, resume=resume, quiet=quiet)
+    if not no_table:
+        table(list(summary["metrics"]), [[_percent(value) for value in summary["metrics"].values()]])
+        click.echo(f"run folder: {folder}")
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:.1f}"

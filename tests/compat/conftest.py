@@ -1,0 +1,17 @@
+"""mmdet and mmcv.ops import only once the stand-in is installed, so it is installed before the tests are collected."""
+
+import pytest
+import torch
+
+from detassign.compat import install
+
+install()
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    """Toy tensors gain nothing from threads, and lose much where other processes use the cores."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
