@@ -82,7 +82,10 @@ def _group():
 def _sentence(error: BaseException) -> str:
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
-    return " ".join(str(error).split()) or type(error).__name__
+    text = str(error).strip()
+    if "Original Traceback" in text:  # from a data loader's worker; its last line is the error itself
+        text = text.splitlines()[-1].partition(": ")[2]
+    return " ".join(text.split()) or type(error).__name__
 
 
 def _say(sentence: str, status: int) -> int:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ..data import check
+from ..data import Report, check
 from ..engine import config as configs
 from .common import find_data
 
+DETECTIONS = 100  # COCO's limit per image
 DEFAULTS = {"detector": "fcos_tiny", "assigner": "fcos"}
 
 
@@ -42,6 +43,15 @@ def resolve_config(
         assigner or recipe.get("assigner", DEFAULTS["assigner"]),
         source,
         schedule or recipe.get("schedule"),
-        {**recipe.get("changes", {}), **changes},
+        {**_limits(report), **recipe.get("changes", {}), **changes},
         **run,
     )
+
+
+def _limits(report: Report) -> dict[str, int]:
+    """Room for crowded images: COCO's 100 detections, or more where an image holds more objects than half of that."""
+    most = max((split["most_boxes_in_an_image"] for split in report.statistics.values()), default=0)
+    if most <= DETECTIONS // 2:
+        return {}
+    limit = -(-2 * most // 100) * 100
+    return {"evaluation.max_detections": limit, "model.post_process.max_per_image": limit}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from typing import Protocol
 
 import torch
 from mmdet.models import BaseDetector, DetDataPreprocessor
@@ -14,7 +14,15 @@ from ..assigners import Assignment, Predictions, Targets
 from ..heads import DenseHead, PostProcess
 from .targets import targets_of, with_detections
 
-Observer = Callable[[Assignment, Targets, float], None]
+
+class Observer(Protocol):
+    """Something that watches a detector's assignments in training."""
+
+    def due(self) -> bool:
+        """Whether to watch the coming step."""
+
+    def __call__(self, assignment: Assignment, targets: Targets, seconds: float) -> None:
+        """Look at one assignment and the seconds that it and the loss took."""
 
 
 class DenseDetector(BaseDetector):
@@ -42,7 +50,7 @@ class DenseDetector(BaseDetector):
         self.bbox_head = head  # the name in mmdet's checkpoints
         self.post_process = post_process or PostProcess()
         self.observer: Observer | None = None
-        """Called after every assignment in training with the assignment, its targets and the seconds it took."""
+        """Called in training after each assignment that it says is due."""
 
     def extract_feat(self, batch_inputs: Tensor) -> list[Tensor]:
         """Pyramid levels of images (B, 3, H, W)."""
@@ -55,7 +63,7 @@ class DenseDetector(BaseDetector):
 
     def loss(self, batch_inputs: Tensor, batch_data_samples: list[DetDataSample]) -> dict[str, Tensor]:
         predictions, targets = self.predictions(batch_inputs), targets_of(batch_data_samples)
-        if self.observer is None:
+        if self.observer is None or not self.observer.due():
             return self.bbox_head.assign_and_loss(predictions, targets)[1]
         started = _now(batch_inputs)
         assignment, losses = self.bbox_head.assign_and_loss(predictions, targets)

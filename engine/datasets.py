@@ -10,12 +10,13 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
+import cv2
 import numpy as np
 import torch
 from mmdet.datasets import CocoDataset
 from mmdet.datasets.api_wrappers import COCO
 from mmdet.utils import register_all_modules
-from mmengine.dataset import DefaultSampler, pseudo_collate
+from mmengine.dataset import Compose, DefaultSampler, pseudo_collate
 from torch.utils.data import DataLoader
 
 from ..data import DataSource
@@ -40,6 +41,16 @@ class DetectionData(CocoDataset):
 
     COCOAPI = SortedCategories
 
+    def prepare_data(self, index: int) -> Any:
+        """One transformed image; an image that cannot be read is named."""
+        try:
+            return super().prepare_data(index)
+        except (AssertionError, OSError, cv2.error) as error:
+            path = self.get_data_info(index)["img_path"]
+            raise ValueError(
+                f"image {path} cannot be read ({type(error).__name__}); see 'detassign data check'"
+            ) from error
+
 
 def train_loader(source: DataSource, settings: Mapping[str, Any], batch_size: int, seed: int) -> DataLoader:
     """Shuffled training batches; the order depends on the seed and the epoch alone."""
@@ -53,6 +64,13 @@ def eval_loader(source: DataSource, settings: Mapping[str, Any], batch_size: int
     """All images of a split, in order."""
     dataset = _dataset(source, split, _eval_transforms(settings))
     return _loader(dataset, DefaultSampler(dataset, shuffle=False), batch_size, _workers(settings))
+
+
+def eval_steps(settings: Mapping[str, Any]) -> tuple[Compose, Compose]:
+    """Evaluation's transforms in two halves: from "img_path" to pixels, and from those to what the model takes."""
+    register_all_modules(init_default_scope=True)
+    load, *rest = _eval_transforms(settings)
+    return Compose([load]), Compose(rest)
 
 
 def _dataset(source: DataSource, split: str, transforms: list[dict[str, Any]]) -> DetectionData:

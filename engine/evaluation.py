@@ -25,8 +25,8 @@ class AveragePrecision(BaseMetric):
     Args:
         source: the data set.
         split: "val" or "train".
-        max_detections: at most so many detections of an image count. COCO's rule is 100; a set with more objects in an
-            image needs more, and the number belongs beside the AP.
+        max_detections: at most so many detections of an image and class count. COCO's rule is 100; a set with more objects
+            in an image needs more, and the number belongs beside the AP.
     """
 
     def __init__(self, source: DataSource, split: str = "val", max_detections: int = 100) -> None:
@@ -70,7 +70,7 @@ def average_precision(
             annotation.setdefault("area", annotation["bbox"][2] * annotation["bbox"][3])
         evaluation = COCOeval(truth, truth.loadRes(detections) if detections else COCO(), "bbox")
         evaluation.params.imgIds = list(image_ids)
-        evaluation.params.maxDets = [1, 10, max_detections]
+        evaluation.params.maxDets = [max_detections]
         evaluation.evaluate()
         evaluation.accumulate()
     precision = evaluation.eval["precision"][..., -1]  # (IoU 10, recall 101, class, size)

@@ -38,7 +38,7 @@ class MetricsFile(Hook):
         self.train_seconds = 0.0
         self._started = 0.0
 
-    def before_run(self, runner: Any) -> None:
+    def before_train(self, runner: Any) -> None:
         self._forget_after(runner)
 
     def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
@@ -183,10 +183,16 @@ class AssignmentStatistics:
     Objects count once for every time they are seen. Looks at every `every`-th step, since looking waits for the device.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, every: int = 5) -> None:
+        self.every = every
+        self.seen = 0
         self.targets = self.without = self.pairs = self.effective = 0.0
         self.seconds = 0.0
         self.steps = 0
+
+    def due(self) -> bool:
+        self.seen += 1
+        return (self.seen - 1) % self.every == 0
 
     def __call__(self, assignment: Assignment, targets: Targets, seconds: float) -> None:
         real = targets.mask

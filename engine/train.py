@@ -166,7 +166,9 @@ def _runner_basics(config: Mapping[str, Any], work_dir: Path) -> dict[str, Any]:
             "timer": IterTimerHook(),
             "sampler_seed": DistSamplerSeedHook(),
             "param_scheduler": ParamSchedulerHook(),
-            "checkpoint": CheckpointHook(interval=1, max_keep_ckpts=1),
+            "checkpoint": CheckpointHook(
+                interval=1, max_keep_ckpts=2
+            ),  # while one is written, the one before it is there
             "logger": None,
         },
     }

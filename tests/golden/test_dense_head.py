@@ -130,7 +130,11 @@ def test_dw_detections_equal_the_original(case):
 def test_dw_training_step_equals_the_original(case):
     head, features = dw_head(case), [f.requires_grad_() for f in case.levels("input/feat")]
     losses = head.loss(features, targets_of(case, case.config["batch"]))
-    for ours, theirs in {"loss_cls_pos": "loss_cls_pos", "loss_box": "loss_loc", "loss_cls_neg": "loss_cls_neg"}.items():
+    for ours, theirs in {
+        "loss_cls_pos": "loss_cls_pos",
+        "loss_box": "loss_loc",
+        "loss_cls_neg": "loss_cls_neg",
+    }.items():
         case.check(f"loss/{theirs}", losses[ours])
     sum(losses.values()).backward()
     for level, feature in enumerate(features):

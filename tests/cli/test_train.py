@@ -1,0 +1,132 @@
+"""train, test and config on the command line."""
+
+import json
+
+import pytest
+
+from detassign.cli import main
+from detassign.data import make_dataset
+
+
+def run(*arguments):
+    """Exit status of a command."""
+    with pytest.raises(SystemExit) as stopped:
+        main([str(argument) for argument in arguments])
+    return stopped.value.code
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data") / "shapes"
+    make_dataset(folder, images=8, size=64)
+    return folder
+
+
+SMALL = ("--detector", "fcos_tiny", "--epochs", 1, "--batch-size", 4, "--set", "input.scale=(64, 64)", "--quiet")
+
+
+@pytest.fixture(scope="module")
+def trained(data, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "dw"
+    assert run("train", "--data", data, "--assigner", "dw", "--work-dir", folder, *SMALL) == 0
+    return folder
+
+
+def test_train_prints_its_folder_and_scores(data, tmp_path, capsys):
+    assert run("train", "--data", data, "--assigner", "atss", "--work-dir", tmp_path / "r", *SMALL) == 0
+    shown = capsys.readouterr().out
+    assert str(tmp_path / "r") in shown
+    assert "AP50" in shown
+
+
+def test_test_prints_json_of_the_same_metrics_as_the_summary(trained, capsys):
+    assert run("test", trained, "--json") == 0
+    metrics = json.loads(capsys.readouterr().out.replace("NaN", "null"))
+    assert metrics["AP"] == pytest.approx(json.loads((trained / "summary.json").read_text())["metrics"]["AP"] or 0.0)
+
+
+def test_a_runs_config_alone_repeats_it(trained, tmp_path):
+    assert run("train", trained / "config.json", "--work-dir", tmp_path / "again", "--quiet") == 0
+    first, again = (json.loads((f / "summary.json").read_text())["metrics"] for f in (trained, tmp_path / "again"))
+    assert first == again
+
+
+def test_resume_of_a_finished_run_changes_nothing(trained):
+    before = (trained / "metrics.jsonl").read_text()
+    assert run("train", "--work-dir", trained, "--resume", "--quiet") == 0
+    assert (trained / "metrics.jsonl").read_text() == before
+
+
+def test_config_prints_what_train_would_run(data, capsys):
+    assert run("config", "--data", data, "--assigner", "dw", "--seed", 3, "--set", "model.head.stacked_convs=1") == 0
+    config = json.loads(capsys.readouterr().out)
+    assert config["seed"] == 3
+    assert config["model"]["head"]["stacked_convs"] == 1
+    assert config["model"]["head"]["assigner"] == {"type": "dw"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--assigner", "dww"], "unknown assigner 'dww'; did you mean 'dw'?"),
+        (["--data", "bcd"], "bcd"),
+        (["--set", "schedule.epohs=1"], "did you mean 'schedule.epochs'?"),
+        (["--set", "nothing"], "expected key=value"),
+        (["--assigner", "center_prior+focal+objectness"], "unknown score model 'objectness'"),
+        (["--pretrained", "nowhere.pth"], "nowhere.pth"),
+        (["--device", "cuda:99"], "device"),
+        (["no_such_recipe"], "unknown recipe 'no_such_recipe'"),
+    ],
+)
+def test_a_mistake_is_one_sentence_and_a_non_zero_exit(data, tmp_path, capsys, arguments, sentence):
+    given = [] if "--data" in arguments else ["--data", data]
+    assert run("train", *given, *arguments, "--work-dir", tmp_path / "r", "--quiet") != 0
+    shown = capsys.readouterr().err
+    assert sentence in shown
+    assert "Traceback" not in shown
+
+
+def test_broken_data_is_refused_before_training(data, tmp_path, capsys):
+    document = json.loads((data / "train.json").read_text())
+    document["annotations"] = []
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    (broken / "train.json").write_text(json.dumps(document))
+    (broken / "val.json").write_text((data / "val.json").read_text())
+    (broken / "images").symlink_to(data / "images")
+    assert run("train", "--data", broken, "--work-dir", tmp_path / "r") == 1
+    assert "detassign data check" in capsys.readouterr().err
+    assert not (tmp_path / "r").exists()
+
+
+def test_a_checkpoint_of_another_model_is_refused(trained, data, tmp_path, capsys):
+    assert run("train", "--data", data, "--assigner", "gfl", "--work-dir", tmp_path / "gfl", *SMALL) == 0
+    assert run("test", trained, "--checkpoint", tmp_path / "gfl" / "epoch_1.pth") == 1
+    assert "a checkpoint of another model" in capsys.readouterr().err
+
+
+def test_an_unreadable_image_is_named(data, tmp_path, capsys):
+    broken = tmp_path / "broken"
+    (broken / "images").mkdir(parents=True)
+    for split in ("train", "val"):
+        (broken / f"{split}.json").write_text((data / f"{split}.json").read_text())
+    for image in (data / "images").iterdir():
+        (broken / "images" / image.name).write_bytes(image.read_bytes())
+    victim = broken / "images" / "train_000002.jpg"
+    victim.write_bytes(b"not a picture")
+    assert run("train", "--data", broken, "--work-dir", tmp_path / "r", *SMALL) == 1
+    assert "train_000002.jpg" in capsys.readouterr().err
+
+
+def test_a_crowded_set_gets_room_for_its_objects(data, tmp_path, capsys):
+    document = json.loads((data / "val.json").read_text())
+    one = document["annotations"][0]
+    document["annotations"] = [{**one, "id": i, "bbox": [i % 50, i // 50, 8, 8]} for i in range(1, 121)]
+    crowded = tmp_path / "crowded"
+    crowded.mkdir()
+    (crowded / "val.json").write_text(json.dumps(document))
+    (crowded / "train.json").write_text((data / "train.json").read_text())
+    (crowded / "images").symlink_to(data / "images")
+    assert run("config", "--data", crowded) == 0
+    config = json.loads(capsys.readouterr().out)
+    assert config["evaluation"]["max_detections"] == config["model"]["post_process"]["max_per_image"] == 300

@@ -1,0 +1,98 @@
+"""The dense detector: training and prediction over mmdet's data samples; the MobileNetV2 backbone."""
+
+import pytest
+import torch
+from mmdet.structures import DetDataSample
+from mmengine.structures import InstanceData
+from torch import nn
+
+from detassign.assigners import ASSIGNERS
+from detassign.detectors import DenseDetector, MobileNetV2
+from detassign.engine.hooks import AssignmentStatistics
+from detassign.heads import DenseHead
+
+
+class Pyramid(nn.Module):
+    """Two levels, strides 8 and 16."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = nn.Conv2d(3, 8, 8, 8), nn.Conv2d(8, 8, 2, 2)
+
+    def forward(self, images):
+        first = self.first(images)
+        return first, self.second(first)
+
+
+def detector(assigner="dw"):
+    torch.manual_seed(0)
+    head = DenseHead(2, 8, assigner, feat_channels=8, stacked_convs=1, strides=(8, 16), norm_groups=2)
+    return DenseDetector(Pyramid(), None, head)
+
+
+def samples(boxes_of_each):
+    result = []
+    for boxes in boxes_of_each:
+        sample = DetDataSample(metainfo={"img_shape": (32, 32), "scale_factor": (0.5, 0.5)})
+        boxes = torch.tensor(boxes, dtype=torch.float).reshape(-1, 4)
+        sample.gt_instances = InstanceData(bboxes=boxes, labels=torch.zeros(len(boxes), dtype=torch.long))
+        result.append(sample)
+    return result
+
+
+@pytest.mark.parametrize("assigner", list(ASSIGNERS))
+@pytest.mark.parametrize("boxes", [[[[2, 2, 28, 28]], []], [[], []]], ids=["one_empty", "all_empty"])
+def test_every_parameter_gets_a_finite_gradient_under_every_assigner(assigner, boxes):
+    model = detector(assigner)
+    losses = model.loss(torch.rand(2, 3, 32, 32), samples(boxes))
+    sum(losses.values()).backward()
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            assert parameter.grad is not None, name
+            assert parameter.grad.isfinite().all(), name
+
+
+def test_loss_falls_on_one_batch():
+    model = detector()
+    images, batch = torch.rand(2, 3, 32, 32), samples([[[2, 2, 28, 28]], [[8, 8, 30, 20]]])
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
+    history = []
+    for _ in range(30):
+        loss = sum(model.loss(images, batch).values())
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        history.append(loss.item())
+    assert history[-1] < 0.7 * history[0]
+
+
+def test_the_observer_sees_the_assignment_of_a_training_step():
+    model = detector()
+    model.observer = watched = AssignmentStatistics(every=2)
+    for _ in range(3):
+        model.loss(torch.rand(2, 3, 32, 32), samples([[[2, 2, 28, 28]], []]))
+    assert watched.steps == 2
+    assert watched.targets == 2
+    summary = watched.summary()
+    assert summary["positives_per_target"] > 1
+    assert summary["assignment_seconds_per_step"] > 0
+
+
+def test_predictions_are_in_pixels_of_the_original_image():
+    model = detector().eval()
+    model.post_process = type(model.post_process)(score_threshold=0.0)
+    images = torch.rand(1, 3, 32, 32)
+    original = model.predict(images, samples([[]]), rescale=True)[0].pred_instances
+    network = model.predict(images, samples([[]]), rescale=False)[0].pred_instances
+    torch.testing.assert_close(original.bboxes, network.bboxes * 2)
+    assert len(original.scores) > 0
+
+
+def test_mobilenet_gives_three_maps_and_keeps_its_statistics():
+    backbone = MobileNetV2(frozen_blocks=2).train()
+    maps = backbone(torch.rand(1, 3, 64, 64))
+    assert [tuple(m.shape[1:]) for m in maps] == [(32, 8, 8), (96, 4, 4), (320, 2, 2)]
+    assert not any(m.training for m in backbone.modules() if isinstance(m, nn.BatchNorm2d))
+    frozen = [p.requires_grad for block in backbone.features[:2] for p in block.parameters()]
+    assert frozen
+    assert not any(frozen)

@@ -1,0 +1,62 @@
+"""From configs to models, and weights from files."""
+
+import pytest
+import torch
+from torchvision.models import mobilenet_v2
+
+from detassign.data import make_dataset, resolve
+from detassign.detectors import MobileNetV2
+from detassign.engine.build import build_model, instantiate, load_backbone, load_checkpoint
+from detassign.engine.config import compose
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data") / "shapes"
+    make_dataset(folder, images=4, size=64)
+    return resolve(folder)
+
+
+def test_a_config_becomes_a_model_with_its_classes(source):
+    model = build_model(compose("fcos_tiny", "dw", source))
+    assert model.bbox_head.num_classes == len(source.classes)
+    assert model.bbox_head.branch == "objectness"
+
+
+def test_an_unknown_argument_is_refused_with_the_nearest(source):
+    config = compose("fcos_tiny", "dw", source, changes={"model.head.stacked_conv": 1})
+    with pytest.raises(ValueError, match=r"model\.head\.stacked_conv.*did you mean 'model\.head\.stacked_convs'"):
+        build_model(config)
+
+
+def test_an_unknown_class_is_refused():
+    with pytest.raises(ValueError, match=r"model\.neck\.type: cannot find 'mmdet\.models\.FNP'"):
+        instantiate({"type": "mmdet.models.FNP"}, "model.neck")
+
+
+def test_torchvisions_mobilenet_weights_load_into_the_backbone(tmp_path):
+    whole = mobilenet_v2(weights=None)
+    torch.save(whole.state_dict(), tmp_path / "weights.pth")
+    backbone = MobileNetV2()
+    load_backbone(backbone, tmp_path / "weights.pth")
+    for name, value in backbone.state_dict().items():
+        assert torch.equal(value, whole.state_dict()[name])
+
+
+def test_weights_of_another_network_are_refused(tmp_path):
+    torch.save({"conv1.weight": torch.zeros(3)}, tmp_path / "weights.pth")
+    with pytest.raises(ValueError, match="weights of another network"):
+        load_backbone(MobileNetV2(), tmp_path / "weights.pth")
+
+
+def test_a_checkpoint_of_another_model_is_refused(source, tmp_path):
+    one, other = (build_model(compose("fcos_tiny", name, source)) for name in ("dw", "gfl"))
+    torch.save({"state_dict": one.state_dict()}, tmp_path / "one.pth")
+    load_checkpoint(build_model(compose("fcos_tiny", "dw", source)), tmp_path / "one.pth")
+    with pytest.raises(ValueError, match="a checkpoint of another model"):
+        load_checkpoint(other, tmp_path / "one.pth")
+
+
+def test_a_missing_file_is_named(source, tmp_path):
+    with pytest.raises(FileNotFoundError, match="nothing.pth"):
+        build_model(compose("fcos_tiny", "dw", source, pretrained=str(tmp_path / "nothing.pth")))

@@ -1,0 +1,106 @@
+"""Composing, changing, writing and reading configs."""
+
+import json
+
+import pytest
+
+from detassign.data import make_dataset, resolve
+from detassign.engine import config as configs
+from detassign.engine import fragments
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data") / "shapes"
+    make_dataset(folder, images=4, size=64)
+    return resolve(folder)
+
+
+def test_names_come_together_in_a_plain_config(source):
+    config = configs.compose("fcos_tiny", "dw", source, epochs=3)
+    assert config["name"] == "fcos_tiny-dw-shapes"
+    assert config["model"]["head"]["num_classes"] == len(source.classes)
+    assert config["model"]["head"]["assigner"] == {"type": "dw"}
+    assert config["schedule"]["epochs"] == 3
+    assert json.loads(json.dumps(config)) == config
+
+
+@pytest.mark.parametrize("detector", fragments.names("detectors"))
+def test_every_detector_fragment_composes(source, detector):
+    config = configs.compose(detector, "fcos", source)
+    assert config["model"]["type"] == "detassign.detectors.dense.DenseDetector"
+
+
+@pytest.mark.parametrize("assigner", fragments.names("assigners"))
+def test_every_assigner_fragment_builds(assigner):
+    from detassign.assigners import Assigner, build
+
+    assert isinstance(build(configs.assigner_spec(assigner), num_classes=3), Assigner)
+
+
+@pytest.mark.parametrize("recipe", fragments.names("recipes"))
+def test_every_recipe_composes_with_its_changes(source, recipe):
+    parts = configs.read_recipe(recipe)
+    config = configs.compose(parts["detector"], parts["assigner"], source, parts["schedule"], parts["changes"])
+    for key, value in parts["changes"].items():
+        place = config
+        for name in key.split("."):
+            place = place[name]
+        assert place == configs.plain(value)
+
+
+def test_settings_are_literals_or_text():
+    changes = configs.parse_changes(["a.b=1", "c=x", "d=[1, 2]", "e=false", "f=a=b"])
+    assert changes == {"a.b": 1, "c": "x", "d": [1, 2], "e": False, "f": "a=b"}
+
+
+def test_a_setting_without_a_value_is_refused():
+    with pytest.raises(ValueError, match="expected key=value"):
+        configs.parse_changes(["model.head"])
+
+
+def test_a_misspelt_key_is_refused_with_the_nearest(source):
+    with pytest.raises(ValueError, match=r"schedule\.epoch.*did you mean 'schedule\.epochs'"):
+        configs.compose("fcos_tiny", "fcos", source, changes={"schedule.epoch": 1})
+
+
+def test_arguments_of_a_class_may_be_new(source):
+    config = configs.compose("fcos_tiny", "dw", source, changes={"model.head.assigner.top_k": 5})
+    assert config["model"]["head"]["assigner"] == {"type": "dw", "top_k": 5}
+
+
+@pytest.mark.parametrize(
+    ("kind", "arguments", "message"),
+    [
+        ("detector", ("fcos_tny", "fcos"), "did you mean 'fcos_tiny'"),
+        ("assigner", ("fcos_tiny", "fcso"), "did you mean 'fcos'"),
+    ],
+)
+def test_an_unknown_name_suggests_the_nearest(source, kind, arguments, message):
+    with pytest.raises(ValueError, match=f"unknown {kind}.*{message}"):
+        configs.compose(*arguments, source)
+
+
+def test_a_saved_config_reads_back_equal(source, tmp_path):
+    config = configs.compose("fcos_tiny", "dw", source)
+    configs.save(config, tmp_path / "config.json")
+    assert configs.read(tmp_path / "config.json") == config
+    assert configs.source_of(config) == source
+
+
+@pytest.mark.parametrize(("text", "message"), [("{", "not JSON"), ("{}", "lacks data, input, model, schedule")])
+def test_a_file_that_is_no_config_is_named(tmp_path, text, message):
+    path = tmp_path / "config.json"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=message):
+        configs.read(path)
+
+
+def test_a_recipe_may_be_a_file_of_the_users(tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text('detector = "fcos_tiny"\nassigner = "dw"\nchanges = {"schedule.epochs": 2}\n')
+    assert configs.read_recipe(str(path)) == {
+        "detector": "fcos_tiny",
+        "assigner": "dw",
+        "changes": {"schedule.epochs": 2},
+    }

@@ -1,0 +1,151 @@
+"""Training runs: what they leave behind, resuming, refusals; and one that must learn."""
+
+import json
+
+import pytest
+import torch
+
+from detassign.data import SceneStyle, make_dataset, resolve
+from detassign.engine.build import build_model
+from detassign.engine.config import compose
+from detassign.engine.hooks import read_metrics
+from detassign.engine.train import evaluate, find_run, train
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data") / "shapes"
+    make_dataset(folder, images=12, size=64)
+    return resolve(folder)
+
+
+def small_config(source, assigner="dw", **changes):
+    changes = {"input.scale": (64, 64), "model.head.stacked_convs": 1, **changes}
+    return compose("fcos_tiny", assigner, source, changes=changes, epochs=2, batch_size=4)
+
+
+@pytest.fixture(scope="module")
+def run(source, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run") / "one"
+    return folder, train(small_config(source), folder, quiet=True)
+
+
+def test_a_run_leaves_config_checkpoint_metrics_log_and_summary(run):
+    folder, summary = run
+    names = {path.name for path in folder.iterdir()}
+    checkpoints = {"last_checkpoint", "epoch_1.pth", "epoch_2.pth"}
+    assert names == {"config.json", "metrics.jsonl", "train.log", "summary.json"} | checkpoints
+    assert json.loads((folder / "summary.json").read_text()) == json.loads(json.dumps(summary))
+
+
+def test_the_metrics_file_has_a_line_per_step_and_per_evaluation(run):
+    lines = read_metrics(run[0] / "metrics.jsonl")
+    steps = [line for line in lines if "loss" in line]
+    assert [line["step"] for line in steps] == [1, 2, 3, 4]
+    assert {"loss_cls_pos", "loss_cls_neg", "loss_box", "lr", "seconds", "epoch"} <= set(steps[0])
+    assert [line["epoch"] for line in lines if "AP" in line] == [1, 2]
+
+
+def test_the_summary_counts_positives_and_time(run):
+    summary = run[1]
+    assert summary["positives_per_target"] > summary["effective_positives_per_target"] > 1
+    assert 0 <= summary["targets_without_positive"] < 1
+    assert 0 < summary["assignment_share"] < 1
+    assert summary["peak_memory_bytes"] > 1e6
+
+
+def test_the_checkpoint_scores_what_the_run_said(run):
+    config, checkpoint = find_run(run[0])
+    metrics = evaluate(config, checkpoint)
+    assert metrics["AP50"] == pytest.approx(run[1]["metrics"]["AP50"] or 0.0, abs=1e-9)
+
+
+def test_a_folder_with_a_run_is_not_written_to_without_resume(run, source):
+    with pytest.raises(ValueError, match="holds a run already"):
+        train(small_config(source), run[0], quiet=True)
+
+
+def test_resuming_under_another_config_is_refused(run, source):
+    with pytest.raises(ValueError, match=r"another config \(model"):
+        train(small_config(source, "fcos"), run[0], resume=True, quiet=True)
+
+
+def test_a_folder_with_other_files_is_refused(source, tmp_path):
+    (tmp_path / "thesis.txt").write_text("years of work")
+    with pytest.raises(ValueError, match="holds other files"):
+        train(small_config(source), tmp_path, quiet=True)
+
+
+def test_resumed_equals_uninterrupted(run, source, tmp_path, monkeypatch):
+    """Stop after the first epoch, go on, and compare losses and weights with the run that was not stopped."""
+    from detassign.engine import hooks
+
+    def stop(hook, runner):
+        if runner.epoch == 1:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(hooks.EpochSeed, "before_train_epoch", _first_then(stop))
+        with pytest.raises(KeyboardInterrupt):
+            train(small_config(source), tmp_path / "two", quiet=True)
+    train(small_config(source), tmp_path / "two", resume=True, quiet=True)
+
+    losses = [
+        [line["loss"] for line in read_metrics(f / "metrics.jsonl") if "loss" in line]
+        for f in (run[0], tmp_path / "two")
+    ]
+    assert losses[0] == losses[1]
+    whole, resumed = (
+        torch.load(f / "epoch_2.pth", weights_only=False)["state_dict"] for f in (run[0], tmp_path / "two")
+    )
+    for name, value in whole.items():
+        torch.testing.assert_close(value, resumed[name], rtol=0, atol=0)
+
+
+def _first_then(stop):
+    from detassign.engine.hooks import EpochSeed
+
+    seed = EpochSeed.before_train_epoch
+
+    def before_train_epoch(hook, runner):
+        stop(hook, runner)
+        seed(hook, runner)
+
+    return before_train_epoch
+
+
+def test_a_loss_that_is_not_a_number_stops_the_run_with_advice(source, tmp_path):
+    with pytest.raises(ValueError, match=r"became (nan|inf) at step .* lower learning rate"):
+        train(
+            small_config(source, **{"schedule.optimizer.lr": 1e12, "schedule.clip": None}), tmp_path / "r", quiet=True
+        )
+
+
+def test_amp_without_a_gpu_is_refused(source, tmp_path):
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a GPU")
+    with pytest.raises(ValueError, match="--amp"):
+        train({**small_config(source), "amp": True}, tmp_path / "r", quiet=True)
+
+
+@pytest.mark.parametrize("device", ["cuda:0", "gpu"])
+def test_a_device_that_is_not_there_is_refused(source, tmp_path, device):
+    if torch.cuda.is_available() and device == "cuda:0":
+        pytest.skip("this machine has a GPU")
+    with pytest.raises(ValueError, match="device:"):
+        train({**small_config(source), "device": device}, tmp_path / "r", quiet=True)
+
+
+def test_a_detector_learns_from_generated_data(tmp_path):
+    """Scored before and after: random weights find nothing, a few hundred steps find a good part of what is there."""
+    style = SceneStyle(distractors=0.0, crowd_share=0.0, typical_side=0.4, smallest_side=20, least_contrast=0.4)
+    make_dataset(tmp_path / "data", images=160, size=96, style=style)
+    source = resolve(tmp_path / "data")
+    changes = {"input.scale": (96, 96), "evaluation.every": 24, "schedule.optimizer.lr": 3e-3}
+    config = compose("fcos_tiny", "dw", source, changes=changes, epochs=24, batch_size=8)
+    torch.manual_seed(0)
+    torch.save(build_model(config).state_dict(), tmp_path / "untrained.pth")
+    untrained = evaluate(config, tmp_path / "untrained.pth")["AP50"]
+    trained = train(config, tmp_path / "run", quiet=True)["metrics"]["AP50"]
+    assert untrained < 0.02
+    assert trained > 0.12
