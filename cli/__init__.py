@@ -39,6 +39,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if os.environ.get("DETASSIGN_TRACEBACK"):
             raise
         sys.exit(_say(_sentence(error), 1))
+    except RuntimeError as error:
+        if type(error).__name__ != "OutOfMemoryError" or os.environ.get("DETASSIGN_TRACEBACK"):
+            raise
+        sys.exit(_say("the GPU's memory is full; a smaller --batch-size or --set input.scale=... needs less", 1))
     sys.exit(status if isinstance(status, int) else 0)
 
 
@@ -48,7 +52,7 @@ def _group():
 
     class LazyGroup(click.Group):
         def list_commands(self, context: click.Context) -> list[str]:
-            return list(COMMANDS)
+            return [*COMMANDS]  # `list` is a command's module here
 
         def get_command(self, context: click.Context, name: str) -> click.Command | None:
             if name not in COMMANDS:
@@ -57,7 +61,7 @@ def _group():
 
         def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
             with formatter.section("Commands"):
-                formatter.write_dl(list(COMMANDS.items()))
+                formatter.write_dl([*COMMANDS.items()])
 
         def resolve_command(self, context: click.Context, arguments: list[str]):
             from ..assigners.registry import unknown_name

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +66,8 @@ def find_data(data: str, root: Path | None, images: int | None = None) -> DataSo
         if data != "synthetic":
             raise ValueError(f"--images: belongs to --data synthetic, got --data {data}")
         named["images"] = images
-    return resolve(data, root, progress=_data_progress(), **named)
+    with data_progress() as progress:
+        return resolve(data, root, progress=progress, **named)
 
 
 def choose(names: str) -> list[str]:
@@ -86,24 +88,26 @@ def new_run_folder(name: str) -> Path:
     return folder
 
 
-def _data_progress() -> Callable[[int, int], None]:
-    """A bar that appears when there is something to make and goes away when it is made."""
-    state: dict[str, Any] = {}
+@contextmanager
+def data_progress() -> Iterator[Callable[[int, int], None]]:
+    """A progress bar that appears with the first image and leaves the terminal in order, whatever happens."""
+    from rich.console import Console
+
+    from ..engine.hooks import make_bar
+
+    bar = make_bar(Console(stderr=True))
 
     def advance(done: int, total: int) -> None:
-        if not state:
-            from rich.console import Console
+        if not bar.tasks:
+            bar.add_task("making images", total=total, note="")
+            bar.start()
+        bar.update(bar.task_ids[0], completed=done)
 
-            from ..engine.hooks import make_bar
-
-            state["bar"] = make_bar(Console(stderr=True))
-            state["task"] = state["bar"].add_task("making images", total=total, note="")
-            state["bar"].start()
-        state["bar"].update(state["task"], completed=done)
-        if done >= total:
-            state["bar"].stop()
-
-    return advance
+    try:
+        yield advance
+    finally:
+        if bar.tasks:
+            bar.stop()
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[Any]], title: str | None = None) -> None:

@@ -98,7 +98,7 @@ def _explain(path: Path, error: Exception) -> str:
             f"checkpoint '{path}' asks for {refused.group(1)}, which is not among the data types that checkpoints "
             "hold, so it was not loaded: it could run code of its author's choice"
         )
-    reason = str(error).strip().partition("\n")[0]
+    reason = re.split(r"\n|(?<=[.!]) ", str(error).strip())[0]  # torch goes on to advise against protection
     return f"checkpoint '{path}' cannot be read as a PyTorch checkpoint: {reason or type(error).__name__}"
 
 

@@ -120,7 +120,9 @@ def _from_folder(folder: Path, name: str) -> DataSource:
 
 def _from_coco(root: str | Path | None) -> DataSource:
     if root is None:
-        raise ValueError("the data set 'coco' needs a root, the folder with annotations/, train2017/ and val2017/")
+        raise ValueError(
+            "the data set 'coco' needs a root (--data-root), the folder with annotations/, train2017/ and val2017/"
+        )
     root = Path(root)
     train, val = (root / "annotations" / f"instances_{split}2017.json" for split in ("train", "val"))
     return _source("coco", train, val, root / "train2017", root / "val2017")

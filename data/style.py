@@ -17,23 +17,23 @@ class SceneStyle:
     """
 
     empty_share: float = 0.03  # images without objects
-    crowd_share: float = 0.12  # images with many objects, most of them in clusters
-    largest_count: int = 8  # objects in an ordinary image: 1 to this, before hidden ones are left out
+    crowd_share: float = 0.06  # images with many objects, most of them in clusters
+    largest_count: int = 6  # objects in an ordinary image: 1 to this, before hidden ones are left out
     largest_crowd: int = 24  # objects in a crowd: largest_count to this, before hidden ones are left out
-    cluster_share: float = 0.30  # objects of an ordinary image put beside an earlier one of the same class
+    cluster_share: float = 0.25  # objects of an ordinary image put beside an earlier one of the same class
     crowd_cluster_share: float = 0.80  # the same in a crowd
     smallest_side: float = 8.0  # pixels
-    typical_side: float = 0.22  # image sides; the most frequent one
+    typical_side: float = 0.40  # image sides; the most frequent one
     largest_side: float = 0.90  # image sides
     crowd_typical_side: float = 0.15  # image sides
     crowd_largest_side: float = 0.45  # image sides
-    largest_stretch: float = 1.7  # ratio of the axes of the random affine map of an outline
+    largest_stretch: float = 1.4  # ratio of the axes of the random affine map of an outline
     truncation_share: float = 0.15  # objects that may cross the border
     least_visible: float = 0.35  # share of an object that must stay visible, else it is left out
-    least_contrast: float = 0.14  # mean colour difference between an object and what lies behind it, of 1
+    least_contrast: float = 0.30  # mean colour difference between an object and what lies behind it, of 1
     largest_contrast: float = 0.65
-    distractors: float = 4.0  # mean number per image
-    overlay_share: float = 0.15  # images with thin strokes drawn over the objects
+    distractors: float = 2.0  # mean number per image
+    overlay_share: float = 0.10  # images with thin strokes drawn over the objects
     noise: float = 0.03  # largest standard deviation of the pixel noise, of 1
 
     def __post_init__(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,10 @@ from torch import nn
 from ..assigners.registry import unknown_name
 from ..compat import safe_load
 from ..detectors import DenseDetector
+from ..heads import PostProcess
 
+PACKAGES = ("detassign", "mmdet", "torchvision")  # whose classes a config may name
+TRUST = "DETASSIGN_PACKAGES"
 PARTS = ("backbone", "neck", "head", "post_process", "preprocessor")
 
 
@@ -90,11 +94,21 @@ def load_checkpoint(model: nn.Module, path: Path) -> None:
     model.load_state_dict(state)
 
 
-def _find(name: Any, where: str) -> Any:
+def _find(name: Any, where: str) -> type:
+    """The class of a dotted name; only modules of known packages, since a config may come from anywhere."""
     if not isinstance(name, str) or "." not in name:
         raise ValueError(f"{where}.type: expected the dotted name of a class, got {name!r}")
     module, _, attribute = name.rpartition(".")
+    packages = (*PACKAGES, *filter(None, os.environ.get(TRUST, "").split(",")))
+    if module.partition(".")[0] not in packages:
+        raise ValueError(
+            f"{where}.type: {name!r} is of none of the packages {', '.join(packages)}; if you trust the config, "
+            f"name its package in the environment variable {TRUST}"
+        )
     try:
-        return getattr(importlib.import_module(module), attribute)
+        entry = getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError) as error:
         raise ValueError(f"{where}.type: cannot find {name!r} ({error})") from None
+    if not (isinstance(entry, type) and issubclass(entry, nn.Module | PostProcess)):
+        raise ValueError(f"{where}.type: {name!r} is no module of a network")
+    return entry

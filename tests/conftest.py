@@ -10,3 +10,17 @@ torch.set_num_threads(1)
 def _own_cache(tmp_path_factory, monkeypatch):
     """Keeps generated data out of the user's cache folder."""
     monkeypatch.setenv("DETASSIGN_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tmp_path_factory):
+    """The folder of a finished run that learned next to nothing: one epoch of fcos_tiny on six images. Not to be changed."""
+    from detassign.data import make_dataset, resolve
+    from detassign.engine.config import compose
+    from detassign.engine.train import train
+
+    data, run = tmp_path_factory.mktemp("tiny") / "shapes", tmp_path_factory.mktemp("tiny-run") / "run"
+    make_dataset(data, images=8, size=96)
+    changes = {"input.scale": (96, 96)}
+    train(compose("fcos_tiny", "fcos", resolve(data), changes=changes, epochs=1, batch_size=2), run, quiet=True)
+    return run

@@ -2,3 +2,4 @@
 
 options = {"images": 2000, "seed": 0, "size": 160}
 input = {"scale": (160, 160), "flip": ("horizontal", "vertical")}
+evaluation = {"every": 3}

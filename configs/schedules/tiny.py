@@ -1,10 +1,10 @@
 """From scratch on small images in minutes: AdamW with a cosine."""
 
 schedule = {
-    "epochs": 16,
-    "batch_size": 16,
-    "base_batch_size": 16,
-    "optimizer": {"type": "AdamW", "lr": 2e-3, "weight_decay": 0.05},
+    "epochs": 11,
+    "batch_size": 8,
+    "base_batch_size": 8,
+    "optimizer": {"type": "AdamW", "lr": 4e-3, "weight_decay": 0.05},
     "bias": {"lr_mult": 1.0, "decay_mult": 0.0},
     "norm_decay_mult": 0.0,
     "warmup": {"iterations": 100, "start": 0.01},

@@ -34,6 +34,15 @@ def test_an_unknown_class_is_refused():
         instantiate({"type": "mmdet.models.FNP"}, "model.neck")
 
 
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("os.system", "is of none of the packages"), ("mmdet.utils.setup_multi_processes", "is no module of a network")],
+)
+def test_a_config_cannot_name_just_anything(name, message):
+    with pytest.raises(ValueError, match=message):
+        instantiate({"type": name, "command": "true"}, "model.neck")
+
+
 def test_torchvisions_mobilenet_weights_load_into_the_backbone(tmp_path):
     whole = mobilenet_v2(weights=None)
     torch.save(whole.state_dict(), tmp_path / "weights.pth")
@@ -58,5 +67,5 @@ def test_a_checkpoint_of_another_model_is_refused(source, tmp_path):
 
 
 def test_a_missing_file_is_named(source, tmp_path):
-    with pytest.raises(FileNotFoundError, match="nothing.pth"):
+    with pytest.raises(FileNotFoundError, match=r"nothing\.pth"):
         build_model(compose("fcos_tiny", "dw", source, pretrained=str(tmp_path / "nothing.pth")))

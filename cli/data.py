@@ -1,0 +1,87 @@
+"""`detassign data make` and `detassign data check`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ..data import DATASETS, Report, check, make_dataset
+from .common import data_progress, find_data, table
+
+
+@click.group("data")
+def command() -> None:
+    """Make or check a data set.
+
+    \b
+    detassign data make shapes --images 2000 --seed 0
+    detassign data check shapes
+    """
+
+
+@command.command("make", short_help="Generate a data set of shapes.")
+@click.argument("folder", type=click.Path(path_type=Path), metavar="DIR")
+@click.option("--images", type=int, default=2000, show_default=True, help="Pictures, train and val together.")
+@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--size", type=int, default=160, show_default=True, help="Pixels of each side.")
+def make(folder: Path, images: int, seed: int, size: int) -> None:
+    """Generate shapes of five classes, as train.json, val.json and images/ in DIR; the same every time.
+
+    \b
+    detassign data make shapes --images 2000 --seed 0
+    """
+    with data_progress() as progress:
+        made = make_dataset(folder, images=images, seed=seed, size=size, progress=progress)
+    rows = [("train", made.train_images, made.train_boxes), ("val", made.val_images, made.val_boxes)]
+    table(["split", "images", "boxes"], rows)
+    click.echo(f"{'was there already' if made.reused else 'data set'}: {made.directory}")
+
+
+@command.command("check", short_help="Look for faults before training.")
+@click.argument("data", metavar="DATA")
+@click.option("--data-root", type=click.Path(path_type=Path), help="Root folder, where DATA is coco.")
+@click.option("--headers", type=click.IntRange(min=0), default=200, show_default=True, help="Images opened per split.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def check_command(data: str, data_root: Path | None, headers: int, as_json: bool) -> int:
+    """Look for faults before training: DATA is a folder, a COCO annotation file, coco or synthetic.
+
+    The exit status is 1 when there are errors, that is, faults that forbid training.
+
+    \b
+    detassign data check shapes
+    detassign data check coco --data-root /data/coco
+    """
+    by_path = data not in DATASETS and data_root is None and Path(data).exists()
+    report = check(Path(data) if by_path else find_data(data, data_root), headers=headers)
+    if as_json:
+        click.echo(json.dumps(report.to_dict(), indent=2))
+    else:
+        _show(report)
+    return int(bool(report.errors))
+
+
+def _show(report: Report) -> None:
+    if report.statistics:
+        splits = list(report.statistics)
+        rows = [_flat(statistics) for statistics in report.statistics.values()]
+        names = dict.fromkeys(name for row in rows for name in row)
+        table([report.name, *splits], [[name, *(row.get(name, "-") for row in rows)] for name in names])
+    for kind, findings in (("error", report.errors), ("warning", report.warnings), ("remark", report.remarks)):
+        for found in findings:
+            click.echo(f"{kind}: {found}")
+    click.echo(f"{report.name}: {len(report.errors)} errors, {len(report.warnings)} warnings")
+
+
+def _flat(statistics: dict[str, Any], above: str = "") -> dict[str, str]:
+    """Statistics with nested names joined, numbers as text."""
+    rows: dict[str, str] = {}
+    for name, value in statistics.items():
+        words = f"{above}{name.replace('_', ' ')}"
+        if isinstance(value, dict):
+            rows.update(_flat(value, f"{words}: "))
+        else:
+            rows[words] = f"{value:.3g}" if isinstance(value, float) else str(value)
+    return rows

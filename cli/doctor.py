@@ -1,0 +1,194 @@
+"""`detassign doctor`. Needs torch and click alone: it has to run where things are missing."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import platform
+import warnings
+from collections.abc import Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import click
+import torch
+
+from .. import ops
+
+CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")
+
+
+@click.command("doctor")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def command(as_json: bool) -> None:
+    """Show versions, compiled ops and devices, what would run where, and what is known to go wrong.
+
+    \b
+    detassign doctor
+    """
+    found = examine()
+    if as_json:
+        click.echo(json.dumps(found, indent=2))
+        return
+    _show("versions", [(name, version or "not installed") for name, version in found["versions"].items()])
+    for title in ("mmcv", "kernels", "cpu", "cuda"):
+        _show(title, [(name.replace("_", " "), value) for name, value in found[title].items()])
+    _show("ops", [("", *ops.extension_status()), *((op, *where.values()) for op, where in found["ops"].items())])
+    for sentence in found["warnings"]:
+        click.echo(f"warning: {sentence}")
+    if not found["warnings"]:
+        click.echo("nothing is known to be wrong")
+
+
+def examine() -> dict[str, Any]:
+    """All that `doctor` shows, as plain values; "warnings" are sentences. Raises for nothing that is broken."""
+    mmcv, mmcv_warnings = _mmcv()
+    cuda, cuda_warnings = _cuda()
+    cpu, cpu_warnings = _cpu()
+    needed, needed_warnings = requirements()
+    return {
+        "versions": {"python": platform.python_version(), **needed},
+        "mmcv": mmcv,
+        "kernels": {name: status.error or "loaded" for name, status in ops.extension_status().items()},
+        "cpu": cpu,
+        "cuda": cuda,
+        "ops": where_ops_run(),
+        "warnings": [*needed_warnings, *mmcv_warnings, *_kernel_warnings(), *cpu_warnings, *cuda_warnings],
+    }
+
+
+def requirements() -> tuple[dict[str, str | None], list[str]]:
+    """Version of this package and of each that it names, None where absent; and what does not fit, as sentences."""
+    versions: dict[str, str | None] = {"detassign": _version("detassign")}
+    try:
+        from packaging.requirements import Requirement
+    except ImportError:
+        return versions, ["packaging is not installed, so no version was looked at: pip install 'detassign[full]'"]
+    sentences = []
+    needs = map(Requirement, metadata.requires("detassign") or [])
+    for need in (need for need in needs if need.marker is None or need.marker.evaluate({"extra": "full"})):
+        name = "mmcv" if need.name == "mmcv-lite" and _version("mmcv") else need.name
+        versions[name] = version = _version(name)
+        if version is None:
+            sentences.append(f"{name} is not installed: pip install '{need.name}{need.specifier}'")
+        elif name == need.name and not need.specifier.contains(version, prereleases=True):
+            sentences.append(f"{name} {version} is installed, but detassign is made for {name}{need.specifier}")
+    if _version("mmcv") and _version("mmcv-lite"):
+        sentences.append(
+            "mmcv and mmcv-lite are both installed and overwrite each other: uninstall one, reinstall the other"
+        )
+    return dict(sorted(versions.items())), sentences
+
+
+def where_ops_run() -> dict[str, dict[str, str]]:
+    """Op -> device type -> "compiled" or "reference" (pure torch)."""
+    names = [name for name in ops.__all__ if getattr(ops, name).__module__ == f"{ops.__name__}.{name}"]
+    return {name: {backend: _form(name, backend) for backend in ops.extension_status()} for name in names}
+
+
+def _form(op: str, backend: str) -> str:
+    compiled = ops.extension_status()[backend].loaded and hasattr(torch.ops.detassign, op)
+    return "compiled" if compiled else "reference"
+
+
+def _kernel_warnings() -> list[str]:
+    status = ops.extension_status()
+    needed = {"cpu": True, "cuda": torch.cuda.is_available()}
+    return [
+        f"the compiled {name} kernels are not loaded, so slower pure torch runs instead: {status[name].error}"
+        for name in status
+        if needed[name] and not status[name].loaded
+    ]
+
+
+def _mmcv() -> tuple[dict[str, str], list[str]]:
+    """Whose compiled ops mmdet gets, and whether they work."""
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        try:
+            from ..compat import mmcv_flavour
+
+            flavour = mmcv_flavour()
+            importlib.import_module("mmdet.models")
+        except Exception as error:  # whatever is broken is what a doctor is asked about
+            return {"flavour": "does not import"}, [f"mmdet does not import, so nothing trains: {_line(error)}"]
+    sentences = [_line(warning.message) for warning in said if "compiled ops do not load" in str(warning.message)]
+    if flavour == "lite" and _version("mmcv") and not sentences:
+        sentences = ["mmcv's compiled ops do not load; torchvision's are used instead"]
+    served = "mmcv's own extension" if flavour == "full" else "torchvision and torch, through detassign.compat"
+    problems = [problem for problem in map(_nms_problem, _device_types()) if problem]
+    return {"flavour": flavour, "ops_served_by": served}, sentences + problems
+
+
+def _nms_problem(device: str) -> str | None:
+    """One sentence when torchvision's compiled ops do not work on a device; nms stands for all."""
+    from torchvision.ops import nms
+
+    try:
+        nms(torch.tensor([[0.0, 0.0, 1.0, 1.0]], device=device), torch.ones(1, device=device), 0.5)
+    except Exception as error:
+        remedy = "install the torchvision made for this torch"
+        return f"torchvision's compiled ops do not run on {device}; {remedy}: {_line(error)}"
+    return None
+
+
+def _device_types() -> list[str]:
+    return ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]
+
+
+def _cpu() -> tuple[dict[str, Any], list[str]]:
+    threads, usable = torch.get_num_threads(), _usable_cpus()
+    facts = {
+        "capability": torch.backends.cpu.get_cpu_capability(),
+        "threads": threads,
+        "usable_cpus": usable,
+        "machine": platform.machine(),
+    }
+    if threads <= usable:
+        return facts, []
+    return facts, [f"torch uses {threads} threads on {usable} usable CPUs, which is slow: set OMP_NUM_THREADS={usable}"]
+
+
+def _usable_cpus() -> int:
+    """CPUs that this process may use: its affinity and its control group's quota considered."""
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        quota, period = map(int, CPU_QUOTA.read_text().split())
+    except (OSError, ValueError):  # no control groups, or no limit ("max")
+        return allowed
+    return max(1, min(allowed, round(quota / period)))
+
+
+def _cuda() -> tuple[dict[str, Any], list[str]]:
+    """torch's CUDA and the devices it sees, and what it says when it cannot use one."""
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    facts: dict[str, Any] = {"built_for": torch.version.cuda or "no CUDA", "devices": count}
+    for index in range(count):
+        device = torch.cuda.get_device_properties(index)
+        size = f"{device.total_memory / 2**30:.0f} GiB"
+        facts[f"cuda:{index}"] = f"{device.name}, {size}, capability {device.major}.{device.minor}"
+    return facts, [_line(warning.message) for warning in said]
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _line(problem: object) -> str:
+    """The first line of what went wrong."""
+    return str(problem).strip().partition("\n")[0] or type(problem).__name__
+
+
+def _show(title: str, rows: Sequence[Sequence[object]]) -> None:
+    """A title, and below it rows in columns."""
+    click.echo(title)
+    widths = [max(len(str(row[column])) for row in rows) for column in range(len(rows[0]))]
+    for row in rows:
+        click.echo("  " + "  ".join(str(cell).ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())

@@ -1,0 +1,47 @@
+"""`detassign predict`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from .common import device_option, new_run_folder
+
+
+@click.command("predict")
+@click.argument("run", type=click.Path(path_type=Path), metavar="RUN_OR_CHECKPOINT")
+@click.argument("images", type=click.Path(path_type=Path), metavar="IMAGES...", nargs=-1, required=True)
+@click.option("--out", type=click.Path(path_type=Path), help="New or empty folder; runs/predict-NAME if left out.")
+@click.option("--score", type=click.FloatRange(0, 1), default=0.3, show_default=True, help="Leave out what is below.")
+@click.option("--max", "limit", type=click.IntRange(min=1), help="At most so many detections per image.")
+@device_option
+@click.option("--json-only", is_flag=True, help="No drawings.")
+def command(
+    run: Path,
+    images: tuple[Path, ...],
+    out: Path | None,
+    score: float,
+    limit: int | None,
+    device: str | None,
+    json_only: bool,
+) -> int:
+    """Draw and write down what a trained model finds in images.
+
+    IMAGES are files and folders of images. The output folder gets predictions.json, and a PNG for each image. An image
+    that cannot be read is named and left out, and the exit status is then 1.
+
+    \b
+    detassign predict runs/fcos_tiny-dw-synthetic photos/ --score 0.5
+    """
+    from ..engine.predict import find_images, find_model, predict
+
+    config, checkpoint = find_model(run)
+    if device:
+        config["device"] = device
+    folder = out or new_run_folder(f"predict-{config.get('name', 'run')}")
+    done = predict(config, checkpoint, find_images(images), folder, score, limit, draw=not json_only)
+    for failure in done.failures:
+        click.echo(f"detassign: {failure}", err=True)
+    click.echo(f"{done.images} images, {done.detections} detections: {folder}")
+    return int(bool(done.failures))

@@ -1,0 +1,82 @@
+"""What goes with what: every matching x weighting x score model on every head, refused or not, and why.
+
+Found by putting each combination together as a config would, from the registries and the heads' own declarations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import product
+
+from ..assigners import MATCHINGS, SCORES, WEIGHTINGS, Assigner
+from ..heads.dense import check_assigner, second_branch
+
+AXES = ("matching", "weighting", "score")
+
+
+@dataclass(frozen=True)
+class Combination:
+    """A head under an assigner's parts, all by name; `reason` is why they are refused, None when they work."""
+
+    head: str
+    matching: str
+    weighting: str
+    score: str
+    reason: str | None
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Combinations of one head refused for one reason: every choice of one name from each axis."""
+
+    head: str
+    matching: tuple[str, ...]
+    weighting: tuple[str, ...]
+    score: tuple[str, ...]
+    reason: str
+
+
+def _check_dense(assigner: Assigner) -> None:
+    check_assigner(assigner, second_branch(assigner))
+
+
+HEADS: dict[str, Callable[[Assigner], None]] = {
+    "dense": _check_dense,
+    "dense, branch=centerness": partial(check_assigner, branch="centerness"),
+    "dense, branch=objectness": partial(check_assigner, branch="objectness"),
+    "dense, branch=None": partial(check_assigner, branch=None),
+}
+"""Each head's check, which raises ValueError for an assigner that it cannot serve."""
+
+
+def compatibility() -> list[Combination]:
+    """All combinations, head by head, names in alphabetical order."""
+    names = product(HEADS, MATCHINGS, WEIGHTINGS, SCORES)
+    return [Combination(*combination, _reason(*combination)) for combination in names]
+
+
+def refusals(combinations: Iterable[Combination]) -> list[Refusal]:
+    """The refused combinations, those of one head and one reason together."""
+    groups: dict[tuple[str, str], list[Combination]] = {}
+    for combination in combinations:
+        if combination.reason:
+            groups.setdefault((combination.head, combination.reason), []).append(combination)
+    return [refusal for group in groups.values() for refusal in _merged(group)]
+
+
+def _reason(head: str, matching: str, weighting: str, score: str) -> str | None:
+    try:
+        HEADS[head](Assigner(matching, weighting, score, num_classes=1))
+    except ValueError as error:
+        return str(error)
+    return None
+
+
+def _merged(group: Sequence[Combination]) -> list[Refusal]:
+    """One refusal if the group is every choice from its own axes, else one per combination."""
+    axes = [tuple(dict.fromkeys(getattr(combination, axis) for combination in group)) for axis in AXES]
+    if len(group) == len(axes[0]) * len(axes[1]) * len(axes[2]):
+        return [Refusal(group[0].head, *axes, group[0].reason)]
+    return [refusal for combination in group for refusal in _merged([combination])]

@@ -1,0 +1,216 @@
+"""The three weights of an assignment laid out on the pyramid, and what every target gets of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..assigners import Assigner, Assignment, Predictions, Targets
+from ..assigners.quality import predicted_iou
+
+NEEDED = ("points", "strides", "level_sizes")
+
+
+@dataclass(frozen=True)
+class TargetShare:
+    """What one target gets from one assigner.
+
+    Attributes:
+        pairs: samples that it pushes up.
+        effective: how many equally strong ones they amount to.
+        strides: of the levels they are on.
+        positive: sum of its w⁺.
+        best_iou: highest IoU of a box that one of its pairs predicts, None without pairs.
+    """
+
+    pairs: int
+    effective: float
+    strides: tuple[int, ...]
+    positive: float
+    best_iou: float | None
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """One image's assignment, level by level: L levels of (H_l, W_l) cells, M targets.
+
+    Attributes:
+        name: of the assigner.
+        strides: (L,) pixels per cell of each level.
+        positive: L arrays (H_l, W_l), w⁺ summed over each sample's pairs.
+        negative: L arrays (H_l, W_l), w⁻ as a share of what the sample would get in an image without objects, for the
+            class for which this differs most from 1: 0 is spared, 1 is background, above 1 is pushed down harder.
+        box: L arrays (H_l, W_l), w° summed over each sample's pairs.
+        level_pairs: (L, M) how many samples of each level each target pushes up.
+        typical: w⁺ and w° of the best pair of a typical target, the median over targets; 0 without pairs.
+        targets: M shares.
+        sums: Σw⁺, Σw⁻ and Σw°.
+        normalizers: what the three terms of the loss are divided by.
+    """
+
+    name: str
+    strides: tuple[int, ...]
+    positive: list[np.ndarray]
+    negative: list[np.ndarray]
+    box: list[np.ndarray]
+    level_pairs: np.ndarray
+    typical: tuple[float, float]
+    targets: list[TargetShare]
+    sums: tuple[float, float, float]
+    normalizers: tuple[float, float, float]
+
+    def totals(self) -> dict[str, Any]:
+        """Figures of the whole image; means are per target."""
+        count = max(len(self.targets), 1)
+        return {
+            "targets": len(self.targets),
+            "without_positive": sum(target.pairs == 0 for target in self.targets),
+            "pairs": sum(target.pairs for target in self.targets),
+            "pairs_per_target": sum(target.pairs for target in self.targets) / count,
+            "effective_per_target": sum(target.effective for target in self.targets) / count,
+            **dict(zip(("sum_positive", "sum_negative", "sum_box"), self.sums, strict=True)),
+            **dict(zip(("norm_positive", "norm_negative", "norm_box"), self.normalizers, strict=True)),
+        }
+
+
+@torch.no_grad()
+def inspect(name: str, assigner: Assigner, predictions: Predictions, targets: Targets) -> Inspection:
+    """What an assigner makes of the predictions for one image.
+
+    Args:
+        name: to call the assigner by.
+        assigner: any.
+        predictions: of one image, B = 1, with points, strides and level sizes, in the form of the assigner's score
+            model (see `translate`).
+        targets: of that image, unpadded.
+
+    Raises:
+        ValueError: when there is more than one image, or the predictions lack what the assigner or the drawing needs.
+    """
+    if len(targets.boxes) != 1:
+        raise ValueError(f"targets: expected those of one image, got {len(targets.boxes)} images")
+    missing = sorted((assigner.needs | set(NEEDED)) - predictions.provides)
+    if missing:
+        raise ValueError(f"assigner {name!r}: needs {', '.join(missing)}, which these predictions do not have")
+    assignment = assigner(predictions, targets)
+    share = negative_share(assignment, assigner(predictions, without_objects(targets)))
+    grids = grid_shapes(predictions)
+    level_pairs = _level_pairs(assignment, predictions, targets)
+    strides = tuple(int(level[0]) for level in predictions.strides.split(predictions.level_sizes))
+    sums = (assignment.positive.sum(), assignment.negative.sum(), assignment.box.sum())
+    return Inspection(
+        name,
+        strides,
+        on_grids(sum_per_sample(assignment, assignment.positive), grids),
+        on_grids(share, grids),
+        on_grids(sum_per_sample(assignment, assignment.box), grids),
+        level_pairs.numpy(),
+        tuple(typical_peak(assignment, weight, targets) for weight in (assignment.positive, assignment.box)),
+        _target_shares(assignment, predictions, targets, level_pairs, strides),
+        tuple(float(value) for value in sums),
+        tuple(assignment.normalizers.tolist()),
+    )
+
+
+def translate(predictions: Predictions, written_for: Any, wanted: Any) -> Predictions:
+    """The same P for another score model; P alone carries over, boxes and geometry stay.
+
+    A score model with objectness gets the root of each sample's best P as objectness and the rest as class score; a
+    softmax gets what the classes leave as background.
+
+    Args:
+        predictions: logits, and objectness if need be, as the score model `written_for` reads them.
+        written_for, wanted: score models.
+    """
+    if _form(written_for) == _form(wanted):
+        return predictions
+    probability = written_for(predictions).probability
+    if wanted.background_column:
+        probability = probability / probability.sum(-1, keepdim=True).clamp(min=1)
+        rest = 1 - probability.sum(-1, keepdim=True)
+        return replace(predictions, logits=torch.cat([probability, rest], -1).clamp(min=1e-6).log())
+    if not wanted.uses_objectness:
+        return replace(predictions, logits=torch.logit(probability, eps=1e-6))
+    objectness = probability.amax(-1).clamp(min=1e-6).sqrt()
+    return replace(
+        predictions,
+        logits=torch.logit(probability / objectness[..., None], eps=1e-6),
+        objectness=torch.logit(objectness, eps=1e-6),
+    )
+
+
+def without_objects(targets: Targets) -> Targets:
+    """The image as if there were nothing on it."""
+    return Targets(targets.boxes, targets.labels, torch.zeros_like(targets.mask))
+
+
+def negative_share(assignment: Assignment, background: Assignment) -> Tensor:
+    """(N,) w⁻ of one image as a share of w⁻ in an assignment without objects, where it differs most from 1."""
+    reference = background.negative[0]
+    share = torch.where(reference > 0, assignment.negative[0] / reference, 1.0)  # (N, C)
+    most = (share - 1).abs().argmax(-1, keepdim=True)
+    return share.gather(-1, most)[:, 0]
+
+
+def sum_per_sample(assignment: Assignment, weight: Tensor) -> Tensor:
+    """(N,) sums of a weight (P,) over each sample's pairs, of one image."""
+    return weight.new_zeros(assignment.negative.shape[1]).index_add_(0, assignment.matches.sample, weight)
+
+
+def typical_peak(assignment: Assignment, weight: Tensor, targets: Targets) -> float:
+    """Median over the targets of the largest of a weight (P,) among a target's pairs, of one image."""
+    peaks = weight.new_zeros(targets.boxes.shape[1]).scatter_reduce_(0, assignment.matches.target, weight, "amax")
+    peaks = peaks[peaks > 0]
+    return float(peaks.median()) if len(peaks) else 0.0
+
+
+def grid_shapes(predictions: Predictions) -> list[tuple[int, int]]:
+    """Rows and columns of every level, from its points in row order."""
+    levels = predictions.points.split(predictions.level_sizes)
+    columns = [int((level[:, 1] == level[0, 1]).sum()) for level in levels]
+    return [(len(level) // width, width) for level, width in zip(levels, columns, strict=True)]
+
+
+def on_grids(values: Tensor, grids: Sequence[tuple[int, int]]) -> list[np.ndarray]:
+    """Values (N,) as one array (H_l, W_l) per level."""
+    parts = values.cpu().split([rows * columns for rows, columns in grids])
+    return [part.reshape(grid).numpy() for part, grid in zip(parts, grids, strict=True)]
+
+
+def _level_pairs(assignment: Assignment, predictions: Predictions, targets: Targets) -> Tensor:
+    """(L, M) how many samples of each level each target pushes up."""
+    sizes, count = torch.tensor(predictions.level_sizes), targets.boxes.shape[1]
+    level = torch.arange(len(sizes)).repeat_interleave(sizes)
+    pushed = assignment.matches.select(assignment.positive > 0)
+    slot = level[pushed.sample.cpu()] * count + pushed.target.cpu()
+    return torch.bincount(slot, minlength=len(sizes) * count).view(len(sizes), count)
+
+
+def _target_shares(
+    assignment: Assignment, predictions: Predictions, targets: Targets, level_pairs: Tensor, strides: tuple[int, ...]
+) -> list[TargetShare]:
+    target = assignment.matches.target
+    sums = assignment.positive.new_zeros(targets.boxes.shape[1]).index_add_(0, target, assignment.positive)
+    overlap = predicted_iou(predictions, targets.to(target.device), assignment.matches)
+    best = torch.full_like(sums, -1).scatter_reduce_(0, target, overlap.to(sums), "amax")
+    return [
+        TargetShare(
+            pairs=int(pairs.sum()),
+            effective=float(effective),
+            strides=tuple(stride for stride, number in zip(strides, pairs.tolist(), strict=True) if number),
+            positive=float(total),
+            best_iou=float(iou) if iou >= 0 else None,
+        )
+        for pairs, effective, total, iou in zip(
+            level_pairs.T, assignment.effective_positives(targets)[0], sums, best, strict=True
+        )
+    ]
+
+
+def _form(score: Any) -> tuple[bool, bool]:
+    return score.uses_objectness, score.background_column

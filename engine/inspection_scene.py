@@ -1,0 +1,116 @@
+"""One image of a data set with its objects, as a detector sees them, and the predictions to show assigners on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.dataset import pseudo_collate
+
+from ..assigners import Predictions, Targets
+from ..data import DataSource
+from .build import build_model, load_checkpoint
+from .datasets import DetectionData, eval_loader
+from .predict import check_header
+from .train import calm
+
+
+@dataclass(frozen=True)
+class Scene:
+    """An image at the detector's input size.
+
+    Attributes:
+        name: of the file.
+        index: of the image in its split.
+        image: (H, W, 3) uint8 RGB.
+        targets: one image's objects, pixels of `image`; crowd regions are its ignore boxes.
+        classes: names by label.
+        packed: what the detector's preprocessor takes.
+    """
+
+    name: str
+    index: int
+    image: np.ndarray
+    targets: Targets
+    classes: tuple[str, ...]
+    packed: Mapping[str, Any]
+
+
+def load_scene(
+    source: DataSource, settings: Mapping[str, Any], which: str, split: str = "val", stored_size: bool = False
+) -> Scene:
+    """An image of a split.
+
+    Args:
+        source: the data set.
+        settings: the "input" part of a resolved config.
+        which: index in the split, or file name.
+        split: "train" or "val".
+        stored_size: leave the image at the size it is stored in, unless that exceeds the config's input size.
+
+    Raises:
+        ValueError: when there is no such image, or its file cannot be read.
+    """
+    dataset = eval_loader(source, settings, 1, split).dataset
+    index = find_image(dataset, which, split)
+    info = dataset.get_data_info(index)
+    if stored_size:
+        smaller = {**settings, "scale": _at_most((info["width"], info["height"]), settings["scale"])}
+        dataset = eval_loader(source, smaller, 1, split).dataset
+    check_header(Path(info["img_path"]))
+    packed = dataset[index]
+    image = packed["inputs"].flip(0).permute(1, 2, 0).numpy()  # from BGR
+    name = Path(info["img_path"]).name
+    return Scene(name, index, image, _targets(info, packed), source.classes, packed)
+
+
+def find_image(dataset: DetectionData, which: str, split: str) -> int:
+    """The index of an image given by index or by file name.
+
+    Raises:
+        ValueError: when it is out of range or no such file is in the split, with the nearest name.
+    """
+    if which.isdecimal():
+        if int(which) >= len(dataset):
+            raise ValueError(f"--image {which}: {split} has {len(dataset)} images, the last is {len(dataset) - 1}")
+        return int(which)
+    names = {Path(dataset.get_data_info(index)["img_path"]).name: index for index in range(len(dataset))}
+    if which not in names:
+        close = get_close_matches(which, names, 1)
+        hint = f"; did you mean {close[0]!r}?" if close else f"; expected an index below {len(names)} or a file name"
+        raise ValueError(f"--image {which!r}: no such image in {split}{hint}")
+    return names[which]
+
+
+@torch.no_grad()
+def predict_scene(config: Mapping[str, Any], checkpoint: Path, scene: Scene) -> tuple[Predictions, Any]:
+    """A trained model's predictions for a scene, and the score model they are written for.
+
+    Raises:
+        ValueError: when the checkpoint is not of the config's model.
+    """
+    with calm():
+        model = build_model({**config, "pretrained": None}).eval()
+        load_checkpoint(model, checkpoint)
+    batch = model.data_preprocessor(pseudo_collate([scene.packed]), False)
+    return model.predictions(batch["inputs"]).at_least_float32(), model.bbox_head.assigner.score
+
+
+def _at_most(size: tuple[int, int], limit: tuple[int, int]) -> tuple[int, int]:
+    fits = max(size) <= max(limit) and min(size) <= min(limit)
+    return size if fits else tuple(limit)
+
+
+def _targets(info: Mapping[str, Any], packed: Mapping[str, Any]) -> Targets:
+    """The objects of a data set's entry in pixels of the resized image."""
+    scale = torch.tensor(packed["data_samples"].scale_factor, dtype=torch.float32).repeat(2)
+    ignored = torch.tensor([bool(entry["ignore_flag"]) for entry in info["instances"]], dtype=torch.bool)
+    boxes = torch.tensor([entry["bbox"] for entry in info["instances"]], dtype=torch.float32).view(-1, 4) * scale
+    labels = torch.tensor([entry["bbox_label"] for entry in info["instances"]], dtype=torch.long)
+    crowds = [boxes[ignored]] if ignored.any() else None
+    return Targets.from_lists([boxes[~ignored]], [labels[~ignored]], crowds)

@@ -1,0 +1,334 @@
+"""Detections of image files: drawn on a copy of each image, and listed in one JSON file.
+
+Images pass one at a time, through evaluation's own transforms: memory does not grow with their number, and what is
+found in one does not depend on how its neighbours pad it.
+"""
+
+from __future__ import annotations
+
+import colorsys
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import matplotlib
+import numpy as np
+import torch
+from cv2.utils import logging
+from mmengine.dataset import pseudo_collate
+from PIL import Image, ImageDraw, ImageFont
+
+from ..heads import Detections
+from .build import build_model, load_checkpoint
+from .config import source_of
+from .datasets import eval_steps
+from .hooks import ProgressBar
+from .train import CONFIG, calm, device_of, find_config, find_run
+
+PREDICTIONS = "predictions.json"
+SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
+MOST_PIXELS = 150_000_000  # 450 MB once decoded; Pillow refuses from 179 million on
+MOST_BYTES = 2**30  # of a file: more than that many pixels take uncompressed
+SMALLEST_DRAWING = 640  # pixels of the longer side: below it labels cover what they name
+GOLDEN_RATIO = 0.618034  # steps of this around the colour circle keep any number of classes apart
+
+
+@dataclass(frozen=True)
+class Summary:
+    """How many images were done, how many detections they have, and one sentence for each image that failed."""
+
+    images: int
+    detections: int
+    failures: tuple[str, ...]
+
+
+def predict(
+    config: Mapping[str, Any],
+    checkpoint: Path,
+    images: Sequence[Path],
+    folder: Path,
+    score: float = 0.3,
+    limit: int | None = None,
+    draw: bool = True,
+    quiet: bool = False,
+) -> Summary:
+    """Detect in image files; leaves PREDICTIONS and, with `draw`, a PNG per image in `folder`.
+
+    An image that cannot be read is left out and named in the summary. PREDICTIONS is a list with an object per image:
+    file, width, height (pixels, turned as its EXIF says), drawing, and detections with label, score and box (xyxy
+    pixels). After an interruption it holds what was done. Drawings of small images are enlarged a whole number of times.
+
+    Args:
+        config: resolved; its data set need not be there.
+        checkpoint: of this very model.
+        images: files, as `find_images` gives them.
+        folder: new or empty.
+        score: detections at or below it are left out.
+        limit: at most so many detections per image; None keeps the model's own limit.
+        draw: write PNGs.
+        quiet: no progress bar.
+
+    Raises:
+        ValueError, OSError: for a checkpoint of another model, a folder in use, and a disk that takes no more.
+    """
+    done = detections = 0
+    failures = []
+    with calm(), _silent_decoder(), _naming(folder):
+        detector = ImageDetector(config, checkpoint, score, limit)
+        prepare_folder(folder)
+        with _json_list(folder / PREDICTIONS) as write, ProgressBar.images("predict", len(images), quiet) as advance:
+            for path, name in zip(images, drawing_names(images), strict=True):
+                try:
+                    pixels, inputs = detector.read(path)
+                except ValueError as error:
+                    failures.append(str(error))
+                else:
+                    found = detector(inputs)
+                    if draw:
+                        _save(draw_detections(pixels, found, detector.classes), folder / name)
+                    write(_entry(path, pixels, found, detector.classes, name if draw else None))
+                    done, detections = done + 1, detections + len(found.scores)
+                advance()
+    return Summary(done, detections, tuple(failures))
+
+
+class ImageDetector:
+    """A trained model on image files.
+
+    Args:
+        config, checkpoint, score, limit: as in `predict`.
+    """
+
+    def __init__(self, config: Mapping[str, Any], checkpoint: Path, score: float, limit: int | None) -> None:
+        self.classes = source_of(config).classes
+        self.score = score
+        self.model = build_model({**config, "pretrained": None})
+        load_checkpoint(self.model, checkpoint)
+        self.model.to(device_of(config)).eval()
+        settings = self.model.post_process
+        self.model.post_process = replace(
+            settings, score_threshold=score, max_per_image=limit or settings.max_per_image
+        )
+        self._load, self._prepare = eval_steps(config["input"])
+
+    def read(self, path: Path) -> tuple[np.ndarray, dict[str, Any]]:
+        """The pixels of an image (H, W, 3) uint8 in BGR, and what the model takes of it.
+
+        Raises:
+            ValueError: naming the file, when it is no image, is damaged, too large or too narrow.
+        """
+        check_header(path)
+        try:
+            loaded = self._load({"img_path": str(path)})
+        except Exception as error:  # a hostile file can make the decoder fail in any way
+            raise ValueError(f"{path}: the image is damaged or of an unknown kind") from error
+        pixels = loaded["img"]
+        try:
+            return pixels, self._prepare(loaded)
+        except cv2.error as error:
+            size = f"{pixels.shape[1]} x {pixels.shape[0]}"
+            raise ValueError(f"{path}: {size} pixels cannot be brought to the model's size") from error
+
+    @torch.no_grad()
+    def __call__(self, inputs: dict[str, Any]) -> Detections:
+        """Detections in pixels of the image that `read` gave, on the CPU, scores falling."""
+        found = self.model.test_step(pseudo_collate([inputs]))[0].pred_instances.cpu()
+        kept = found.scores > self.score  # the model filters by class score alone, before centerness lowers it
+        return Detections(found.bboxes[kept], found.scores[kept], found.labels[kept])
+
+
+def find_model(path: Path) -> tuple[dict[str, Any], Path]:
+    """Config and checkpoint of a run's folder, or of one checkpoint in it.
+
+    Raises:
+        FileNotFoundError: when there is no such run, or no config beside the checkpoint.
+    """
+    if path.is_dir() or not path.exists():
+        return find_run(path)
+    if not (path.parent / CONFIG).is_file():
+        raise FileNotFoundError(f"checkpoint {path}: expected the {CONFIG} of its run beside it")
+    return find_config(path.parent), path
+
+
+def find_images(paths: Sequence[Path]) -> list[Path]:
+    """The files among `paths`, and the image files directly in those that are folders, by name; each once.
+
+    Raises:
+        FileNotFoundError: when a path does not exist or a folder holds no image.
+    """
+    found: dict[Path, Path] = {}
+    for path in paths:
+        if not path.exists():
+            raise FileNotFoundError(f"image {path} does not exist")
+        files = sorted(file for file in path.iterdir() if _looks_like_image(file)) if path.is_dir() else [path]
+        if not files:
+            raise FileNotFoundError(f"folder {path} holds no image ({', '.join(sorted(SUFFIXES))})")
+        for file in files:
+            found.setdefault(file.resolve(), file)
+    return list(found.values())
+
+
+def check_header(path: Path) -> None:
+    """Raise ValueError naming the file when it is no image, or one whose size would fill the memory."""
+    if not path.is_file():
+        raise ValueError(f"{path}: expected an image file")
+    if path.stat().st_size > MOST_BYTES:
+        raise ValueError(f"{path}: has {path.stat().st_size} bytes, more than the {MOST_BYTES} that are read")
+    try:
+        with Image.open(path) as image:
+            pixels = image.width * image.height
+    except Image.DecompressionBombError:
+        pixels = MOST_PIXELS + 1
+    except PermissionError:
+        raise ValueError(f"{path}: reading it is not permitted") from None
+    except Exception as error:  # a hostile file can make the reader fail in any way
+        raise ValueError(f"{path}: cannot be read as an image") from error
+    if pixels > MOST_PIXELS:
+        raise ValueError(f"{path}: larger than the {MOST_PIXELS // 10**6} megapixels that are read")
+
+
+def drawing_names(images: Sequence[Path]) -> list[str]:
+    """A file name for each image's drawing; no two are the same, on file systems without upper case either.
+
+    >>> drawing_names([Path("a/cat.jpg"), Path("b/cat.png"), Path("dog.jpg")])
+    ['cat.png', 'cat-2.png', 'dog.png']
+    """
+    taken: set[str] = set()
+    names = []
+    for image in images:
+        name, number = image.stem, 1
+        while name.casefold() in taken:
+            number += 1
+            name = f"{image.stem}-{number}"
+        taken.add(name.casefold())
+        names.append(f"{name}.png")
+    return names
+
+
+def prepare_folder(folder: Path) -> None:
+    """Create the folder; raise ValueError when it holds anything, so nothing is ever overwritten."""
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"--out: {folder} is a file; give a new or empty folder")
+    folder.mkdir(parents=True, exist_ok=True)
+    if any(folder.iterdir()):
+        raise ValueError(f"--out: {folder} holds files already; give a new or empty folder")
+
+
+def draw_detections(pixels: np.ndarray, found: Detections, classes: Sequence[str]) -> Image.Image:
+    """Boxes with class and score over an image (H, W, 3) in BGR, enlarged if small; the best score is on top.
+
+    found: boxes (K, 4) xyxy in pixels of the image, scores (K,) falling, labels (K,) into `classes`.
+    """
+    image = Image.fromarray(np.ascontiguousarray(pixels[..., ::-1]))
+    zoom = max(1, -(-SMALLEST_DRAWING // max(image.size)))
+    image = image.resize((image.width * zoom, image.height * zoom), Image.Resampling.BICUBIC) if zoom > 1 else image
+    canvas, font, width = ImageDraw.Draw(image), _font(max(image.size) // 48), max(2, max(image.size) // 400)
+    worst_first = (found.boxes * zoom).flip(0).tolist(), found.scores.flip(0).tolist(), found.labels.flip(0).tolist()
+    for box, _, label in zip(*worst_first, strict=True):
+        canvas.rectangle(_ordered(box), outline=class_colour(label), width=width)
+    for box, score, label in zip(*worst_first, strict=True):
+        _draw_label(canvas, font, f"{classes[label]} {score:.2f}", box, class_colour(label))
+    return image
+
+
+def class_colour(label: int) -> tuple[int, int, int]:
+    """A bright RGB colour, the same for a class in every image."""
+    return tuple(round(255 * part) for part in colorsys.hsv_to_rgb(label * GOLDEN_RATIO % 1, 0.8, 1.0))
+
+
+def _draw_label(
+    canvas: ImageDraw.ImageDraw,
+    font: ImageFont.FreeTypeFont,
+    text: str,
+    box: Sequence[float],
+    colour: tuple[int, int, int],
+) -> None:
+    """Text on a plate above the box, or inside it where the image ends; black or white, whichever is clearer."""
+    width, height = font.getlength(text) + 4, sum(font.getmetrics())
+    left = max(0.0, min(box[0], canvas.im.size[0] - width))
+    top = box[1] - height if box[1] >= height else box[1]
+    canvas.rectangle((left, top, left + width, top + height), fill=colour)
+    luminance = 0.299 * colour[0] + 0.587 * colour[1] + 0.114 * colour[2]
+    canvas.text((left + 2, top), text, font=font, fill="black" if luminance > 128 else "white")
+
+
+def _font(size: int) -> ImageFont.FreeTypeFont:
+    """DejaVu Sans as matplotlib brings it: Latin, Greek, Cyrillic and more."""
+    return ImageFont.truetype(str(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"), size)
+
+
+def _ordered(box: Sequence[float]) -> tuple[float, float, float, float]:
+    """The box with its corners in order, as the drawing needs it, however thin rounding made it."""
+    return box[0], box[1], max(box[0], box[2]), max(box[1], box[3])
+
+
+def _entry(
+    path: Path, pixels: np.ndarray, found: Detections, classes: Sequence[str], drawing: str | None
+) -> dict[str, Any]:
+    rows = zip(found.boxes.tolist(), found.scores.tolist(), found.labels.tolist(), strict=True)
+    return {
+        "file": str(path),
+        "width": pixels.shape[1],
+        "height": pixels.shape[0],
+        "drawing": drawing,
+        "detections": [
+            {"label": classes[label], "score": round(score, 4), "box": [round(side, 2) for side in box]}
+            for box, score, label in rows
+        ],
+    }
+
+
+def _looks_like_image(path: Path) -> bool:
+    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
+
+
+def _save(image: Image.Image, path: Path) -> None:
+    """Write a PNG aside and rename it; lightly compressed, which is several times faster and little larger."""
+    aside = path.with_name(path.name + ".part")
+    image.save(aside, format="PNG", compress_level=1)
+    aside.replace(path)
+
+
+@contextmanager
+def _json_list(path: Path) -> Iterator[Callable[[Any], None]]:
+    """Writes a JSON list entry by entry, aside; renamed at the end, whatever ended it."""
+    aside, before = path.with_name(path.name + ".part"), "["
+
+    def write(entry: Any) -> None:
+        nonlocal before
+        file.write(f"{before}\n{json.dumps(entry)}")
+        before = ","
+
+    with aside.open("w", encoding="utf-8") as file:
+        try:
+            yield write
+        finally:
+            file.write("\n]\n" if before == "," else "[]\n")
+            file.flush()
+            aside.replace(path)
+
+
+@contextmanager
+def _naming(folder: Path) -> Iterator[None]:
+    """Lets an error that names no file, as that of a full disk, name the folder."""
+    try:
+        yield
+    except OSError as error:
+        if error.strerror and error.filename is None:
+            error.filename = str(folder)
+        raise
+
+
+@contextmanager
+def _silent_decoder() -> Iterator[None]:
+    """OpenCV says on the terminal what it finds wrong with a file; here the caller says it."""
+    level = logging.getLogLevel()
+    logging.setLogLevel(logging.LOG_LEVEL_SILENT)
+    try:
+        yield
+    finally:
+        logging.setLogLevel(level)

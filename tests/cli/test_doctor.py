@@ -1,0 +1,183 @@
+"""doctor on the command line: what is there, what would run where, and what is known to go wrong."""
+
+import json
+import warnings
+from importlib import metadata
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from detassign import compat, ops
+from detassign.cli import doctor, main
+
+
+def run(*arguments):
+    """Exit status of a command."""
+    with pytest.raises(SystemExit) as stopped:
+        main([str(argument) for argument in arguments])
+    return stopped.value.code
+
+
+@pytest.fixture
+def status(monkeypatch):
+    """Replaces the state of the kernels."""
+
+    def set_status(**errors):
+        states = {name: ops.ExtensionStatus(name, error is None, error) for name, error in errors.items()}
+        monkeypatch.setattr(ops, "extension_status", lambda: states)
+
+    return set_status
+
+
+@pytest.fixture
+def installed(monkeypatch):
+    """Replaces the versions that are installed; None is a package that is not."""
+
+    def set_versions(**versions):
+        real = metadata.version
+
+        def version(name):
+            chosen = versions.get(name.replace("-", "_"), "as it is")
+            if chosen is None:
+                raise metadata.PackageNotFoundError(name)
+            return real(name) if chosen == "as it is" else chosen
+
+        monkeypatch.setattr(metadata, "version", version)
+
+    return set_versions
+
+
+def test_json_holds_versions_kernels_devices_ops_and_warnings(capsys):
+    assert run("doctor", "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["versions"]["torch"] == metadata.version("torch")
+    assert {"python", "detassign", "torchvision", "mmengine", "mmdet", "numpy", "pycocotools"} <= set(found["versions"])
+    assert found["mmcv"]["flavour"] == compat.mmcv_flavour()
+    assert set(found["kernels"]) == {"cpu", "cuda"}
+    assert found["cpu"]["capability"] == torch.backends.cpu.get_cpu_capability()
+    assert found["cuda"]["devices"] == (torch.cuda.device_count() if torch.cuda.is_available() else 0)
+    assert set(found["ops"]) == {"sample_maps", "ms_deform_attn"}
+
+
+def test_text_shows_the_same_and_ends_in_a_verdict(capsys):
+    assert run("doctor") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert {"versions", "mmcv", "kernels", "cpu", "cuda", "ops"} <= set(lines)
+    assert lines[-1].startswith(("warning: ", "nothing is known to be wrong"))
+
+
+def test_ops_run_compiled_where_their_kernels_are_loaded(status):
+    if not hasattr(torch.ops.detassign, "sample_maps"):
+        pytest.skip("the compiled kernels are not built here")
+    status(cpu=None, cuda="not built")
+    assert doctor.where_ops_run()["sample_maps"] == {"cpu": "compiled", "cuda": "reference"}
+    status(cpu=None, cuda=None)
+    assert doctor.where_ops_run()["sample_maps"] == {"cpu": "compiled", "cuda": "compiled"}
+
+
+def test_kernels_that_do_not_load_are_a_warning_with_the_reason(status, capsys):
+    status(cpu="libtorch.so is of another version", cuda="the CPU module is not loaded")
+    assert run("doctor") == 0
+    shown = capsys.readouterr().out
+    assert "warning: the compiled cpu kernels are not loaded" in shown
+    assert "libtorch.so is of another version" in shown
+
+
+def test_missing_cuda_kernels_are_no_warning_without_a_gpu(status, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    status(cpu=None, cuda="not built")
+    assert not [sentence for sentence in doctor.examine()["warnings"] if "cuda" in sentence]
+
+
+def test_a_broken_full_mmcv_is_a_warning(monkeypatch):
+    def broken():
+        warnings.warn(
+            "mmcv's compiled ops do not load (undefined symbol); torchvision's are used instead", stacklevel=2
+        )
+        return "lite"
+
+    monkeypatch.setattr(compat, "mmcv_flavour", broken)
+    found = doctor.examine()
+    assert found["mmcv"]["flavour"] == "lite"
+    assert [sentence for sentence in found["warnings"] if "undefined symbol" in sentence]
+
+
+def test_a_full_mmcv_served_by_the_stand_in_is_a_warning_whoever_asked_first(installed, monkeypatch):
+    installed(mmcv="2.1.0", mmcv_lite=None)
+    monkeypatch.setattr(compat, "mmcv_flavour", lambda: "lite")
+    found = doctor.examine()
+    assert found["versions"]["mmcv"] == "2.1.0"
+    assert "mmcv's compiled ops do not load; torchvision's are used instead" in found["warnings"]
+    assert not [sentence for sentence in found["warnings"] if "mmcv-lite" in sentence]
+
+
+def test_an_mmdet_that_does_not_import_is_a_warning_and_no_failure(monkeypatch, capsys):
+    def broken():
+        raise ModuleNotFoundError("No module named 'pkg_resources'")
+
+    monkeypatch.setattr(compat, "mmcv_flavour", broken)
+    assert run("doctor") == 0
+    sentence = "warning: mmdet does not import, so nothing trains: No module named 'pkg_resources'"
+    assert sentence in capsys.readouterr().out
+
+
+def test_missing_and_misfit_packages_are_warnings(installed):
+    installed(mmdet="2.28.0", pycocotools=None)
+    versions, sentences = doctor.requirements()
+    assert versions["pycocotools"] is None
+    assert "mmdet 2.28.0 is installed, but detassign is made for mmdet==3.3.0" in sentences
+    assert "pycocotools is not installed: pip install 'pycocotools'" in sentences
+
+
+def test_two_mmcvs_at_once_are_a_warning(installed):
+    installed(mmcv="2.1.0", mmcv_lite="2.1.0")
+    assert [sentence for sentence in doctor.requirements()[1] if "both installed" in sentence]
+
+
+def test_a_torchvision_made_for_another_torch_is_a_warning(monkeypatch):
+    def refuse(*arguments):
+        raise RuntimeError("operator torchvision::nms does not exist\nand more")
+
+    monkeypatch.setattr("torchvision.ops.nms", refuse)
+    (sentence,) = [sentence for sentence in doctor.examine()["warnings"] if "torchvision" in sentence]
+    assert sentence.endswith("operator torchvision::nms does not exist")
+
+
+def test_more_threads_than_cpus_of_a_control_group_are_a_warning(tmp_path, monkeypatch):
+    (tmp_path / "cpu.max").write_text("150000 100000\n")
+    monkeypatch.setattr(doctor, "CPU_QUOTA", tmp_path / "cpu.max")
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: range(64), raising=False)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 64)
+    sentence = "torch uses 64 threads on 2 usable CPUs, which is slow: set OMP_NUM_THREADS=2"
+    assert sentence in doctor.examine()["warnings"]
+
+
+def test_a_control_group_without_a_limit_leaves_all_cpus(tmp_path, monkeypatch):
+    (tmp_path / "cpu.max").write_text("max 100000\n")
+    monkeypatch.setattr(doctor, "CPU_QUOTA", tmp_path / "cpu.max")
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: range(64), raising=False)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 64)
+    found = doctor.examine()
+    assert found["cpu"]["usable_cpus"] == 64
+    assert not [sentence for sentence in found["warnings"] if "threads" in sentence]
+
+
+def test_gpus_are_listed_with_memory_and_capability(monkeypatch):
+    device = SimpleNamespace(name="Large GPU", total_memory=80 * 2**30, major=9, minor=0)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda index: device)
+    monkeypatch.setattr(doctor, "_nms_problem", lambda device: None)
+    assert doctor.examine()["cuda"]["cuda:0"] == "Large GPU, 80 GiB, capability 9.0"
+
+
+def test_what_cuda_complains_about_is_a_warning(monkeypatch):
+    def complain():
+        warnings.warn("CUDA initialization: the driver is too old", stacklevel=2)
+        return False
+
+    monkeypatch.setattr(torch.cuda, "is_available", complain)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert "CUDA initialization: the driver is too old" in doctor.examine()["warnings"]

@@ -1,0 +1,167 @@
+import json
+
+import matplotlib.image
+import pytest
+import torch
+from click.testing import CliRunner
+
+from detassign.cli.inspect import command
+from detassign.data import make_dataset, resolve
+from detassign.engine.build import build_model
+from detassign.engine.config import compose, save
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data") / "shapes"
+    make_dataset(folder, images=4, size=64)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def run_folder(data, tmp_path_factory):
+    """What a run leaves behind: a config, a checkpoint, and which checkpoint is the last."""
+    folder = tmp_path_factory.mktemp("run")
+    config = compose("fcos_tiny", "fcos", resolve(data), None, {"input.scale": (64, 64)})
+    save(config, folder / "config.json")
+    torch.save({"state_dict": build_model(config).state_dict()}, folder / "epoch_1.pth")
+    (folder / "last_checkpoint").write_text(str(folder / "epoch_1.pth"))
+    return folder
+
+
+def invoke(*arguments):
+    return CliRunner().invoke(command, [str(argument) for argument in arguments])
+
+
+def refusal(*arguments):
+    """The sentence with which these arguments are refused."""
+    result = invoke(*arguments)
+    assert result.exit_code != 0
+    return str(result.exception) if not isinstance(result.exception, SystemExit) else result.output
+
+
+def names_in(data, split="val"):
+    return [image["file_name"] for image in json.loads((data / f"{split}.json").read_text())["images"]]
+
+
+def test_it_draws_a_picture_and_counts_per_target(data, tmp_path):
+    out, counts = tmp_path / "picture.png", tmp_path / "counts.json"
+    result = invoke("--data", data, "--split", "train", "--out", out, "--json", counts)
+    assert result.exit_code == 0, result.output
+    height, width = matplotlib.image.imread(out).shape[:2]
+    assert 900 <= width <= 2000
+    assert 1000 <= height <= 2400
+    written = json.loads(counts.read_text())
+    assert list(written["assigners"]) == ["fcos", "atss", "dw"]
+    assert written["image"] == names_in(data, "train")[0]
+    for target in written["targets"]:
+        assert set(target["assigners"]["dw"]) == {"pairs", "effective", "strides", "positive", "best_iou"}
+        assert target["label"] in result.output
+
+
+def test_json_targets_add_up_to_its_totals(data, tmp_path):
+    counts = tmp_path / "counts.json"
+    invoke("--data", data, "--split", "train", "--out", tmp_path / "p.png", "--json", counts)
+    written = json.loads(counts.read_text())
+    for name, total in written["assigners"].items():
+        shares = [target["assigners"][name] for target in written["targets"]]
+        assert total["targets"] == len(shares)
+        assert total["pairs"] == sum(share["pairs"] for share in shares)
+        assert total["sum_positive"] == pytest.approx(sum(share["positive"] for share in shares), rel=1e-5)
+
+
+def test_an_image_is_found_by_its_file_name(data, tmp_path):
+    name = names_in(data, "train")[-1]
+    out = tmp_path / "p.png"
+    result = invoke("--data", data, "--split", "train", "--image", name, "--assigners", "fcos", "--out", out)
+    assert result.exit_code == 0, result.output
+    assert name in result.output
+
+
+def test_the_picture_is_named_after_the_image(data, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    invoke("--data", data, "--assigners", "fcos")
+    stem = names_in(data)[0].rsplit(".", 1)[0]
+    assert (tmp_path / f"inspect-{stem}.png").is_file()
+
+
+def test_a_detector_gives_strides_and_input_size(data, tmp_path):
+    counts = tmp_path / "c.json"
+    options = ("--data", data, "--split", "train", "--assigners", "dw", "--out", tmp_path / "p.png", "--json", counts)
+    invoke(*options)
+    stored = json.loads(counts.read_text())
+    invoke(*options, "--detector", "fcos_tiny")
+    scaled = json.loads(counts.read_text())
+    assert (stored["width"], scaled["width"]) == (64, 320)
+    assert scaled["targets"][0]["box"] == pytest.approx([5 * side for side in stored["targets"][0]["box"]], rel=1e-4)
+
+
+def test_the_seed_decides_the_simulated_predictions(data, tmp_path):
+    def written(seed):
+        counts = tmp_path / "c.json"
+        options = ("--data", data, "--split", "train", "--assigners", "dw", "--out", tmp_path / "p.png")
+        invoke(*options, "--json", counts, "--seed", seed)
+        return json.loads(counts.read_text())["targets"]
+
+    assert written(3) == written(3)
+    assert written(3) != written(4)
+
+
+def test_a_run_brings_its_predictions_data_and_size_for_all_assigners(run_folder, tmp_path):
+    counts = tmp_path / "c.json"
+    result = invoke("--run", run_folder, "--split", "train", "--out", tmp_path / "p.png", "--json", counts)
+    assert result.exit_code == 0, result.output
+    written = json.loads(counts.read_text())
+    assert list(written["assigners"]) == ["fcos", "atss", "dw"]
+    assert written["predictions"] == f"predictions of {run_folder}"
+    assert written["width"] == 64
+
+
+def test_an_index_out_of_range_is_refused_with_the_last_one(data):
+    assert "the last is" in refusal("--data", data, "--image", 99)
+
+
+def test_an_unknown_file_name_is_refused_with_the_nearest(data):
+    name = names_in(data)[0]
+    assert f"did you mean '{name}'?" in refusal("--data", data, "--image", name + "x")
+    assert "expected an index below" in refusal("--data", data, "--image", "?")
+
+
+def test_an_unknown_assigner_is_refused_with_the_nearest(data):
+    assert "did you mean 'atss'" in refusal("--data", data, "--assigners", "fcos,ats")
+
+
+def test_an_unreadable_image_is_named(tmp_path):
+    make_dataset(tmp_path / "broken", images=4, size=64)
+    name = names_in(tmp_path / "broken")[0]
+    (tmp_path / "broken" / "images" / name).write_bytes(b"no picture")
+    assert f"{name}: cannot be read as an image" in refusal("--data", tmp_path / "broken", "--out", tmp_path / "p.png")
+
+
+def test_a_folder_that_is_not_there_is_refused_before_any_work(data, tmp_path):
+    assert "does not exist" in refusal("--data", data, "--out", tmp_path / "none" / "p.png")
+    assert "this is a folder" in refusal("--data", data, "--json", tmp_path)
+
+
+def test_a_run_takes_no_detector(run_folder):
+    assert "leave one of the two out" in refusal("--run", run_folder, "--detector", "fcos_tiny")
+
+
+def test_a_run_takes_only_data_of_its_classes(run_folder, data, tmp_path):
+    other = tmp_path / "other"
+    make_dataset(other, images=4, size=64)
+    for split in ("train", "val"):
+        text = (other / f"{split}.json").read_text()
+        (other / f"{split}.json").write_text(text.replace('"ring"', '"hoop"'))
+    assert "its classes are not those of the run" in refusal("--run", run_folder, "--data", other)
+
+
+def test_a_missing_run_is_refused(tmp_path):
+    assert "does not exist" in refusal("--run", tmp_path / "none")
+
+
+def test_a_checkpoint_of_another_model_is_refused(run_folder, tmp_path):
+    (tmp_path / "config.json").write_text((run_folder / "config.json").read_text())
+    torch.save({"state_dict": {"weight": torch.zeros(1)}}, tmp_path / "epoch_1.pth")
+    (tmp_path / "last_checkpoint").write_text("epoch_1.pth")
+    assert "a checkpoint of another model" in refusal("--run", tmp_path, "--out", tmp_path / "p.png")

@@ -1,0 +1,70 @@
+"""predict on the command line."""
+
+import json
+
+import pytest
+from PIL import Image
+
+from detassign.cli import main
+
+
+def run(*arguments):
+    """Exit status of a command."""
+    with pytest.raises(SystemExit) as stopped:
+        main([str(argument) for argument in arguments])
+    return stopped.value.code
+
+
+@pytest.fixture
+def photos(tmp_path, monkeypatch):
+    """A folder of two images in an otherwise empty working directory."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "photos").mkdir()
+    for name, size in (("a.png", (60, 40)), ("b.jpg", (40, 60))):
+        Image.new("RGB", size, "gray").save(tmp_path / "photos" / name)
+    return tmp_path / "photos"
+
+
+def test_a_folder_gives_drawings_and_a_list(tiny_run, photos, tmp_path, capsys):
+    assert run("predict", tiny_run, photos, "--out", tmp_path / "out", "--score", 0, "--max", 2) == 0
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"a.png", "b.png", "predictions.json"}
+    entries = json.loads((tmp_path / "out" / "predictions.json").read_text())
+    assert [len(entry["detections"]) for entry in entries] == [2, 2]
+    assert capsys.readouterr().out == f"2 images, 4 detections: {tmp_path / 'out'}\n"
+
+
+def test_without_out_every_prediction_has_a_new_folder(tiny_run, photos, tmp_path):
+    for _ in range(2):
+        assert run("predict", next(tiny_run.glob("*.pth")), photos / "a.png", "--json-only") == 0
+    folders = sorted(path.name for path in (tmp_path / "runs").iterdir())
+    assert folders == ["predict-fcos_tiny-fcos-shapes", "predict-fcos_tiny-fcos-shapes-2"]
+
+
+def test_an_unreadable_image_is_one_line_and_exit_status_1(tiny_run, photos, tmp_path, capsys):
+    (photos / "c.jpg").write_text("no image")
+    assert run("predict", tiny_run, photos, "--out", tmp_path / "out") == 1
+    said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("detassign: ")]
+    assert said == [f"detassign: {photos / 'c.jpg'}: cannot be read as an image"]
+    assert len(json.loads((tmp_path / "out" / "predictions.json").read_text())) == 2
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"run": "nowhere"}, "run folder nowhere does not exist"),
+        ({"images": "nowhere.png"}, "image nowhere.png does not exist"),
+        ({"out": "photos"}, "--out: photos holds files already; give a new or empty folder"),
+        ({"device": "tpu3"}, "device: expected auto, cpu or cuda[:index], got 'tpu3'"),
+    ],
+)
+def test_mistakes_are_one_sentence(change, sentence, tiny_run, photos, capsys):
+    given = {"run": tiny_run, "images": photos, "out": "out", "device": "cpu", **change}
+    assert run("predict", given["run"], given["images"], "--out", given["out"], "--device", given["device"]) == 1
+    assert capsys.readouterr().err == f"detassign: {sentence}\n"
+
+
+def test_scores_beyond_one_and_no_image_are_refused(tiny_run, photos, capsys):
+    assert run("predict", tiny_run, photos, "--score", 2) == 2
+    assert "--score" in capsys.readouterr().err
+    assert run("predict", tiny_run) == 2
+    assert "IMAGES" in capsys.readouterr().err

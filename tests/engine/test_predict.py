@@ -1,0 +1,321 @@
+"""Prediction on image files: the evaluation's own detections, nothing overwritten, nothing lost."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from detassign.engine import predict as module
+from detassign.engine.build import build_model, load_checkpoint
+from detassign.engine.config import source_of
+from detassign.engine.datasets import eval_loader
+from detassign.engine.predict import (
+    PREDICTIONS,
+    ImageDetector,
+    check_header,
+    class_colour,
+    draw_detections,
+    drawing_names,
+    find_images,
+    find_model,
+    predict,
+)
+from detassign.engine.train import find_run
+from detassign.heads import Detections
+
+
+@pytest.fixture
+def picture(tmp_path):
+    """Writes an image of noise, 60 wide and 40 high, and gives its path."""
+
+    def write(name, size=(60, 40), seed=0, **options):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        noise = np.random.default_rng(seed).integers(0, 255, (size[1], size[0], 3), dtype=np.uint8)
+        Image.fromarray(noise).save(path, **options)
+        return path
+
+    return write
+
+
+@pytest.fixture(scope="module")
+def shapes(tiny_run):
+    """The images that the tiny run was evaluated on."""
+    config, _ = find_run(tiny_run)
+    return sorted(source_of(config).val_images.glob("val_*.jpg"))
+
+
+def predicted(run, images, folder, **options):
+    """The summary of a prediction and what it wrote down."""
+    summary = predict(*find_run(run), images, folder, quiet=True, **options)
+    return summary, json.loads((folder / PREDICTIONS).read_text())
+
+
+def detections(*rows, labels=None):
+    """Detections from (x1, y1, x2, y2, score) each."""
+    table = torch.tensor(rows, dtype=torch.float32)
+    return Detections(table[:, :4], table[:, 4], torch.tensor(labels or [0] * len(rows)))
+
+
+def test_detections_are_those_of_the_evaluation(tiny_run, shapes, tmp_path):
+    config, checkpoint = find_run(tiny_run)
+    model = build_model(config)
+    load_checkpoint(model, checkpoint)
+    batches = eval_loader(source_of(config), config["input"], batch_size=1)
+    with torch.no_grad():
+        wanted = [sample.pred_instances for batch in batches for sample in model.eval().test_step(batch)]
+    threshold = model.post_process.score_threshold
+    _, entries = predicted(tiny_run, shapes, tmp_path / "out", score=threshold)
+    for entry, instances in zip(entries, wanted, strict=True):
+        kept = instances.scores > threshold
+        found = entry["detections"]
+        assert len(found) == kept.sum()
+        boxes = torch.tensor([one["box"] for one in found]).reshape(-1, 4)
+        torch.testing.assert_close(boxes, instances.bboxes[kept], atol=0.006, rtol=0)
+        names = [source_of(config).classes[label] for label in instances.labels[kept]]
+        assert [one["label"] for one in found] == names
+
+
+def test_every_image_has_an_entry_and_a_drawing(tiny_run, shapes, tmp_path):
+    summary, entries = predicted(tiny_run, shapes, tmp_path / "out", score=0, limit=3)
+    assert [entry["file"] for entry in entries] == [str(path) for path in shapes]
+    assert {(entry["width"], entry["height"], len(entry["detections"])) for entry in entries} == {(96, 96, 3)}
+    files = {path.name for path in (tmp_path / "out").iterdir()}
+    assert files == {PREDICTIONS, *(entry["drawing"] for entry in entries)}
+    assert (summary.images, summary.detections, summary.failures) == (len(shapes), 3 * len(shapes), ())
+
+
+def test_scores_fall_and_lie_above_the_threshold_even_below_the_models_own(tiny_run, shapes, tmp_path):
+    _, entries = predicted(tiny_run, shapes[:1], tmp_path / "out", score=0.001)
+    scores = [found["score"] for found in entries[0]["detections"]]
+    assert scores == sorted(scores, reverse=True)
+    assert 0.001 < min(scores) < 0.05
+
+
+def test_threshold_of_one_leaves_nothing_but_the_image(tiny_run, shapes, tmp_path):
+    summary, entries = predicted(tiny_run, shapes[:1], tmp_path / "out", score=1.0)
+    assert (summary.detections, entries[0]["detections"]) == (0, [])
+
+
+def test_without_drawings_there_is_only_the_list(tiny_run, shapes, tmp_path):
+    _, entries = predicted(tiny_run, shapes[:1], tmp_path / "out", draw=False)
+    assert [path.name for path in (tmp_path / "out").iterdir()] == [PREDICTIONS]
+    assert entries[0]["drawing"] is None
+
+
+def test_what_is_found_does_not_depend_on_the_other_images(tiny_run, shapes, picture, tmp_path):
+    wide = picture("wide.png", (90, 30))
+    _, alone = predicted(tiny_run, shapes[:1], tmp_path / "alone", score=0.001, draw=False)
+    _, together = predicted(tiny_run, [wide, shapes[0]], tmp_path / "together", score=0.001, draw=False)
+    assert together[1] == alone[0]
+
+
+def test_boxes_lie_in_the_image_they_were_found_in(tiny_run, picture, tmp_path):
+    _, (entry,) = predicted(tiny_run, [picture("wide.png", (300, 50))], tmp_path / "out", score=0, limit=50)
+    boxes = np.array([found["box"] for found in entry["detections"]])
+    assert (boxes >= 0).all()
+    assert (boxes <= [300.01, 50.01, 300.01, 50.01]).all()
+    assert boxes[:, 2].max() > 96  # pixels of the image, not of the network's input
+
+
+def test_image_is_turned_as_its_exif_says(tiny_run, picture, tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turned by a quarter
+    _, (entry,) = predicted(tiny_run, [picture("phone.jpg", (60, 40), exif=exif)], tmp_path / "out")
+    assert (entry["width"], entry["height"]) == (40, 60)
+    with Image.open(tmp_path / "out" / "phone.png") as drawing:
+        assert drawing.width / drawing.height == pytest.approx(40 / 60)
+
+
+@pytest.mark.parametrize("mode", ["L", "RGBA", "P", "1", "I;16"])
+def test_any_colour_mode_is_read(mode, tiny_run, tmp_path):
+    Image.new(mode, (20, 10)).save(tmp_path / "image.png")
+    summary, _ = predicted(tiny_run, [tmp_path / "image.png"], tmp_path / "out", draw=False)
+    assert summary.failures == ()
+
+
+def test_unreadable_images_are_named_and_the_others_done(tiny_run, shapes, picture, tmp_path):
+    junk, empty, cut = tmp_path / "junk.jpg", tmp_path / "empty.png", picture("cut.png", (99, 99))
+    junk.write_text("no image")
+    empty.touch()
+    cut.write_bytes(cut.read_bytes()[:2000])
+    broken = [junk, empty, cut, picture("thin.png", (1, 5000))]
+    summary, entries = predicted(tiny_run, [*broken, shapes[0]], tmp_path / "out")
+    assert [entry["file"] for entry in entries] == [str(shapes[0])]
+    assert len(summary.failures) == len(broken)
+    for path, failure in zip(broken, summary.failures, strict=True):
+        assert failure.startswith(f"{path}: ")
+        assert "\n" not in failure
+
+
+def test_images_too_large_are_refused_by_their_header(picture, monkeypatch):
+    path = picture("large.png", (60, 40))
+    check_header(path)
+    monkeypatch.setattr(module, "MOST_PIXELS", 60 * 40 - 1)
+    with pytest.raises(ValueError, match=r"large.png: larger than the .* megapixels"):
+        check_header(path)
+    monkeypatch.setattr(module, "MOST_BYTES", 10)
+    with pytest.raises(ValueError, match="bytes, more than the 10 that are read"):
+        check_header(path)
+
+
+def test_what_pillow_takes_for_a_bomb_is_too_large(picture, monkeypatch):
+    path = picture("bomb.png", (60, 40))
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    with pytest.raises(ValueError, match="larger than"):
+        check_header(path)
+
+
+def test_images_of_the_same_stem_have_drawings_of_their_own(tiny_run, picture, tmp_path):
+    images = [picture("a/cat.png", seed=1), picture("b/cat.png", seed=2), picture("a/cat.jpg", seed=3)]
+    _, entries = predicted(tiny_run, images, tmp_path / "out")
+    assert [entry["drawing"] for entry in entries] == ["cat.png", "cat-2.png", "cat-3.png"]
+    assert len({(tmp_path / "out" / entry["drawing"]).read_bytes() for entry in entries}) == 3
+
+
+def test_names_that_differ_by_case_or_look_numbered_stay_apart():
+    names = drawing_names([Path("cat.jpg"), Path("Cat.jpg"), Path("cat-2.jpg"), Path("dog.tar.png")])
+    assert names == ["cat.png", "Cat-2.png", "cat-2-2.png", "dog.tar.png"]
+    assert len({name.lower() for name in names}) == len(names)
+
+
+def test_folder_with_files_is_refused_and_left_alone(tiny_run, picture):
+    image = picture("in/cat.png")
+    before = image.read_bytes()
+    with pytest.raises(ValueError, match="holds files already"):
+        predicted(tiny_run, [image], image.parent)
+    assert [path.name for path in image.parent.iterdir()] == ["cat.png"]
+    assert image.read_bytes() == before
+    with pytest.raises(ValueError, match="is a file"):
+        predicted(tiny_run, [image], image)
+
+
+def test_an_interruption_keeps_what_was_done(tiny_run, shapes, tmp_path, monkeypatch):
+    detect, calls = ImageDetector.__call__, []
+
+    def interrupted(self, inputs):
+        calls.append(inputs)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return detect(self, inputs)
+
+    monkeypatch.setattr(ImageDetector, "__call__", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        predicted(tiny_run, shapes, tmp_path / "out")
+    entries = json.loads((tmp_path / "out" / PREDICTIONS).read_text())
+    assert [entry["file"] for entry in entries] == [str(shapes[0])]
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {PREDICTIONS, entries[0]["drawing"]}
+
+
+def test_interrupted_before_the_first_image_the_list_is_empty(tiny_run, shapes, tmp_path, monkeypatch):
+    def interrupted(self, path):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(ImageDetector, "read", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        predicted(tiny_run, shapes, tmp_path / "out")
+    assert json.loads((tmp_path / "out" / PREDICTIONS).read_text()) == []
+
+
+def test_a_full_disk_is_named_and_what_was_done_is_kept(tiny_run, shapes, tmp_path, monkeypatch):
+    save, saved = Image.Image.save, []
+
+    def full(self, *arguments, **named):
+        saved.append(1)
+        if len(saved) == 2:
+            raise OSError(28, "No space left on device")
+        save(self, *arguments, **named)
+
+    monkeypatch.setattr(Image.Image, "save", full)
+    with pytest.raises(OSError, match="No space left") as refused:
+        predicted(tiny_run, shapes, tmp_path / "out")
+    assert refused.value.filename == str(tmp_path / "out")
+    assert len(json.loads((tmp_path / "out" / PREDICTIONS).read_text())) == 1
+
+
+def test_a_checkpoint_of_another_model_leaves_no_folder(tiny_run, shapes, tmp_path):
+    config, checkpoint = find_run(tiny_run)
+    config["model"]["head"]["stacked_convs"] = 1
+    with pytest.raises(ValueError, match="a checkpoint of another model"):
+        predict(config, checkpoint, shapes, tmp_path / "out", quiet=True)
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_data_set_need_not_be_there(tiny_run, picture, tmp_path):
+    config, checkpoint = find_run(tiny_run)
+    for key in ("train_annotations", "val_annotations", "train_images", "val_images"):
+        config["data"][key] = str(tmp_path / "gone")
+    assert predict(config, checkpoint, [picture("cat.png")], tmp_path / "out", quiet=True).images == 1
+
+
+def test_model_is_found_from_a_run_or_from_a_checkpoint_in_it(tiny_run):
+    config, checkpoint = find_model(tiny_run)
+    assert find_model(checkpoint) == (config, checkpoint)
+
+
+def test_missing_run_and_lonely_checkpoint_are_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"run folder .*nowhere does not exist"):
+        find_model(tmp_path / "nowhere")
+    (tmp_path / "lonely.pth").touch()
+    with pytest.raises(FileNotFoundError, match=r"lonely.pth: expected the config.json of its run beside it"):
+        find_model(tmp_path / "lonely.pth")
+
+
+def test_folders_give_their_own_images_by_name_once(picture):
+    inner = [picture("in/b.png"), picture("in/a.JPG")]
+    picture("in/deeper/c.png")
+    picture("in/.hidden.png")
+    (inner[0].parent / "notes.txt").touch()
+    assert find_images([inner[0].parent]) == sorted(inner)
+    assert find_images([inner[0], inner[0].parent]) == [inner[0], inner[1]]
+
+
+def test_named_files_are_taken_whatever_their_suffix(tmp_path):
+    (tmp_path / "odd.name").touch()
+    assert find_images([tmp_path / "odd.name"]) == [tmp_path / "odd.name"]
+
+
+def test_missing_paths_and_folders_without_images_are_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"image .*nowhere.png does not exist"):
+        find_images([tmp_path / "nowhere.png"])
+    with pytest.raises(FileNotFoundError, match="holds no image"):
+        find_images([tmp_path])
+
+
+def test_drawing_is_the_image_with_boxes_in_their_classes_colours():
+    pixels = np.full((700, 900, 3), (10, 20, 30), np.uint8)  # BGR
+    found = detections((100, 200, 300, 400, 0.9), (500, 200, 800, 600, 0.5), labels=[0, 1])
+    image = draw_detections(pixels, found, ["cat", "dog"])
+    assert image.size == (900, 700)
+    assert image.getpixel((5, 5)) == (30, 20, 10)  # untouched, as RGB
+    assert image.getpixel((300, 300)) == class_colour(0)
+    assert image.getpixel((800, 300)) == class_colour(1)
+    assert image.getpixel((200, 300)) == (30, 20, 10)  # boxes are not filled
+
+
+def test_small_images_are_enlarged_a_whole_number_of_times():
+    image = draw_detections(np.zeros((60, 100, 3), np.uint8), detections((10, 10, 50, 50, 0.9)), ["cat"])
+    assert image.size == (700, 420)
+    assert image.getpixel((350, 200)) == class_colour(0)
+
+
+def test_labels_stay_inside_the_image():
+    pixels = np.zeros((700, 700, 3), np.uint8)
+    corner = draw_detections(pixels, detections((690, 0, 700, 5, 0.9)), ["a class of some length"])
+    middle = draw_detections(pixels, detections((300, 300, 310, 305, 0.9)), ["a class of some length"])
+    plates = [(np.asarray(image) == class_colour(0)).all(-1).sum() for image in (corner, middle)]
+    assert plates[0] > 0.8 * plates[1]
+
+
+def test_no_detection_and_degenerate_boxes_are_drawn_too():
+    pixels = np.zeros((700, 700, 3), np.uint8)
+    assert draw_detections(pixels, detections((5, 5, 5, 4.99, 0.9)), ["cat"]).size == (700, 700)
+    nothing = Detections(torch.zeros(0, 4), torch.zeros(0), torch.zeros(0, dtype=torch.long))
+    assert not np.asarray(draw_detections(pixels, nothing, ["cat"])).any()
+
+
+def test_many_classes_have_different_colours():
+    assert len({class_colour(label) for label in range(80)}) == 80
