@@ -73,7 +73,8 @@ def resolve(
         return _from_coco(root)
     if not Path(data).is_dir():
         raise _unknown(str(data))
-    return _from_folder(Path(data), Path(data).resolve().name)
+    name = Path(data).resolve().name
+    return _from_folder(Path(data), f"{name}-folder" if name in DATASETS else name)
 
 
 def cache_folder() -> Path:

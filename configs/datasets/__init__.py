@@ -1,3 +1,3 @@
-"""What a data set changes; each file may define `input`, `options` for making it, and `evaluation`."""
+"""What a data set changes; each file may define `input` and `evaluation`."""
 
 __all__: list[str] = []
