@@ -1,4 +1,4 @@
-"""An assigner is a matching, a weighting and a score model; together with a box loss it is a complete training target."""
+"""An assigner is a matching, a weighting and a score model; with a box loss it is a complete training target."""
 
 from __future__ import annotations
 
@@ -29,9 +29,13 @@ class Assigner(nn.Module):
     >>> from detassign.assigners import Predictions, Targets, build
     >>> assigner = build("dw", num_classes=3)
     >>> predictions = Predictions(
-    ...     logits=torch.zeros(1, 4, 3, requires_grad=True), boxes=torch.tensor([[[0.0, 0.0, 16.0, 16.0]]]).expand(1, 4, 4),
-    ...     objectness=torch.zeros(1, 4), points=torch.tensor([[4.0, 4.0], [12.0, 4.0], [4.0, 12.0], [12.0, 12.0]]),
-    ...     strides=torch.full((4,), 8.0), level_sizes=(4,))
+    ...     logits=torch.zeros(1, 4, 3, requires_grad=True),
+    ...     boxes=torch.tensor([0.0, 0.0, 16.0, 16.0]).expand(1, 4, 4),
+    ...     objectness=torch.zeros(1, 4),
+    ...     points=torch.tensor([[4.0, 4.0], [12.0, 4.0], [4.0, 12.0], [12.0, 12.0]]),
+    ...     strides=torch.full((4,), 8.0),
+    ...     level_sizes=(4,),
+    ... )
     >>> targets = Targets.from_lists([torch.tensor([[1.0, 1.0, 15.0, 15.0]])], [torch.tensor([2])])
     >>> sorted(assigner.loss(predictions, targets))
     ['loss_box', 'loss_cls_neg', 'loss_cls_pos']
@@ -72,7 +76,7 @@ class Assigner(nn.Module):
             return self.matching(predictions, targets)
 
     def forward(self, predictions: Predictions, targets: Targets) -> Assignment:
-        """The three weights for one batch, in float32 or wider whatever comes in; targets follow the predictions' device."""
+        """The three weights for one batch, in float32 or wider whatever comes in; targets may be on another device."""
         predictions, targets = self._prepare(predictions, targets)
         return self._assign(predictions, targets)[1]
 
@@ -115,7 +119,8 @@ def refusal(matching: Any, weighting: Any, score: Any) -> str | None:
         return f"{_name(weighting)} weighting: defined for the score model {allowed}, not for {_name(score)}"
     wanted = getattr(weighting, "cardinalities", None)
     if wanted and matching.cardinality not in wanted:
-        return f"{_name(weighting)} weighting: needs a {' or '.join(wanted)} matching, {_name(matching)} is {matching.cardinality}"
+        allowed = " or ".join(wanted)
+        return f"{_name(weighting)} weighting: needs a {allowed} matching, {_name(matching)} is {matching.cardinality}"
     return None
 
 

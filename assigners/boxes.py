@@ -75,7 +75,7 @@ def squares(points: Tensor, side: Tensor) -> Tensor:
 
 
 def centerness(distances: Tensor) -> Tensor:
-    """FCOS centerness (arXiv 1904.01355, eq. 3) of side distances (..., 4) ltrb -> (...) in [0, 1], 0 outside the box."""
+    """FCOS centerness (arXiv 1904.01355, eq. 3) of side distances (..., 4) ltrb -> (...) in [0, 1], 0 outside."""
     sides = distances.clamp(min=0).unflatten(-1, (2, 2))  # (..., left-top | right-bottom, x | y)
     longest = sides.amax(-2).clamp(min=torch.finfo(distances.dtype).tiny)
     return (sides.amin(-2) / longest).prod(-1).sqrt()

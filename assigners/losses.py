@@ -49,10 +49,10 @@ def assignment_losses(
     matches = assignment.matches
     positive_norm, negative_norm, box_norm = assignment.normalizers.unbind()
     present = scores.log_present(matches, matches.labels(targets))
-    positive = -_weighted_sum(assignment.positive, present)
+    positive = _weighted_sum(assignment.positive, -present)
     if assignment.background is not None:
-        positive = positive - _weighted_sum(assignment.background, scores.log_background)
-    negative = -_weighted_sum(assignment.negative, scores.log_absent)
+        positive = positive + _weighted_sum(assignment.background, -scores.log_background)
+    negative = _weighted_sum(assignment.negative, -scores.log_absent)
 
     boxes = matches.predicted_boxes(predictions)
     box = _weighted_sum(assignment.box, box_loss(boxes, matches.target_boxes(targets)))

@@ -5,6 +5,7 @@ A preset is an ordinary function; `build` finds it by name. `branch` says what a
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from .assigner import Assigner
@@ -91,7 +92,8 @@ def build(spec: str | dict[str, Any] | Assigner, num_classes: int, **changes: An
         changes: arguments that override the preset's.
 
     Raises:
-        ValueError: for unknown names or arguments, and for parts that cannot work together.
+        ValueError: for unknown names or arguments, for changes to a finished assigner, and for parts that cannot work
+            together.
 
     >>> build("dw", num_classes=80, top_k=20).matching.k
     20
@@ -99,9 +101,13 @@ def build(spec: str | dict[str, Any] | Assigner, num_classes: int, **changes: An
     'QualityFocal'
     """
     if isinstance(spec, Assigner):
+        if changes:
+            raise ValueError(f"assigner: a finished one takes no changes, got {sorted(changes)}")
         return spec
     if isinstance(spec, str):
         spec = _parts_by_name(spec) if "+" in spec else {"type": spec}
+    if not isinstance(spec, Mapping):
+        raise ValueError(f"assigner: expected a name, a dict or an Assigner, got {spec!r}")
     spec = {**spec, **changes}
     if "type" in spec:
         return ASSIGNERS.build(spec, num_classes=num_classes)

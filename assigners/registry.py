@@ -1,10 +1,10 @@
-"""Names for matchings, weightings, score models and whole assigners: a name maps to a class, building changes nothing."""
+"""Names for matchings, weightings, score models, whole assigners: a name maps to a class, building changes nothing."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from difflib import get_close_matches
-from inspect import signature
+from difflib import SequenceMatcher
+from inspect import Parameter, signature
 from typing import Any
 
 
@@ -67,30 +67,50 @@ class Registry(Mapping[str, Callable[..., Any]]):
             context: values offered to entries that have a parameter of that name (num_classes, say).
 
         Raises:
-            ValueError: for an unknown name or an argument that the entry does not take.
+            ValueError: for an unknown name, an argument that the entry does not take, or one that it misses.
         """
         if isinstance(spec, str):
             spec = {"type": spec}
         if not isinstance(spec, Mapping):
+            if not callable(spec):
+                raise ValueError(f"{self.kind}: expected a name, a dict with a 'type' or a finished one, got {spec!r}")
             return spec
         name = spec.get("type")
         if name is None:
             raise ValueError(f"{self.kind}: expected a name or a dict with a 'type', got {dict(spec)}")
         entry = self[name]
-        accepted = signature(entry).parameters
+        accepted, open_ended = _parameters(entry)
         arguments = {key: value for key, value in context.items() if key in accepted}
         arguments.update({key: value for key, value in spec.items() if key != "type"})
         unknown = [key for key in arguments if key not in accepted]
-        if unknown:
+        if unknown and not open_ended:
             raise ValueError(unknown_name(f"parameter of {self.kind} {name!r}", unknown[0], list(accepted)))
+        missing = [key for key, value in accepted.items() if value.default is Parameter.empty and key not in arguments]
+        if missing:
+            raise ValueError(f"{self.kind} {name!r}: expected the parameter {missing[0]!r}, got {sorted(arguments)}")
         return entry(**arguments)
+
+
+def _parameters(entry: Callable[..., Any]) -> tuple[dict[str, Parameter], bool]:
+    """The named parameters of a callable, and whether it takes any others."""
+    parameters = signature(entry).parameters
+    catch_all = (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
+    named = {name: parameter for name, parameter in parameters.items() if parameter.kind not in catch_all}
+    return named, any(parameter.kind is Parameter.VAR_KEYWORD for parameter in parameters.values())
 
 
 def unknown_name(kind: str, name: object, known: Mapping[str, Any] | list[str]) -> str:
     """One sentence about a name that is not there, with the nearest that are."""
-    close = get_close_matches(str(name), list(known), n=3, cutoff=0.5)
+    close = _nearest(str(name), list(known))
     hint = f"; did you mean {' or '.join(map(repr, close))}?" if close else ";"
     return f"unknown {kind} {name!r}{hint} known: {', '.join(sorted(known))}"
+
+
+def _nearest(name: str, known: list[str]) -> list[str]:
+    """Up to three known names that are about as close as the closest, if that is close at all."""
+    ratio = {other: SequenceMatcher(None, name, other).ratio() for other in known}
+    best = max(ratio.values(), default=0.0)
+    return sorted((n for n in known if ratio[n] >= max(0.5, best - 0.05)), key=ratio.get, reverse=True)[:3]
 
 
 MATCHINGS = Registry("matching")

@@ -97,12 +97,20 @@ class SigmoidObjectness:
             objectness = objectness.detach()
         if self.space == "probability":
             return _scores_from_probability(logits.sigmoid() * objectness.sigmoid()[..., None])
-        present = logsigmoid(objectness)
-        # 1 - ab = (1 - a) + a (1 - b), a sum of positive terms: no cancellation anywhere
-        absent = torch.logaddexp(logsigmoid(-logits), logsigmoid(logits) + logsigmoid(-objectness)[..., None])
+        present = logsigmoid(logits) + logsigmoid(objectness)[..., None]
         return Scores(
-            absent, lambda image, sample, label: logsigmoid(logits[image, sample, label]) + present[image, sample]
+            log_product_complement(logits, objectness[..., None], present),
+            lambda image, sample, label: present[image, sample, label],
         )
+
+
+def log_product_complement(logits: Tensor, others: Tensor, log_product: Tensor) -> Tensor:
+    """log(1 - ab) for a = sigmoid(logits), b = sigmoid(others), given log(ab); broadcast.
+
+    Where ab is close to one, from 1 - ab = (1 - a) + a (1 - b), a sum of positive terms that cancels nothing.
+    """
+    close_to_one = torch.logaddexp(logsigmoid(-logits), logsigmoid(logits) + logsigmoid(-others))
+    return torch.where(log_product > -0.5, close_to_one, log1mexp(log_product))
 
 
 @SCORES.register("softmax")
@@ -110,7 +118,8 @@ class Softmax:
     """P over C classes and a background, the last of C + 1 columns.
 
     The classes compete: pushing one up pushes every other down, so w⁻ on one class also lifts the others. Matchings and
-    weightings see P of the C real classes; a weighting may put weight on the background itself (`Assignment.background`).
+    weightings see P of the C real classes; a weighting may put weight on the background itself
+    (`Assignment.background`).
     """
 
     needs: frozenset[str] = frozenset()
@@ -120,28 +129,33 @@ class Softmax:
     def __call__(self, predictions: Predictions) -> Scores:
         log_probability = predictions.logits.log_softmax(-1)
         present, background = log_probability[..., :-1], log_probability[..., -1]
-        absent = log_softmax_complement(predictions.logits, log_probability)[..., :-1]
+        absent = log_softmax_complement(log_probability)[..., :-1]
         return Scores(absent, lambda image, sample, label: present[image, sample, label], background)
 
 
-def log_softmax_complement(logits: Tensor, log_probability: Tensor) -> Tensor:
-    """log(1 - P) of a softmax, (..., K) and its log-probabilities (..., K) -> (..., K).
+def log_softmax_complement(log_probability: Tensor) -> Tensor:
+    """log(1 - P) of every class of a softmax from log P, (..., K) -> (..., K).
 
-    Only the likeliest class can be so sure that 1 - P rounds to nothing; its complement is summed over the others.
+    1 - P can round to nothing only for a class likelier than all others together; there it is summed over those.
     """
-    likeliest = torch.zeros_like(logits, dtype=torch.bool).scatter_(-1, logits.argmax(-1, keepdim=True), True)
-    others = logits.masked_fill(likeliest, -torch.inf).logsumexp(-1, keepdim=True)
-    return torch.where(likeliest, others - logits.logsumexp(-1, keepdim=True), log1mexp(log_probability))
+    dominant = log_probability > -0.5
+    others = log_probability.masked_fill(dominant, -torch.inf).logsumexp(-1, keepdim=True)
+    return torch.where(dominant, others, log1mexp(log_probability))
 
 
 def _scores_from_probability(probability: Tensor) -> Scores:
     """Scores whose logs are floored at -100 as torch's binary cross entropy does, gradient included."""
-    absent = -binary_cross_entropy(probability, torch.zeros_like(probability), reduction="none")
 
     def log_present(image: Tensor, sample: Tensor, label: Tensor) -> Tensor:
-        chosen = probability[image, sample, label]
-        return -binary_cross_entropy(chosen, torch.ones_like(chosen), reduction="none")
+        return _floored_log(probability[image, sample, label], 1.0)
 
-    scores = Scores(absent, log_present)
-    scores.probability = probability
+    scores = Scores(_floored_log(probability, 0.0), log_present)
+    scores.probability = probability.nan_to_num(nan=0.0)
     return scores
+
+
+def _floored_log(probability: Tensor, outcome: float) -> Tensor:
+    """Log of the probability of outcome 1 or 0; what is not a number stays so (binary cross entropy would abort)."""
+    wanted = torch.full_like(probability, outcome, requires_grad=False)
+    loss = binary_cross_entropy(probability.nan_to_num(nan=0.0), wanted, reduction="none")
+    return torch.where(probability.isnan(), probability, -loss)

@@ -31,7 +31,7 @@ class Predictions:
         valid: (B, N) bool, False for samples outside an image (batch padding); None means all are valid.
 
     Raises:
-        ValueError: when the shapes do not belong together.
+        ValueError: when the shapes do not belong together or a mask is not bool.
     """
 
     logits: Tensor
@@ -57,6 +57,7 @@ class Predictions:
         }
         for name, shape in expected.items():
             _check_shape(name, getattr(self, name), shape)
+        _check_bool("valid", self.valid)
         if self.level_sizes is not None and sum(self.level_sizes) != samples:
             raise ValueError(f"level_sizes: {self.level_sizes} add up to {sum(self.level_sizes)}, not to N = {samples}")
 
@@ -82,7 +83,7 @@ class Targets:
         ignore_mask: (B, I) bool, or None.
 
     Raises:
-        ValueError: when the shapes do not belong together.
+        ValueError: when the shapes do not belong together, a mask is not bool or the labels are not integers.
     """
 
     boxes: Tensor
@@ -99,7 +100,13 @@ class Targets:
         if (self.ignore_boxes is None) != (self.ignore_mask is None):
             raise ValueError("ignore_boxes and ignore_mask: expected both or neither")
         if self.ignore_boxes is not None:
+            if self.ignore_boxes.dim() != 3 or self.ignore_boxes.shape[-1] != 4:
+                raise ValueError(f"ignore_boxes: expected shape (B, I, 4), got {tuple(self.ignore_boxes.shape)}")
             _check_shape("ignore_mask", self.ignore_mask, tuple(self.ignore_boxes.shape[:2]))
+        if self.labels.is_floating_point() or self.labels.dtype == torch.bool:
+            raise ValueError(f"labels: expected class indices of an integer type, got {self.labels.dtype}")
+        _check_bool("mask", self.mask)
+        _check_bool("ignore_mask", self.ignore_mask)
 
     @classmethod
     def from_lists(
@@ -198,8 +205,8 @@ class Assignment:
 
     L = sum w⁺ (−log P) / Z⁺ + sum w⁻ (−log(1 − P)) / Z⁻ + sum w° d(box, target) / Z°
 
-    The weights are finite whatever the predictions are: a score, box or quality that is not a number counts as zero. The loss
-    is not: a prediction that is not a number makes it so wherever it takes part, so a run that has diverged shows it.
+    The weights are finite whatever the predictions are: a score, box or quality that is not a number counts as zero.
+    The loss is not: a prediction that is not a number makes it so wherever it takes part, so a diverged run shows it.
 
     Attributes:
         matches: the pairs.
@@ -250,6 +257,11 @@ class Assignment:
 def _check_shape(name: str, value: Tensor | None, shape: tuple[int, ...]) -> None:
     if value is not None and tuple(value.shape) != shape:
         raise ValueError(f"{name}: expected shape {shape}, got {tuple(value.shape)}")
+
+
+def _check_bool(name: str, value: Tensor | None) -> None:
+    if value is not None and value.dtype != torch.bool:
+        raise ValueError(f"{name}: expected a bool tensor, got {value.dtype}")
 
 
 def _pad(boxes: Sequence[Tensor]) -> tuple[Tensor, Tensor]:

@@ -11,16 +11,23 @@ from typing import Any, Literal
 
 import torch
 from mmcv.cnn import ConvModule, Scale
+from mmcv.ops import ModulatedDeformConv2dPack
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from ..assigners import Assigner, Assignment, Predictions, Targets, build
 from ..assigners.boxes import boxes_from_distances
+from ..assigners.normalizers import mean_over_ranks
 from ..assigners.weighting.common import pair_centerness
 from .points import flatten_levels, level_points
 from .refinement import BoxRefinement
 
 PROVIDES = frozenset({"logits", "boxes", "points", "strides", "level_sizes"})
+CHOICES = {
+    "branch": ("auto", "centerness", "objectness", None),
+    "branch_on": ("reg", "cls"),
+    "distances": ("exp", "relu"),
+}
 
 
 class DenseHead(nn.Module):
@@ -46,7 +53,7 @@ class DenseHead(nn.Module):
         initial_distance: bias of the box convolution (DW starts boxes 4 strides to each side).
 
     Raises:
-        ValueError: when the assigner needs what a dense head does not provide.
+        ValueError: for an unknown choice, and when the assigner needs what a dense head does not provide.
     """
 
     def __init__(
@@ -68,6 +75,9 @@ class DenseHead(nn.Module):
         initial_distance: float = 0.0,
     ) -> None:
         super().__init__()
+        for name, value in (("branch", branch), ("branch_on", branch_on), ("distances", distances)):
+            if value not in CHOICES[name]:
+                raise ValueError(f"{name}: expected one of {CHOICES[name]}, got {value!r}")
         self.num_classes = num_classes
         self.strides = tuple(strides)
         self.distances = distances
@@ -143,6 +153,7 @@ class DenseHead(nn.Module):
 
     def scores(self, predictions: Predictions) -> tuple[Tensor, Tensor | None]:
         """Class scores (B, N, C) and the factor (B, N) that multiplies them after filtering, or None."""
+        predictions = predictions.at_least_float32()
         factor = predictions.objectness.sigmoid() if self.branch == "centerness" else None
         return self.assigner.score(predictions).probability, factor
 
@@ -160,7 +171,7 @@ def make_tower(
                 channels,
                 3,
                 padding=1,
-                conv_cfg={"type": "DCNv2"} if deform else None,
+                conv_cfg={"type": ModulatedDeformConv2dPack} if deform else None,
                 norm_cfg={"type": "GN", "num_groups": norm_groups, "requires_grad": True},
                 bias=bias,
             )
@@ -180,9 +191,12 @@ def check_assigner(assigner: Assigner, branch: str | None) -> None:
     provides = PROVIDES | ({"objectness"} if branch else set())
     missing = sorted(assigner.needs - provides)
     if missing:
-        raise ValueError(f"assigner: needs {', '.join(missing)}, which this dense head (branch={branch!r}) does not provide")
+        wanted = ", ".join(missing)
+        raise ValueError(f"assigner: needs {wanted}, which this dense head (branch={branch!r}) does not provide")
     if branch == "centerness" and assigner.score.uses_objectness:
-        raise ValueError("branch: 'centerness' cannot serve a score model that multiplies in an objectness; use 'objectness'")
+        raise ValueError(
+            "branch: 'centerness' cannot serve a score model that multiplies in objectness; use 'objectness'"
+        )
     if branch == "objectness" and not assigner.score.uses_objectness:
         raise ValueError("branch: 'objectness' is trained by no one under this score model; use 'centerness' or None")
 
@@ -190,7 +204,7 @@ def check_assigner(assigner: Assigner, branch: str | None) -> None:
 def centerness_loss(predictions: Predictions, targets: Targets, assignment: Assignment) -> Tensor:
     """Binary cross entropy of the second branch with FCOS's centerness over the matched pairs, by their number."""
     matches = assignment.matches
-    objectness = predictions.objectness.float()
+    objectness = predictions.objectness.float()[matches.image, matches.sample]
     wanted = pair_centerness(predictions, targets, matches).to(objectness)
-    loss = binary_cross_entropy_with_logits(objectness[matches.image, matches.sample], wanted, reduction="sum")
-    return (loss + 0 * objectness[:, :1].sum()) / assignment.normalizers[0]
+    count = mean_over_ranks(objectness.new_full((), len(objectness)))
+    return binary_cross_entropy_with_logits(objectness, wanted, reduction="sum") / count.clamp(min=1)

@@ -14,8 +14,6 @@ from torch import Tensor, nn
 from ..assigners.boxes import boxes_from_distances, side_distances
 from ..ops import sample_maps
 
-SIDE_SIGN = (-1.0, -1.0, 1.0, 1.0)  # left and top lie towards lower coordinates
-
 
 class BoxRefinement(nn.Module):
     """Replace every side of a box by what the box map says at that side's boundary point.
@@ -24,10 +22,15 @@ class BoxRefinement(nn.Module):
         channels: of the regression feature that predicts the learned part of the offsets.
         border: "zeros" as the original (a tap outside the map reads coordinate 0, which pulls boxes at the border
             towards the origin), or "clamp" to read the nearest cell instead.
+
+    Raises:
+        ValueError: for an unknown border.
     """
 
     def __init__(self, channels: int, border: Literal["zeros", "clamp"] = "zeros") -> None:
         super().__init__()
+        if border not in ("zeros", "clamp"):
+            raise ValueError(f'border: expected "zeros" or "clamp", got {border!r}')
         self.reg_offset = nn.Conv2d(channels, 8, 3, padding=1)
         nn.init.normal_(self.reg_offset.weight, std=0.01)
         nn.init.zeros_(self.reg_offset.bias)
@@ -61,12 +64,7 @@ def boundary_offsets(learned: Tensor, distances: Tensor) -> Tensor:
     Returns:
         (B, 4, 2, H, W) as (dy, dx), cells.
     """
-    shift = distances * distances.new_tensor(SIDE_SIGN)[:, None, None]
-    zero = torch.zeros_like(shift[:, 0])
-    along = [
-        torch.stack([zero, shift[:, 0]], 1),  # left: sideways
-        torch.stack([shift[:, 1], zero], 1),  # top: up
-        torch.stack([zero, shift[:, 2]], 1),
-        torch.stack([shift[:, 3], zero], 1),
-    ]
-    return learned.unflatten(1, (4, 2)) + torch.stack(along, 1)
+    left, top, right, bottom = distances.unbind(1)
+    still = torch.zeros_like(left)
+    side = torch.stack([still, -left, -top, still, still, right, bottom, still], 1)  # (B, 8, H, W)
+    return (learned + side).unflatten(1, (4, 2))

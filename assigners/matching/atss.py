@@ -59,9 +59,7 @@ class ATSS:
         image, target, rank = positive.nonzero(as_tuple=True)
         score = quality[image, target, rank]
         matches = Matches(image, candidates[image, target, rank], target, score)
-        samples, num_targets = predictions.logits.shape[1], targets.boxes.shape[1]
-        matches = keep_best_target(matches, score, targets.boxes.shape[0] * samples, samples, num_targets)
-        return _with_ignored(matches, ignored)
+        return _with_ignored(keep_best_target(matches, score, predictions, targets), ignored)
 
     def _candidates(
         self, priors: Tensor, predictions: Predictions, targets: Targets, ignored: Tensor | None
@@ -87,9 +85,10 @@ class ATSS:
         if self.alpha is None:
             return iou(priors[candidates], boxes)
         images = torch.arange(len(candidates), device=candidates.device)[:, None, None]
-        score = predictions.logits[images, candidates, targets.labels[..., None]].detach().sigmoid()
+        labels = torch.where(targets.mask, targets.labels, 0)[..., None]  # padding may hold any label
+        score = predictions.logits[images, candidates, labels].detach().sigmoid()
         overlap = iou(predictions.boxes.detach()[images, candidates], boxes)
-        return score ** (1 - self.alpha) * overlap**self.alpha
+        return (score ** (1 - self.alpha) * overlap**self.alpha).nan_to_num(nan=0.0)
 
 
 def _mean_plus_deviation(values: Tensor, usable: Tensor) -> Tensor:

@@ -10,10 +10,10 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from ..boxes import area, center, side_distances
+from ..boxes import area, center
 from ..registry import MATCHINGS
 from ..structures import Matches, Predictions, Targets
-from .pairs import inside_ignored, keep_best_target, prior_boxes, real_pairs
+from .pairs import inside_ignored, inside_pairs, keep_best_target, prior_boxes
 
 
 @MATCHINGS.register("center_prior")
@@ -24,7 +24,8 @@ class CenterPrior(nn.Module):
         num_classes: C; mean and sigma are kept per class and axis, (C, 2).
         mean: initial offset of the best spot from the centre, strides.
         sigma: initial width, strides.
-        learnable: let the loss train mean and sigma (DW keeps them fixed; its author found no use in learning them).
+        learnable: let the loss train mean and sigma (DW keeps them fixed; its author found no use in learning them);
+            not with a hard_threshold, which passes no gradient.
         hard_threshold: None keeps the soft score; a number makes it 1 above and 0 below, pairs with 0 stay in the bag
             (the original's option, 0.3).
         minimum_score: pairs that score less leave the bag altogether.
@@ -32,6 +33,9 @@ class CenterPrior(nn.Module):
             the nearest centre ("center").
         chunk: compare with so many targets at a time, to bound memory in crowded images; None takes all at once.
         ignore_threshold: as everywhere; DW has no such rule, and data without ignore regions is not affected.
+
+    Raises:
+        ValueError: for an unknown `exclusive`, a chunk below 1, or a hard prior that is to be learned.
     """
 
     cardinality = "one-to-many"
@@ -52,6 +56,10 @@ class CenterPrior(nn.Module):
         super().__init__()
         if exclusive not in (None, "area", "center"):
             raise ValueError(f'exclusive: expected None, "area" or "center", got {exclusive!r}')
+        if chunk is not None and chunk < 1:
+            raise ValueError(f"chunk: expected at least 1 target at a time or None, got {chunk}")
+        if learnable and hard_threshold is not None:
+            raise ValueError(f"learnable: expected False with a hard_threshold, got both (at {hard_threshold})")
         self.mean = nn.Parameter(torch.full((num_classes, 2), float(mean)), requires_grad=learnable)
         self.sigma = nn.Parameter(torch.full((num_classes, 2), float(sigma)), requires_grad=learnable)
         self.hard_threshold = hard_threshold
@@ -61,7 +69,7 @@ class CenterPrior(nn.Module):
         self.ignore_threshold = ignore_threshold
 
     def forward(self, predictions: Predictions, targets: Targets) -> Matches:
-        image, sample, target = _inside_pairs(predictions, targets, self.chunk)
+        image, sample, target = inside_pairs(predictions, targets, self.chunk)
         ignored = inside_ignored(prior_boxes(predictions, 1.0), targets, self.ignore_threshold)
         matches = Matches(image, sample, target, self._score(image, sample, target, predictions, targets), ignored)
         if self.minimum_score > 0:
@@ -82,8 +90,7 @@ class CenterPrior(nn.Module):
             key = -area(boxes)
         else:
             key = -(predictions.points[matches.sample] - center(boxes)).square().sum(-1)
-        images, samples = predictions.logits.shape[:2]
-        return keep_best_target(matches, key, images * samples, samples, targets.boxes.shape[1])
+        return keep_best_target(matches, key, predictions, targets)
 
 
 def center_prior(offset: Tensor, mean: Tensor, sigma: Tensor) -> Tensor:
@@ -93,22 +100,3 @@ def center_prior(offset: Tensor, mean: Tensor, sigma: Tensor) -> Tensor:
     tensor([1.])
     """
     return torch.exp(-((offset - mean) ** 2) / (2 * sigma**2)).prod(-1)
-
-
-def _inside_pairs(predictions: Predictions, targets: Targets, chunk: int | None) -> tuple[Tensor, Tensor, Tensor]:
-    """Image, sample and target (P,) of all pairs whose point lies strictly inside the box, in the order of those three."""
-    num_targets = targets.boxes.shape[1]
-    step = chunk or max(num_targets, 1)
-    parts = [_inside(predictions, targets, start, start + step) for start in range(0, max(num_targets, 1), step)]
-    image, sample, target = (torch.cat(column) for column in zip(*parts, strict=True))
-    if len(parts) == 1:
-        return image, sample, target
-    order = ((image * predictions.logits.shape[1] + sample) * num_targets + target).argsort()
-    return image[order], sample[order], target[order]
-
-
-def _inside(predictions: Predictions, targets: Targets, start: int, stop: int) -> tuple[Tensor, Tensor, Tensor]:
-    boxes = targets.boxes[:, None, start:stop]
-    inside = side_distances(predictions.points[:, None].expand(-1, boxes.shape[2], -1), boxes).amin(-1) > 0
-    image, sample, target = (inside & real_pairs(predictions, targets)[..., start:stop]).nonzero(as_tuple=True)
-    return image, sample, target + start

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from ..boxes import area, center, side_distances
 from ..registry import MATCHINGS
-from ..structures import BACKGROUND, Matches, Predictions, Targets
-from .pairs import inside_ignored, matches_from_target, prior_boxes, real_pairs
+from ..structures import Matches, Predictions, Targets
+from .pairs import inside_ignored, inside_pairs, keep_best_target, prior_boxes
 
 
 @MATCHINGS.register("center_sampling")
@@ -42,56 +42,53 @@ class CenterSampling:
         self.range_scale = range_scale
         self.ignore_threshold = ignore_threshold
 
+    @property
+    def scale_invariant(self) -> bool:
+        """Ranges in pixels are meant for one image scale; derived ones follow the strides."""
+        return self.ranges is None
+
     def __call__(self, predictions: Predictions, targets: Targets) -> Matches:
-        points, boxes = predictions.points[:, None], targets.boxes[:, None]  # (N, 1, 2), (B, 1, M, 4)
-        distances = side_distances(points.expand(-1, boxes.shape[2], -1), boxes)  # (B, N, M, 4)
-        largest = distances.amax(-1)
-        low, high = self._ranges(predictions)
-        allowed = self._inside(predictions, boxes, distances) & (largest >= low[:, None]) & (largest <= high[:, None])
-        allowed &= real_pairs(predictions, targets)
-
-        areas = torch.where(allowed, area(boxes), torch.inf)  # (B, N, M)
+        image, sample, target = inside_pairs(predictions, targets)
         ignored = inside_ignored(prior_boxes(predictions, 1.0), targets, self.ignore_threshold)
-        return matches_from_target(_smallest(areas), ignored=ignored)
+        matches = Matches(image, sample, target, torch.ones_like(sample, dtype=targets.boxes.dtype), ignored)
+        boxes = matches.target_boxes(targets)
 
-    def _inside(self, predictions: Predictions, boxes: Tensor, distances: Tensor) -> Tensor:
-        inside = distances.amin(-1) > 0
+        fits = self._fits_level(predictions, sample, boxes) & self._near_center(predictions, sample, boxes)
+        kept = fits.nonzero()[:, 0]
+        return keep_best_target(matches.select(kept), -area(boxes[kept]), predictions, targets)
+
+    def _fits_level(self, predictions: Predictions, sample: Tensor, boxes: Tensor) -> Tensor:
+        """(P,) whether the largest side distance lies in the range of the sample's level."""
+        low, high = self._ranges(predictions)
+        largest = side_distances(predictions.points[sample], boxes).amax(-1)
+        return (largest >= low[sample]) & (largest <= high[sample])
+
+    def _near_center(self, predictions: Predictions, sample: Tensor, boxes: Tensor) -> Tensor:
+        """(P,) whether the point lies in the centre region."""
         if self.radius is None:
-            return inside
-        offset = (predictions.points[:, None] - center(boxes)).abs().amax(-1)  # (B, N, M)
-        return inside & (offset < self.radius * predictions.strides[:, None])
+            return torch.ones_like(sample, dtype=torch.bool)
+        offset = (predictions.points[sample] - center(boxes)).abs().amax(-1)
+        return offset < self.radius * predictions.strides[sample]
 
     def _ranges(self, predictions: Predictions) -> tuple[Tensor, Tensor]:
         """(N,), (N,) lower and upper limit of every sample's level."""
-        sizes = torch.tensor(predictions.level_sizes, device=predictions.points.device)
+        levels = predictions.strides.split(predictions.level_sizes)
         if self.ranges is None:
-            return _derived_ranges(predictions, self.range_scale)
-        if len(self.ranges) != len(sizes):
-            raise ValueError(f"ranges: expected one pair per level ({len(sizes)}), got {len(self.ranges)}")
-        limits = predictions.points.new_tensor(self.ranges)
-        return tuple(limits.repeat_interleave(sizes, dim=0, output_size=sum(predictions.level_sizes)).unbind(1))
+            low, high = _derived_ranges(levels, self.range_scale)
+        elif len(self.ranges) != len(levels):
+            raise ValueError(f"ranges: expected one pair per level ({len(levels)}), got {len(self.ranges)}")
+        else:
+            low, high = ([levels[0].new_full((1,), limit) for limit in side] for side in zip(*self.ranges, strict=True))
+        return _per_sample(low, levels), _per_sample(high, levels)
 
 
-def _derived_ranges(predictions: Predictions, scale: float) -> tuple[Tensor, Tensor]:
-    upper = scale * predictions.strides
-    sizes = predictions.level_sizes
-    low, high = upper.clone(), upper.clone()
-    first, last = sizes[0], sizes[-1]
-    high[len(high) - last :] = torch.inf
-    starts = _starts(sizes)
-    for level in range(1, len(sizes)):  # levels, not samples: at most a handful
-        low[starts[level] : starts[level] + sizes[level]] = upper[starts[level - 1]]
-    low[:first] = -torch.inf
-    return low, high
+def _per_sample(limits: list[Tensor], levels: tuple[Tensor, ...]) -> Tensor:
+    """(N,) from one limit (1,) per level."""
+    return torch.cat([limit.expand(len(level)) for limit, level in zip(limits, levels, strict=True)])
 
 
-def _starts(sizes: tuple[int, ...]) -> list[int]:
-    return [sum(sizes[:level]) for level in range(len(sizes))]
-
-
-def _smallest(areas: Tensor) -> Tensor:
-    """(B, N) index of the smallest area (B, N, M), BACKGROUND where all are infinite or there are none."""
-    if areas.shape[-1] == 0:
-        return areas.new_full(areas.shape[:2], BACKGROUND, dtype=torch.long)
-    smallest, index = areas.min(-1)
-    return torch.where(smallest.isfinite(), index, BACKGROUND)
+def _derived_ranges(levels: tuple[Tensor, ...], scale: float) -> tuple[list[Tensor], list[Tensor]]:
+    """Limits (1,) of each level from its samples' strides: up to `scale` strides, from where the level before ends."""
+    reach = [scale * level[:1] for level in levels]
+    unlimited = torch.full_like(reach[0], torch.inf)
+    return [-unlimited, *reach[:-1]], [*reach[:-1], unlimited]

@@ -10,6 +10,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from ..boxes import iou
 from ..registry import MATCHINGS
@@ -25,7 +26,8 @@ class MaxIoU:
         positive_iou: from this IoU on, a sample is positive for the target it overlaps most.
         negative_iou: below it a sample is negative; a pair (low, high) makes it low <= IoU < high, and lower IoUs
             ignored. Between the two thresholds a sample is ignored.
-        minimum_iou: a target takes its best sample too, whatever `positive_iou` says, if their IoU reaches this.
+        minimum_iou: a target takes its best sample too, whatever `positive_iou` says, if their IoU reaches this (and is
+            not zero).
         match_low_quality: switch that rule off with False.
         all_best: take every sample that shares a target's best IoU (exact equality) rather than one.
         conflict: a sample that is the best of several targets goes to the one with which its IoU is highest
@@ -61,9 +63,8 @@ class MaxIoU:
 
     def __call__(self, predictions: Predictions, targets: Targets) -> Matches:
         priors = prior_boxes(predictions, self.prior_scale)
-        overlaps = self._overlaps(priors, predictions, targets)  # (B, N, M), -1 where a pair is impossible
-        if overlaps.shape[-1] == 0:
-            return matches_from_target(overlaps.new_full(overlaps.shape[:2], BACKGROUND, dtype=torch.long))
+        crowd = inside_ignored(priors, targets, self.ignore_threshold)
+        overlaps = self._overlaps(priors, predictions, targets, crowd)  # (B, N, M + 1), -1 where a pair is impossible
 
         highest, nearest = overlaps.max(-1)
         target = torch.where(highest >= self.positive_iou, nearest, BACKGROUND)
@@ -73,15 +74,18 @@ class MaxIoU:
 
         low, high = self.negative_range
         negative = (highest >= low) & (highest < high) | ~targets.mask.any(-1, keepdim=True)
+        if crowd is not None:
+            negative &= ~crowd
         score = overlaps.gather(-1, target.clamp(min=0)[..., None])[..., 0]
         return matches_from_target(target, score, ignored=(target == BACKGROUND) & ~negative)
 
-    def _overlaps(self, priors: Tensor, predictions: Predictions, targets: Targets) -> Tensor:
+    def _overlaps(self, priors: Tensor, predictions: Predictions, targets: Targets, crowd: Tensor | None) -> Tensor:
+        """IoUs and, as the last column, those with no target at all: a highest exists where there are no targets."""
         possible = real_pairs(predictions, targets)
-        ignored = inside_ignored(priors, targets, self.ignore_threshold)
-        if ignored is not None:
-            possible = possible & ~ignored[..., None]
-        return torch.where(possible, iou(priors[None, :, None], targets.boxes[:, None]), -1.0)
+        if crowd is not None:
+            possible = possible & ~crowd[..., None]
+        overlaps = torch.where(possible, iou(priors[None, :, None], targets.boxes[:, None]), -1.0)
+        return pad(overlaps, (0, 1), value=-1.0)
 
     def _claimed(self, overlaps: Tensor) -> Tensor:
         """(B, N) the target of which a sample is the best, BACKGROUND where it is nobody's."""
@@ -90,7 +94,7 @@ class MaxIoU:
             claims = overlaps == best
         else:
             claims = torch.arange(overlaps.shape[1], device=overlaps.device)[:, None] == sample
-        claims = claims & (best >= max(self.minimum_iou, 0.0))
+        claims &= (best >= self.minimum_iou) & (best > 0)  # a target that overlaps nothing would claim everything
         if self.conflict == "last":
             key = torch.arange(overlaps.shape[-1], device=overlaps.device, dtype=overlaps.dtype)
         else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..boxes import covered_share, squares
+from ..boxes import covered_share, squares, strictly_inside
 from ..structures import BACKGROUND, Matches, Predictions, Targets
 
 
@@ -22,6 +22,27 @@ def real_pairs(predictions: Predictions, targets: Targets) -> Tensor:
     """(B, N, M) or broadcastable bool: valid sample and real target."""
     real = targets.mask[:, None, :]
     return real if predictions.valid is None else real & predictions.valid[:, :, None]
+
+
+def inside_pairs(predictions: Predictions, targets: Targets, chunk: int | None = None) -> tuple[Tensor, Tensor, Tensor]:
+    """Image, sample and target (P,) of all pairs whose point lies strictly inside the box, in the order of those three.
+
+    `chunk` compares with so many targets at a time, to bound memory; the pairs are the same.
+    """
+    num_samples, num_targets = predictions.logits.shape[1], targets.boxes.shape[1]
+    step = chunk or max(num_targets, 1)
+    parts = [_inside_pairs(predictions, targets, start, start + step) for start in range(0, max(num_targets, 1), step)]
+    image, sample, target = (torch.cat(column) for column in zip(*parts, strict=True))
+    if len(parts) == 1:
+        return image, sample, target
+    order = ((image * num_samples + sample) * num_targets + target).argsort()
+    return image[order], sample[order], target[order]
+
+
+def _inside_pairs(predictions: Predictions, targets: Targets, start: int, stop: int) -> tuple[Tensor, Tensor, Tensor]:
+    inside = strictly_inside(predictions.points[:, None], targets.boxes[:, None, start:stop])  # (B, N, stop - start)
+    image, sample, target = (inside & real_pairs(predictions, targets)[..., start:stop]).nonzero(as_tuple=True)
+    return image, sample, target + start
 
 
 def matches_from_target(target: Tensor, score: Tensor | None = None, ignored: Tensor | None = None) -> Matches:
@@ -48,14 +69,13 @@ def inside_ignored(priors: Tensor, targets: Targets, threshold: float) -> Tensor
     return (share.masked_fill(~targets.ignore_mask[:, None], 0) > threshold).any(-1)
 
 
-def keep_best_target(matches: Matches, key: Tensor, num_slots: int, num_samples: int, num_targets: int) -> Matches:
-    """Leave each sample only the pair with the largest `key` (P,); an exact tie goes to the lower target index.
-
-    `num_slots` is B * num_samples, the number of samples in the batch.
-    """
-    slot = matches.image * num_samples + matches.sample
-    best = key.new_full((num_slots,), -torch.inf).scatter_reduce_(0, slot, key, "amax")
+def keep_best_target(matches: Matches, key: Tensor, predictions: Predictions, targets: Targets) -> Matches:
+    """Leave each sample only the pair with the largest `key` (P,); an exact tie goes to the lower target index."""
+    images, samples = predictions.logits.shape[:2]
+    num_targets = targets.boxes.shape[1]
+    slot = matches.image * samples + matches.sample
+    best = key.new_full((images * samples,), -torch.inf).scatter_reduce_(0, slot, key, "amax")
     leads = key == best[slot]
     rank = torch.where(leads, matches.target, num_targets)
-    first = rank.new_full((num_slots,), num_targets).scatter_reduce_(0, slot, rank, "amin")
+    first = rank.new_full((images * samples,), num_targets).scatter_reduce_(0, slot, rank, "amin")
     return matches.select(leads & (matches.target == first[slot]))

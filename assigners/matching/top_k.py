@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -15,10 +17,11 @@ class TopK(nn.Module):
 
     Everything after the matching is computed for the kept pairs only, at most k * M of them, so the bag bounds cost and
     memory; with k no smaller than the largest bag the result is the other matching's, exactly. The candidate bag of the
-    DW paper's ablation (arXiv 2203.09730, section 4) is `TopK(CenterPrior(C), k)`. Of equal scores the lower sample index stays.
+    DW paper's ablation (arXiv 2203.09730, section 4) is `TopK(CenterPrior(C), k)`. Of equal scores the lower sample
+    index stays.
 
     Args:
-        matching: a matching, its name, or a dict with its "type" and arguments.
+        matching: a matching, its name, or a dict with its "type" and arguments; the centre prior unless told.
         k: pairs to keep per target.
         num_classes: handed to the inner matching when it is given by name and is kept per class.
 
@@ -26,7 +29,7 @@ class TopK(nn.Module):
         ValueError: when k is not positive.
     """
 
-    def __init__(self, matching, k: int = 9, num_classes: int | None = None) -> None:
+    def __init__(self, matching: Any = "center_prior", k: int = 9, num_classes: int | None = None) -> None:
         super().__init__()
         if k < 1:
             raise ValueError(f"k: expected at least 1, got {k}")
@@ -40,6 +43,10 @@ class TopK(nn.Module):
     @property
     def needs(self) -> frozenset[str]:
         return self.matching.needs
+
+    @property
+    def scale_invariant(self) -> bool:
+        return getattr(self.matching, "scale_invariant", True)
 
     def forward(self, predictions: Predictions, targets: Targets) -> Matches:
         matches = self.matching(predictions, targets)

@@ -43,8 +43,8 @@ def pair_centerness(predictions: Predictions, targets: Targets, matches: Matches
 
 
 def count_positives(matches: Matches, images: int, floor_per_image: bool) -> Tensor:
-    """Number of pairs as a float scalar; with `floor_per_image` an image without any counts as one (mmdet's anchor heads)."""
-    per_image = torch.bincount(matches.image, minlength=images).to(matches.score.dtype)
+    """Number of pairs, a float scalar; with `floor_per_image` an image without any counts as one (as mmdet's heads)."""
+    per_image = matches.score.new_zeros(images).index_add_(0, matches.image, torch.ones_like(matches.score))
     return (per_image.clamp(min=1) if floor_per_image else per_image).sum()
 
 

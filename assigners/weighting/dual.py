@@ -8,6 +8,9 @@ code's form, `dual_paper` the paper's. Where they differ (code | paper):
 - the localisation score is exp(-5 (1 - GIoU)) | IoU^5;
 - a target's best candidate is never pushed down, whatever its IoU (its negative weights are stretched to reach zero)
   | fixed end points, 1 at IoU 0.5 and 0 at 0.95.
+
+Stretching needs two candidates that differ: a target with only one, or with equal IoUs, has them pushed down in full, as in
+the published code. The paper's form, or `iou_high`, has no such exception.
 """
 
 from __future__ import annotations
@@ -38,7 +41,8 @@ class Dual:
         w⁻ = P_neg s^gamma, P_neg falling from 1 at IoU <= iou_low to 0                      (paper eq. 8-10)
 
     and w⁻ = s^gamma for everything else. t and P_neg carry no gradient; the factor s^gamma, a focal factor, does, and
-    so does the centre prior if it is learnable. A class that several overlapping targets want from one sample gets one P_neg.
+    so does the centre prior if it is learnable. A class that several overlapping targets want from one sample gets one
+    P_neg.
 
     Args:
         mu_weight, mu_norm: exponents above and below the fraction bar of w⁺.
@@ -68,8 +72,10 @@ class Dual:
     ) -> None:
         if conflict not in (*CONFLICTS, "last"):
             raise ValueError(f"conflict: expected min, max, mean or last, got {conflict!r}")
-        if iou_high is not None and not iou_low < iou_high <= 1:
-            raise ValueError(f"iou_high: expected {iou_low} (iou_low) < iou_high <= 1, got {iou_high}")
+        if not 0 <= iou_low < (1 if iou_high is None else iou_high) <= 1:
+            raise ValueError(
+                f"iou_low and iou_high: expected 0 <= iou_low < iou_high <= 1, got {iou_low} and {iou_high}"
+            )
         self.mu_weight = mu_weight
         self.mu_norm = mu_norm
         self.iou_exponent = iou_exponent
@@ -90,7 +96,7 @@ class Dual:
     def __call__(self, predictions: Predictions, targets: Targets, matches: Matches, scores: Scores) -> Assignment:
         labels = matches.labels(targets)
         score = scores.log_present(matches, labels).detach().exp()
-        fit = score.nan_to_num(nan=0.0) * self.quality(predictions, targets, matches)  # t of the paper
+        fit = (score * self.quality(predictions, targets, matches)).nan_to_num(nan=0.0)  # t of the paper
         weight = self._positive(fit, matches, targets)
 
         overlap = predicted_iou(predictions, targets, matches)
@@ -153,7 +159,7 @@ def dual_paper(
 
 
 def _stretch(values: Tensor, group: Tensor, groups: int) -> Tensor:
-    """Map each group's values linearly so that its lowest becomes 0 and its highest, at most 1, becomes 1; (P,) -> (P,)."""
+    """Map each group's values (P,) linearly: its lowest becomes 0 and its highest, at most 1, becomes 1."""
     low = values.new_zeros(groups).scatter_reduce(0, group, values, "amin", include_self=False)[group]
     high = values.new_zeros(groups).scatter_reduce(0, group, values, "amax", include_self=False)[group].clamp(max=1)
     return (values - low + TINY) / (high - low + TINY)

@@ -9,7 +9,7 @@ from detassign.data import SceneStyle, make_dataset, resolve
 from detassign.engine.build import build_model
 from detassign.engine.config import compose
 from detassign.engine.hooks import read_metrics
-from detassign.engine.train import evaluate, find_run, train
+from detassign.engine.train import evaluate, find_run, parameter_groups, train
 
 
 @pytest.fixture(scope="module")
@@ -149,3 +149,16 @@ def test_a_detector_learns_from_generated_data(tmp_path):
     trained = train(config, tmp_path / "run", quiet=True)["metrics"]["AP50"]
     assert untrained < 0.02
     assert trained > 0.12
+
+
+def test_parameters_that_share_rate_and_decay_share_a_group(source):
+    config = small_config(source, **{"schedule.backbone_lr_mult": 0.1, "schedule.bias.lr_mult": 2.0})
+    model = build_model(config)
+    groups = parameter_groups(model, config["schedule"], lr=1.0, weight_decay=0.05)
+    assert sum(len(group["params"]) for group in groups) == sum(p.requires_grad for p in model.parameters())
+    found = {id(p): (g["lr"], g["weight_decay"]) for g in groups for p in g["params"]}
+    assert found[id(model.backbone.conv1.weight)] == (0.1, 0.05)
+    assert found[id(model.backbone.bn1.bias)] == (0.1, 0.0)
+    assert found[id(model.bbox_head.conv_cls.weight)] == (1.0, 0.05)
+    assert found[id(model.bbox_head.conv_cls.bias)] == (2.0, 0.0)
+    assert found[id(model.bbox_head.cls_convs[0].gn.weight)] == (1.0, 0.0)

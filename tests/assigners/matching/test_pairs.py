@@ -1,0 +1,75 @@
+import pytest
+import torch
+from support.small import one_image, pairs, pyramid
+
+from detassign.assigners import BACKGROUND, Matches, Predictions, Targets
+from detassign.assigners.matching.pairs import (
+    inside_ignored,
+    inside_pairs,
+    keep_best_target,
+    matches_from_target,
+    prior_boxes,
+    real_pairs,
+)
+
+
+def test_priors_are_used_as_they_are_and_squares_drawn_where_there_are_none():
+    assert prior_boxes(pyramid((1, 2, 8)), 2.0).tolist() == [[-4.0, -4.0, 12.0, 12.0], [4.0, -4.0, 20.0, 12.0]]
+    priors = torch.rand(2, 4)
+    assert prior_boxes(pyramid((1, 2, 8), priors=priors), 2.0) is priors
+
+
+def test_queries_have_no_squares():
+    with pytest.raises(
+        ValueError, match="predictions: this matching needs priors, or points and strides to draw squares"
+    ):
+        prior_boxes(Predictions(torch.zeros(1, 2, 3), torch.zeros(1, 2, 4)), 1.0)
+
+
+def test_a_real_pair_has_a_real_target_and_a_valid_sample():
+    targets = Targets(torch.zeros(1, 2, 4), torch.zeros(1, 2, dtype=torch.long), torch.tensor([[True, False]]))
+    assert real_pairs(pyramid((1, 2, 8)), targets).expand(1, 2, 2).tolist() == [[[True, False], [True, False]]]
+    half = pyramid((1, 2, 8), valid=torch.tensor([[False, True]]))
+    assert real_pairs(half, targets).tolist() == [[[False, False], [True, False]]]
+
+
+def test_pairs_inside_come_in_the_order_image_sample_target():
+    image, sample, target = inside_pairs(pyramid((1, 2, 8)), one_image((0, 0, 16, 8, 0), (8, 0, 16, 8, 1)))
+    assert list(zip(image.tolist(), sample.tolist(), target.tolist(), strict=True)) == [(0, 0, 0), (0, 1, 0), (0, 1, 1)]
+
+
+def test_one_target_per_sample_becomes_pairs():
+    target = torch.tensor([[1, BACKGROUND, 0]])
+    matches = matches_from_target(target, torch.tensor([[0.5, 0.9, 0.7]]))
+    assert pairs(matches) == {(0, 0, 1), (0, 2, 0)}
+    assert matches.score.tolist() == pytest.approx([0.5, 0.7])
+    assert matches_from_target(target).score.tolist() == [1.0, 1.0]
+
+
+def test_a_prior_is_ignored_by_the_region_that_covers_more_than_the_threshold():
+    targets = one_image(ignore=[[0, 0, 10, 6], [0, 6, 10, 10]])
+    priors = torch.tensor([[0.0, 0, 10, 10], [0, 0, 5, 5], [20, 20, 30, 30], [3, 3, 3, 3]])
+    assert inside_ignored(priors, targets, 0.5).tolist() == [[True, True, False, False]]
+    assert inside_ignored(priors, targets, 0.6).tolist() == [[False, True, False, False]]
+    assert inside_ignored(priors, targets, 0.0) is None
+    assert inside_ignored(priors, one_image(), 0.5) is None
+
+
+def test_padding_of_ignore_regions_covers_nothing():
+    targets = one_image(ignore=[[0, 0, 10, 10]])
+    targets.ignore_mask[0, 0] = False
+    assert not inside_ignored(torch.tensor([[0.0, 0, 10, 10]]), targets, 0.5).any()
+
+
+def test_a_sample_keeps_the_pair_with_the_largest_key_and_of_equals_the_lower_target():
+    matches = Matches(
+        torch.tensor([0, 0, 0, 0, 1]), torch.tensor([0, 0, 1, 1, 0]), torch.tensor([0, 1, 1, 0, 1]), torch.arange(5.0)
+    )
+    kept = keep_best_target(
+        matches,
+        torch.tensor([-3.0, -2.0, 5.0, 5.0, -torch.inf]),
+        pyramid((1, 2, 8), images=2),
+        Targets(torch.zeros(2, 2, 4), torch.zeros(2, 2, dtype=torch.long), torch.ones(2, 2, dtype=torch.bool)),
+    )
+    assert pairs(kept) == {(0, 0, 1), (0, 1, 0), (1, 0, 1)}
+    assert kept.score.tolist() == [1.0, 3.0, 4.0]

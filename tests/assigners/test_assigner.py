@@ -1,0 +1,142 @@
+from dataclasses import replace
+
+import pytest
+import torch
+from support.random_batches import random_batch
+from support.small import one_image, pyramid
+
+from detassign.assigners import (
+    ATSS,
+    Assigner,
+    CenterPrior,
+    CenterSampling,
+    Dual,
+    Focal,
+    MaxIoU,
+    Predictions,
+    Sigmoid,
+    SigmoidObjectness,
+    build,
+)
+from detassign.assigners.assigner import refusal
+
+
+def test_parts_may_be_objects_names_or_dicts():
+    assigner = Assigner({"type": "center_prior", "sigma": 2.0}, Focal(), "softmax", {"type": "l1"}, num_classes=5)
+    assert assigner.matching.sigma.tolist() == [[2.0, 2.0]] * 5
+    assert assigner.score.background_column
+    assert assigner.box_loss(torch.zeros(1, 4), torch.ones(1, 4)).tolist() == [4.0]
+
+
+def test_a_box_loss_may_be_any_function():
+    predictions, targets = pyramid((2, 2, 8)), one_image((0, 0, 8, 8, 0))
+    assigner = Assigner(CenterSampling(), Focal(), box_loss=lambda predicted, target: torch.full((len(target),), 7.0))
+    assert assigner.loss(predictions, targets)["loss_box"] == 7
+
+
+def test_it_needs_what_its_parts_need():
+    assert Assigner(CenterPrior(3), Dual()).needs == {"points", "strides"}
+    assert Assigner(CenterPrior(3), Dual(), SigmoidObjectness()).needs == {"points", "strides", "objectness"}
+    assert Assigner(ATSS(), Dual(quality="predicted_iou")).needs == {"points", "strides", "level_sizes", "objectness"}
+    assert Assigner(ATSS(), Focal()).cardinality == "one-to-many"
+
+
+@pytest.mark.parametrize("spec", ["fcos", "dw"])
+def test_predictions_without_what_it_needs_are_refused_by_name(spec):
+    bare = Predictions(torch.zeros(1, 4, 3), torch.zeros(1, 4, 4))
+    with pytest.raises(
+        ValueError, match=r"predictions: this assigner needs .*points, strides, which the head does not provide"
+    ):
+        build(spec, num_classes=3).loss(bare, one_image())
+
+
+def test_as_many_images_of_targets_as_of_predictions_are_expected():
+    with pytest.raises(ValueError, match="targets: expected 2 images, got 1"):
+        build("fcos", num_classes=3)(pyramid((2, 2, 8), images=2), one_image())
+
+
+@pytest.mark.parametrize("method", ["loss", "match", "forward", "assign_and_loss"])
+@pytest.mark.parametrize("label", [3, -1, 80])
+def test_a_label_out_of_range_is_refused(method, label):
+    assigner = build("dw", num_classes=3)
+    with pytest.raises(ValueError, match=f"labels: expected 0 <= label < 3 \\(the head's classes\\), got {label}"):
+        getattr(assigner, method)(pyramid((2, 2, 8)), one_image((0, 0, 8, 8, label)))
+
+
+def test_the_background_column_of_a_softmax_is_no_class():
+    assigner = build("dw", num_classes=3, score="softmax")
+    with pytest.raises(ValueError, match="labels: expected 0 <= label < 3"):
+        assigner(pyramid((2, 2, 8), classes=4), one_image((0, 0, 8, 8, 3)))
+
+
+def test_match_forward_and_loss_tell_the_same_story():
+    assigner = build("dw", num_classes=3)
+    predictions, targets = random_batch(assigner)
+    matches, assignment = assigner.match(predictions, targets), assigner(predictions, targets)
+    both, losses = assigner.assign_and_loss(predictions, targets)
+    for other in (assignment.matches, both.matches):
+        for name in ("image", "sample", "target", "score"):
+            assert torch.equal(getattr(matches, name), getattr(other, name))
+    assert torch.equal(assignment.negative, both.negative)
+    assert assigner.loss(predictions, targets) == losses
+
+
+def test_it_is_a_module_whose_state_is_the_state_of_its_parts():
+    assert set(build("dw", num_classes=3).state_dict()) == {"matching.mean", "matching.sigma"}
+    assert set(build("fcos", num_classes=3).state_dict()) == set()
+    assert not any(p.requires_grad for p in build("dw", num_classes=3).parameters())
+
+
+def test_targets_are_left_as_they_came():
+    assigner = build("fcos", num_classes=3)
+    predictions, targets = random_batch(assigner)
+    before = replace(targets, boxes=targets.boxes.double())
+    assigner.loss(predictions, before)
+    assert before.boxes.dtype == torch.float64
+
+
+class OnlyForSoftmax:
+    needs = frozenset()
+    score_models = ("Softmax",)
+
+    def __call__(self, predictions, targets, matches, scores):
+        raise AssertionError("not reached")
+
+
+class OnlyOneToOne(OnlyForSoftmax):
+    score_models = None
+    cardinalities = ("one-to-one",)
+
+
+def test_parts_that_cannot_work_together_are_refused_with_the_reason():
+    with pytest.raises(
+        ValueError, match="OnlyForSoftmax weighting: defined for the score model Softmax, not for Sigmoid"
+    ):
+        Assigner(MaxIoU(), OnlyForSoftmax(), Sigmoid())
+    with pytest.raises(ValueError, match="OnlyOneToOne weighting: needs a one-to-one matching, MaxIoU is one-to-many"):
+        Assigner(MaxIoU(), OnlyOneToOne())
+    assert refusal(MaxIoU, OnlyForSoftmax, Sigmoid) is not None
+    assert refusal(MaxIoU, Focal, Sigmoid) is None
+
+
+def test_no_part_runs_under_autocast():
+    seen = []
+
+    def noting(part):
+        def call(*arguments):
+            seen.append(torch.is_autocast_enabled("cpu"))
+            return part(*arguments)
+
+        return call
+
+    assigner = build("dw", num_classes=3)
+    matching = noting(assigner.matching)
+    matching.needs, matching.cardinality = assigner.matching.needs, assigner.matching.cardinality
+    weighting, score = noting(assigner.weighting), noting(assigner.score)
+    weighting.needs, score.needs, score.background_column = assigner.weighting.needs, assigner.score.needs, False
+    wrapped = Assigner(matching, weighting, score, noting(assigner.box_loss))
+    predictions, targets = random_batch(wrapped)
+    with torch.autocast("cpu", torch.bfloat16):
+        wrapped.loss(predictions, targets)
+        wrapped.match(predictions, targets)
+    assert seen == [False] * 5

@@ -1,0 +1,105 @@
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from support.random_batches import law
+
+from detassign.assigners.boxes import (
+    area,
+    boxes_from_distances,
+    center,
+    centerness,
+    covered_share,
+    giou,
+    intersection,
+    iou,
+    side_distances,
+    squares,
+    strictly_inside,
+)
+
+SQUARE = torch.tensor([0.0, 0.0, 2.0, 2.0])
+
+
+@pytest.mark.parametrize(
+    ("other", "overlap", "union", "enclosing"),
+    [
+        ([0.0, 0.0, 2.0, 2.0], 4.0, 4.0, 4.0),
+        ([1.0, 0.0, 3.0, 2.0], 2.0, 6.0, 6.0),
+        ([1.0, 1.0, 3.0, 3.0], 1.0, 7.0, 9.0),
+        ([4.0, 0.0, 6.0, 2.0], 0.0, 8.0, 12.0),
+        ([2.0, 0.0, 4.0, 2.0], 0.0, 8.0, 8.0),
+    ],
+)
+def test_iou_and_giou_are_these(other, overlap, union, enclosing):
+    other = torch.tensor(other)
+    assert intersection(SQUARE, other) == overlap
+    torch.testing.assert_close(iou(SQUARE, other), torch.tensor(overlap / union))
+    torch.testing.assert_close(giou(SQUARE, other), torch.tensor(overlap / union - (enclosing - union) / enclosing))
+
+
+@given(seed=st.integers(0, 10_000))
+@law
+def test_giou_lies_between_minus_one_and_iou_and_both_are_symmetric(seed):
+    corners = torch.rand(2, 50, 4, generator=torch.Generator().manual_seed(seed), dtype=torch.float64) * 100
+    first, second = torch.cat([corners[..., :2], corners[..., :2] + corners[..., 2:]], -1)
+    assert (giou(first, second) <= iou(first, second) + 1e-12).all()
+    assert (giou(first, second) >= -1).all()
+    torch.testing.assert_close(giou(first, second), giou(second, first))
+    torch.testing.assert_close(iou(first, second), iou(second, first))
+    torch.testing.assert_close(giou(first, first), torch.ones(50, dtype=torch.float64))
+
+
+def test_giou_has_the_gradient_of_its_value():
+    corners = torch.rand(2, 20, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64) * 50
+    boxes, others = torch.cat([corners[..., :2], corners[..., :2] + corners[..., 2:] + 1], -1)
+    assert torch.autograd.gradcheck(giou, (boxes.requires_grad_(), others.requires_grad_()))
+
+
+def test_boxes_without_area_overlap_nothing():
+    point, inverted = torch.tensor([1.0, 1.0, 1.0, 1.0]), torch.tensor([2.0, 2.0, 0.0, 0.0])
+    for box in (point, inverted):
+        assert iou(box, SQUARE) == 0
+        assert iou(box, box) == 0
+        assert giou(box, SQUARE).isfinite()
+
+
+def test_area_center_and_squares_are_these():
+    assert area(torch.tensor([1.0, 2.0, 4.0, 4.0])) == 6
+    assert center(torch.tensor([1.0, 2.0, 4.0, 4.0])).tolist() == [2.5, 3.0]
+    assert squares(torch.tensor([[4.0, 12.0]]), torch.tensor([8.0])).tolist() == [[0.0, 8.0, 8.0, 16.0]]
+
+
+def test_distances_and_boxes_are_inverse_and_in_the_order_left_top_right_bottom():
+    point, box = torch.tensor([3.0, 4.0]), torch.tensor([1.0, 1.0, 10.0, 20.0])
+    assert side_distances(point, box).tolist() == [2.0, 3.0, 7.0, 16.0]
+    assert boxes_from_distances(point, side_distances(point, box)).tolist() == box.tolist()
+
+
+@pytest.mark.parametrize(
+    ("point", "inside"), [((1.0, 1.0), True), ((0.0, 1.0), False), ((2.0, 1.0), False), ((3.0, 1.0), False)]
+)
+def test_a_point_on_a_side_is_not_inside(point, inside):
+    assert strictly_inside(torch.tensor(point), SQUARE).item() is inside
+
+
+def test_covered_share_is_the_share_of_the_first_box():
+    assert covered_share(SQUARE, torch.tensor([1.0, 0.0, 100.0, 100.0])) == 0.5
+    assert covered_share(torch.tensor([1.0, 1.0, 1.0, 1.0]), SQUARE) == 0
+
+
+@pytest.mark.parametrize(
+    ("distances", "value"),
+    [
+        ([3.0, 3.0, 3.0, 3.0], 1.0),
+        ([1.0, 2.0, 4.0, 2.0], 0.5),
+        ([1.0, 1.0, 4.0, 4.0], 0.25),
+        ([0.0, 2.0, 4.0, 2.0], 0.0),
+        ([-1.0, 2.0, 4.0, 2.0], 0.0),
+        ([-5.0, -5.0, -15.0, -15.0], 0.0),
+        ([-5.0, -5.0, 15.0, 15.0], 0.0),
+        ([0.0, 0.0, 0.0, 0.0], 0.0),
+    ],
+)
+def test_centerness_is_fcos_inside_and_zero_outside(distances, value):
+    assert centerness(torch.tensor(distances)) == value

@@ -1,0 +1,65 @@
+import math
+
+import pytest
+import torch
+from support.small import one_image, pyramid
+
+from detassign.assigners import BOX_LOSSES, Assignment, Matches, Sigmoid, Softmax, assignment_losses
+
+MATCH = Matches(torch.tensor([0]), torch.tensor([2]), torch.tensor([0]), torch.ones(1))
+TARGETS = one_image((0.0, 8.0, 8.0, 16.0, 1))
+
+
+def assignment_of(predictions, classes=3, **parts):
+    plain = {
+        "positive": torch.tensor([2.0]),
+        "negative": torch.zeros(1, predictions.logits.shape[1], classes),
+        "box": torch.tensor([0.5]),
+        "normalizers": torch.tensor([4.0, 2.0, 1.0]),
+    }
+    return Assignment(MATCH, **{**plain, **parts})
+
+
+def test_the_three_terms_are_the_weighted_sums_over_their_normalizers():
+    predictions = pyramid((2, 2, 8))
+    negative = torch.zeros(1, 4, 3)
+    negative[0, 0, 0], negative[0, 3, 2] = 1.0, 3.0
+    losses = assignment_losses(
+        predictions,
+        TARGETS,
+        Sigmoid()(predictions),
+        assignment_of(predictions, negative=negative),
+        lambda predicted, target: (predicted - target).abs().sum(-1) + 3,
+    )
+    assert {name: value.item() for name, value in losses.items()} == pytest.approx(
+        {"loss_cls_pos": 2 * math.log(2) / 4, "loss_cls_neg": 4 * math.log(2) / 2, "loss_box": 0.5 * 3}
+    )
+
+
+def test_a_background_weight_joins_the_positive_term():
+    predictions = pyramid((2, 2, 8), classes=4)  # three and the background
+    weights = torch.tensor([[1.0, 0.0, 0.0, 2.0]])
+    assignment = assignment_of(predictions, background=weights)
+    losses = assignment_losses(predictions, TARGETS, Softmax()(predictions), assignment, BOX_LOSSES.build("giou"))
+    assert losses["loss_cls_pos"].item() == pytest.approx((2 + 3) * math.log(4) / 4)
+
+
+def test_a_weight_of_zero_silences_infinity_but_not_what_is_no_number():
+    predictions = pyramid((2, 2, 8))
+    assignment = assignment_of(predictions, box=torch.zeros(1))
+    for value, outcome in ((torch.inf, 0.0), (torch.nan, torch.nan)):
+        losses = assignment_losses(
+            predictions, TARGETS, Sigmoid()(predictions), assignment, lambda p, t, value=value: p[:, 0] * 0 + value
+        )
+        torch.testing.assert_close(losses["loss_box"], torch.tensor(outcome), equal_nan=True)
+
+
+@pytest.mark.parametrize(("name", "value"), [("giou", 1 - 1 / 3), ("iou_log", math.log(3)), ("l1", 2.0)])
+def test_box_losses_are_these(name, value):
+    loss = BOX_LOSSES.build(name)(torch.tensor([[0.0, 0.0, 2.0, 2.0]]), torch.tensor([[1.0, 0.0, 3.0, 2.0]]))
+    assert loss.tolist() == pytest.approx([value])
+
+
+def test_log_iou_of_boxes_apart_is_finite():
+    loss = BOX_LOSSES.build("iou_log")(torch.tensor([[0.0, 0.0, 2.0, 2.0]]), torch.tensor([[5.0, 0.0, 7.0, 2.0]]))
+    assert loss.item() == pytest.approx(-math.log(1e-6), rel=1e-5)

@@ -1,0 +1,81 @@
+"""The public face of detassign.assigners, and its promise to need nothing but torch and scipy."""
+
+import subprocess
+import sys
+
+import detassign.assigners as assigners
+
+BLOCKED = ("mmcv", "mmdet", "mmengine", "torchvision", "pycocotools", "cv2", "click", "rich", "matplotlib", "PIL")
+
+PROGRAM = f"""
+import sys
+
+class Refuse:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {BLOCKED!r}:
+            raise ImportError(f"{{name}} is not to be imported")
+
+sys.meta_path.insert(0, Refuse())
+import torch
+from detassign.assigners import Predictions, Targets, build
+
+points = torch.tensor([[4.0, 4.0], [12.0, 4.0], [4.0, 12.0], [12.0, 12.0]])
+predictions = Predictions(
+    torch.zeros(1, 4, 3, requires_grad=True), torch.tensor([0.0, 0.0, 16.0, 16.0]).expand(1, 4, 4), torch.zeros(1, 4),
+    points, torch.full((4,), 8.0), (4,),
+)
+targets = Targets.from_lists([torch.tensor([[1.0, 1.0, 15.0, 15.0]])], [torch.tensor([2])])
+for name in ("dw", "fcos", "atss", "max_iou", "gfl"):
+    sum(build(name, num_classes=3).loss(predictions, targets).values()).backward()
+print(sorted(set({BLOCKED!r}) & set(sys.modules)))
+"""
+
+
+def test_public_names_are_these():
+    assert assigners.__all__ == [
+        "ASSIGNERS",
+        "ATSS",
+        "BACKGROUND",
+        "BOX_LOSSES",
+        "MATCHINGS",
+        "QUALITIES",
+        "SCORES",
+        "WEIGHTINGS",
+        "Assigner",
+        "Assignment",
+        "CenterPrior",
+        "CenterSampling",
+        "Dual",
+        "ExpGIoU",
+        "Focal",
+        "Matches",
+        "MaxIoU",
+        "PowerIoU",
+        "PredictedIoU",
+        "Predictions",
+        "QualityFocal",
+        "Scores",
+        "Sigmoid",
+        "SigmoidObjectness",
+        "Softmax",
+        "Targets",
+        "TopK",
+        "assignment_losses",
+        "build",
+    ]
+    assert all(hasattr(assigners, name) for name in assigners.__all__)
+
+
+def test_registered_names_are_at_least_these():
+    assert {"atss", "dw", "dw_original", "fcos", "gfl", "max_iou"} <= set(assigners.ASSIGNERS)
+    assert {"atss", "center_prior", "center_sampling", "max_iou", "top_k"} <= set(assigners.MATCHINGS)
+    assert {"dual", "dual_paper", "focal", "quality_focal"} <= set(assigners.WEIGHTINGS)
+    assert {"sigmoid", "sigmoid_objectness", "softmax"} <= set(assigners.SCORES)
+    assert {"exp_giou", "power_iou", "predicted_iou"} <= set(assigners.QUALITIES)
+    assert {"giou", "iou_log", "l1"} <= set(assigners.BOX_LOSSES)
+
+
+def test_training_on_every_preset_needs_nothing_but_torch_and_scipy():
+    done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,184 @@
+from dataclasses import replace
+
+import pytest
+import torch
+from support.random_batches import CLASSES, random_predictions
+from support.small import one_image, pyramid
+
+from detassign.assigners import (
+    ASSIGNERS,
+    ATSS,
+    CenterPrior,
+    CenterSampling,
+    Dual,
+    Focal,
+    MaxIoU,
+    PowerIoU,
+    QualityFocal,
+    Sigmoid,
+    SigmoidObjectness,
+    Softmax,
+    TopK,
+    build,
+)
+
+
+def parts(assigner):
+    return tuple(type(part) for part in (assigner.matching, assigner.weighting, assigner.score))
+
+
+@pytest.mark.parametrize(
+    ("spec", "expected"),
+    [
+        ("fcos", (CenterSampling, Focal, Sigmoid)),
+        ("atss", (ATSS, Focal, Sigmoid)),
+        ("max_iou", (MaxIoU, Focal, Sigmoid)),
+        ("gfl", (ATSS, QualityFocal, Sigmoid)),
+        ("dw", (CenterPrior, Dual, SigmoidObjectness)),
+        ("dw_original", (CenterPrior, Dual, SigmoidObjectness)),
+        ({"type": "dw", "score": "sigmoid"}, (CenterPrior, Dual, Sigmoid)),
+        ({"type": "dw", "top_k": 20, "form": "paper"}, (TopK, Dual, SigmoidObjectness)),
+        ("atss+dual", (ATSS, Dual, Sigmoid)),
+        ("center_prior+dual_paper+softmax", (CenterPrior, Dual, Softmax)),
+        ({"matching": "max_iou", "weighting": {"type": "focal", "gamma": 1.0}}, (MaxIoU, Focal, Sigmoid)),
+        (
+            {"matching": CenterPrior(3), "weighting": "dual", "score": "softmax", "box_loss": "l1"},
+            (CenterPrior, Dual, Softmax),
+        ),
+    ],
+    ids=str,
+)
+def test_an_assigner_is_built_from_a_preset_or_from_parts(spec, expected):
+    assert parts(build(spec, num_classes=3)) == expected
+
+
+def test_a_finished_assigner_is_taken_as_it_is():
+    assigner = build("fcos", num_classes=3)
+    assert build(assigner, num_classes=3) is assigner
+
+
+def test_changes_override_what_a_preset_is_given():
+    assert build({"type": "dw", "top_k": 20}, num_classes=3, top_k=5).matching.k == 5
+    assert build("atss+focal", num_classes=3, score="softmax").score.background_column
+
+
+@pytest.mark.parametrize(
+    ("spec", "changes", "sentence"),
+    [
+        ("fcoss", {}, "unknown assigner 'fcoss'; did you mean 'fcos'"),
+        ("fcos", {"radios": 1}, "unknown parameter of assigner 'fcos' 'radios'; did you mean 'radius'"),
+        ("atss+dualx", {}, "unknown matching|unknown weighting 'dualx'; did you mean 'dual'"),
+        ("atss+dual+sigmoid+more", {}, r"assigner 'atss\+dual\+sigmoid\+more': expected matching\+weighting or"),
+        (
+            {"matching": "atss"},
+            {},
+            r"assigner: expected a type, or matching and weighting \(score, box_loss\), got \['matching'\]",
+        ),
+        ({"matching": "atss", "weighting": "dual", "losses": 1}, {}, r"got \['losses', 'matching', 'weighting'\]"),
+        (5, {}, "assigner: expected a name, a dict or an Assigner, got 5"),
+        (build("fcos", num_classes=3), {"radius": 1}, r"assigner: a finished one takes no changes, got \['radius'\]"),
+        ("dw", {"form": "codes"}, 'form: expected "code" or "paper", got \'codes\''),
+        (
+            "dw",
+            {"weighting": {"mu_nrom": 5}},
+            "unknown parameter of weighting 'dual' 'mu_nrom'; did you mean 'mu_norm'",
+        ),
+    ],
+    ids=str,
+)
+def test_a_mistake_is_answered_in_one_sentence(spec, changes, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        build(spec, num_classes=3, **changes)
+
+
+@pytest.mark.parametrize("name", list(ASSIGNERS))
+def test_a_preset_changes_nothing_that_the_next_one_sees(name):
+    spec = {"type": name}
+    first, second = build(spec, num_classes=3), build(spec, num_classes=3)
+    assert spec == {"type": name}
+    assert first.matching is not second.matching
+    assert first.weighting is not second.weighting
+
+
+def test_dw_has_the_constants_of_its_code():
+    assigner = build("dw", num_classes=2)
+    weighting = assigner.weighting
+    assert (weighting.mu_weight, weighting.mu_norm, weighting.gamma) == (5.0, 3.0, 2.0)
+    assert (weighting.iou_exponent, weighting.iou_low, weighting.iou_high) == (2.0, 0.5, None)
+    assert (weighting.positive_scale, weighting.negative_scale, weighting.box_scale) == (0.25, 1.0, 1.25)
+    assert weighting.quality.scale == 5.0
+    assert weighting.conflict == "min"
+    assert assigner.matching.sigma.unique().tolist() == pytest.approx([1.11])
+    assert assigner.matching.mean.count_nonzero() == 0
+    assert build("dw_original", num_classes=2).weighting.conflict == "last"
+
+
+def test_dw_of_the_paper_has_the_papers_constants():
+    weighting = build("dw", num_classes=2, form="paper").weighting
+    assert (weighting.mu_weight, weighting.mu_norm, weighting.iou_high) == (5.0, 5.0, 0.95)
+    assert isinstance(weighting.quality, PowerIoU)
+    assert weighting.quality.beta == 5.0
+
+
+def test_dw_hands_its_arguments_to_its_parts():
+    assigner = build(
+        "dw", num_classes=2, prior={"sigma": 2.0, "learnable": True}, weighting={"mu_norm": 4.0, "conflict": "max"}
+    )
+    assert assigner.matching.sigma.requires_grad
+    assert assigner.matching.sigma.unique().tolist() == [2.0]
+    assert assigner.weighting.mu_norm == 4.0
+    assert assigner.weighting.conflict == "max"
+
+
+def train(spec, steps=60):
+    """First and last loss of predictions that are themselves the parameters, and what they end as."""
+    assigner = build(spec, num_classes=CLASSES)
+    targets = one_image((4, 4, 36, 36, 0), (28, 28, 60, 60, 1), (20, 20, 52, 52, 1))
+    predictions = random_predictions(assigner, targets)
+    logits, boxes, objectness = (
+        getattr(predictions, name).clone().requires_grad_() for name in ("logits", "boxes", "objectness")
+    )
+    optimizer = torch.optim.Adam([{"params": [logits, objectness], "lr": 0.1}, {"params": [boxes], "lr": 1.0}])
+    history = []
+    for _ in range(steps):
+        losses = assigner.loss(replace(predictions, logits=logits, boxes=boxes, objectness=objectness), targets)
+        total = sum(losses.values())
+        optimizer.zero_grad()
+        total.backward()
+        optimizer.step()
+        history.append(total.item())
+    return assigner, history, replace(predictions, logits=logits, boxes=boxes, objectness=objectness), targets
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        *(name for name in ASSIGNERS),
+        *(
+            {"type": "dw", "score": score, "form": form}
+            for score in ("sigmoid", "softmax")
+            for form in ("code", "paper")
+        ),
+    ],
+    ids=str,
+)
+def test_an_assigner_trains(spec):
+    _, history, _, _ = train(spec)
+    assert history[-1] < 0.6 * history[0]
+
+
+@pytest.mark.parametrize("score", ["sigmoid", "sigmoid_objectness", "softmax"])
+def test_training_on_dw_puts_a_confident_and_tight_box_on_every_target(score):
+    assigner, _, predictions, targets = train({"type": "dw", "score": score}, steps=200)
+    assignment = assigner(predictions, targets)
+    probability = assigner.score(predictions).probability
+    matches = assignment.matches
+    confidence = probability[matches.image, matches.sample, matches.labels(targets)].detach()
+    good = confidence * assignment.details["iou"]
+    best = torch.zeros(targets.mask.numel()).scatter_reduce(0, matches.flat_target(targets), good, "amax")
+    assert (best.view(targets.mask.shape)[targets.mask] > 0.7).all()
+
+
+def test_a_single_class_problem_has_labels_of_zero():
+    losses = build("dw", num_classes=1).loss(pyramid((2, 2, 8), classes=1), one_image((0, 0, 16, 16, 0)))
+    assert losses["loss_cls_pos"] > 0

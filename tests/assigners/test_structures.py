@@ -1,0 +1,183 @@
+import pytest
+import torch
+from support.small import one_image, pyramid
+
+from detassign.assigners import BACKGROUND, Assignment, Matches, Predictions, Targets
+
+N = 4
+
+
+def parts(**changes):
+    plain = {
+        "logits": torch.zeros(2, N, 3),
+        "boxes": torch.zeros(2, N, 4),
+        "objectness": torch.zeros(2, N),
+        "points": torch.zeros(N, 2),
+        "strides": torch.ones(N),
+        "level_sizes": (3, 1),
+        "priors": torch.zeros(N, 4),
+        "valid": torch.ones(2, N, dtype=torch.bool),
+    }
+    return {**plain, **changes}
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"logits": torch.zeros(N, 3)}, r"logits: expected shape \(B, N, C\), got \(4, 3\)"),
+        ({"boxes": torch.zeros(2, 5, 4)}, r"boxes: expected shape \(2, 4, 4\), got \(2, 5, 4\)"),
+        ({"objectness": torch.zeros(2, N, 1)}, r"objectness: expected shape \(2, 4\), got \(2, 4, 1\)"),
+        ({"points": torch.zeros(N, 3)}, r"points: expected shape \(4, 2\), got \(4, 3\)"),
+        ({"strides": torch.zeros(1)}, r"strides: expected shape \(4,\), got \(1,\)"),
+        ({"priors": torch.zeros(2, N, 4)}, r"priors: expected shape \(4, 4\), got \(2, 4, 4\)"),
+        ({"valid": torch.ones(N, dtype=torch.bool)}, r"valid: expected shape \(2, 4\), got \(4,\)"),
+        ({"valid": torch.ones(2, N)}, r"valid: expected a bool tensor, got torch.float32"),
+        ({"level_sizes": (3, 2)}, r"level_sizes: \(3, 2\) add up to 5, not to N = 4"),
+    ],
+)
+def test_predictions_that_do_not_belong_together_are_refused_by_name(changes, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        Predictions(**parts(**changes))
+
+
+def test_predictions_say_what_they_provide():
+    assert Predictions(**parts()).provides == frozenset(parts())
+    assert Predictions(torch.zeros(1, 2, 3), torch.zeros(1, 2, 4)).provides == {"logits", "boxes"}
+
+
+def test_half_precision_is_widened_and_the_rest_left_alone():
+    wide = Predictions(**parts(logits=torch.zeros(2, N, 3, dtype=torch.bfloat16), points=torch.zeros(N, 2).double()))
+    wide = wide.at_least_float32()
+    assert wide.logits.dtype == torch.float32
+    assert wide.points.dtype == torch.float64
+    assert wide.valid.dtype == torch.bool
+
+
+def target_parts(**changes):
+    plain = {
+        "boxes": torch.zeros(2, 3, 4),
+        "labels": torch.zeros(2, 3, dtype=torch.long),
+        "mask": torch.ones(2, 3, dtype=torch.bool),
+    }
+    return {**plain, **changes}
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"boxes": torch.zeros(3, 4)}, r"boxes: expected shape \(B, M, 4\), got \(3, 4\)"),
+        ({"labels": torch.zeros(2, 2, dtype=torch.long)}, r"labels: expected shape \(2, 3\), got \(2, 2\)"),
+        ({"labels": torch.zeros(2, 3)}, "labels: expected class indices of an integer type, got torch.float32"),
+        ({"mask": torch.ones(2, 2, dtype=torch.bool)}, r"mask: expected shape \(2, 3\), got \(2, 2\)"),
+        ({"mask": torch.ones(2, 3)}, "mask: expected a bool tensor, got torch.float32"),
+        ({"ignore_boxes": torch.zeros(2, 1, 4)}, "ignore_boxes and ignore_mask: expected both or neither"),
+        (
+            {"ignore_boxes": torch.zeros(2, 1, 4), "ignore_mask": torch.ones(2, 2, dtype=torch.bool)},
+            r"ignore_mask: expected shape \(2, 1\), got \(2, 2\)",
+        ),
+        (
+            {"ignore_boxes": torch.zeros(2, 4), "ignore_mask": torch.ones(2, dtype=torch.bool)},
+            r"ignore_boxes: expected shape \(B, I, 4\), got \(2, 4\)",
+        ),
+        (
+            {"ignore_boxes": torch.zeros(2, 1, 4), "ignore_mask": torch.ones(2, 1)},
+            "ignore_mask: expected a bool tensor, got torch.float32",
+        ),
+    ],
+)
+def test_targets_that_do_not_belong_together_are_refused_by_name(changes, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        Targets(**target_parts(**changes))
+
+
+def test_lists_are_padded_to_the_longest():
+    boxes = [torch.ones(2, 4), torch.zeros(0, 4), torch.ones(1, 4) * 5]
+    labels = [torch.tensor([1, 2]), torch.zeros(0), torch.tensor([0])]
+    targets = Targets.from_lists(boxes, labels, ignore_boxes=[torch.zeros(0, 4), torch.ones(1, 4), torch.zeros(0, 4)])
+    assert targets.mask.tolist() == [[True, True], [False, False], [True, False]]
+    assert targets.labels.tolist() == [[1, 2], [0, 0], [0, 0]]
+    assert targets.boxes[2].tolist() == [[5.0] * 4, [0.0] * 4]
+    assert targets.ignore_mask.tolist() == [[False], [True], [False]]
+
+
+def test_lists_of_nothing_make_a_batch_of_no_targets():
+    targets = Targets.from_lists([torch.zeros(0, 4)] * 2, [torch.zeros(0)] * 2)
+    assert targets.boxes.shape == (2, 0, 4)
+    assert targets.labels.dtype == torch.long
+
+
+@pytest.mark.parametrize(("boxes", "labels"), [((2, 4), 3), ((2, 5), 2), ((4,), 1)])
+def test_boxes_and_labels_of_an_image_must_agree(boxes, labels):
+    with pytest.raises(ValueError, match=f"boxes of image 1: expected shape \\({labels}, 4\\) to go with its labels"):
+        Targets.from_lists([torch.zeros(1, 4), torch.zeros(boxes)], [torch.zeros(1), torch.zeros(labels)])
+
+
+@pytest.mark.parametrize("label", [-1, 3])
+def test_a_label_out_of_range_is_refused_unless_it_is_padding(label):
+    targets = one_image((0, 0, 1, 1, 0), (0, 0, 1, 1, label))
+    with pytest.raises(ValueError, match=f"labels: expected 0 <= label < 3 .*, got {label}"):
+        targets.check_labels(3)
+    targets.mask[0, 1] = False
+    targets.check_labels(3)
+
+
+def test_moving_targets_changes_the_type_of_boxes_alone():
+    moved = one_image((0, 0, 1, 1, 2), ignore=[[0, 0, 1, 1]]).to("cpu", torch.float64)
+    assert moved.boxes.dtype == moved.ignore_boxes.dtype == torch.float64
+    assert moved.labels.dtype == torch.long
+    assert moved.mask.dtype == moved.ignore_mask.dtype == torch.bool
+
+
+@pytest.fixture
+def matches():
+    """Image 0: samples 0 and 1 for target 0, sample 1 for target 1 too; image 1: sample 3 for target 0."""
+    return Matches(torch.tensor([0, 0, 0, 1]), torch.tensor([0, 1, 1, 3]), torch.tensor([0, 0, 1, 0]), torch.ones(4))
+
+
+@pytest.fixture
+def targets():
+    return Targets(
+        torch.arange(16.0).view(2, 2, 4), torch.tensor([[0, 1], [2, 0]]), torch.tensor([[True, True], [True, False]])
+    )
+
+
+def test_matches_look_up_their_targets_and_predictions(matches, targets):
+    assert matches.labels(targets).tolist() == [0, 0, 1, 2]
+    assert matches.target_boxes(targets)[:, 0].tolist() == [0.0, 0.0, 4.0, 8.0]
+    assert matches.flat_target(targets).tolist() == [0, 0, 1, 2]
+    predictions = pyramid((2, 2, 8), images=2)
+    assert torch.equal(matches.predicted_boxes(predictions)[3], predictions.boxes[1, 3])
+
+
+def test_selecting_by_mask_equals_selecting_by_index(matches):
+    by_mask = matches.select(torch.tensor([True, False, False, True]))
+    by_index = matches.select(torch.tensor([0, 3]))
+    for one in (by_mask, by_index):
+        assert one.image.tolist() == [0, 1]
+        assert one.sample.tolist() == [0, 3]
+
+
+def assignment_of(matches, positive):
+    return Assignment(matches, torch.tensor(positive), torch.zeros(2, N, 3), torch.ones(4), torch.ones(3))
+
+
+def test_a_sample_belongs_to_the_target_that_pushes_it_up_most(matches):
+    assert assignment_of(matches, [0.5, 0.2, 0.7, 1.0]).target_of(N).tolist() == [
+        [0, 1, BACKGROUND, BACKGROUND],
+        [BACKGROUND, BACKGROUND, BACKGROUND, 0],
+    ]
+
+
+def test_a_weight_of_zero_makes_no_positive(matches, targets):
+    assignment = assignment_of(matches, [0.0, 0.2, 0.0, 0.0])
+    assert assignment.target_of(N).tolist() == [[BACKGROUND, 0, BACKGROUND, BACKGROUND], [BACKGROUND] * 4]
+    assert assignment.pairs_per_target(targets).tolist() == [[1.0, 0.0], [0.0, 0.0]]
+
+
+def test_effective_positives_count_equal_weights_fully_and_dominated_ones_less(matches, targets):
+    assert assignment_of(matches, [0.5, 0.5, 0.1, 0.0]).effective_positives(targets).tolist() == [
+        [2.0, 1.0],
+        [0.0, 0.0],
+    ]
+    lopsided = assignment_of(matches, [1.0, 0.01, 0.1, 0.0]).effective_positives(targets)[0, 0]
+    assert lopsided.item() == pytest.approx(1.01**2 / 1.0001)

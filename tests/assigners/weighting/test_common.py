@@ -1,0 +1,72 @@
+import pytest
+import torch
+from support.small import one_image, pyramid
+
+from detassign.assigners import Focal, Matches, Predictions, QualityFocal, Sigmoid
+from detassign.assigners.weighting.common import box_weights, count_positives, countable, pair_centerness
+
+
+def matches_of(images, samples, ignored=None):
+    zeros = torch.zeros(len(images), dtype=torch.long)
+    return Matches(torch.tensor(images), torch.tensor(samples), zeros, torch.ones(len(images)), ignored)
+
+
+def test_positives_are_counted_over_the_batch_or_with_one_for_an_image_without():
+    matches = matches_of([0, 0, 0, 2], [0, 1, 2, 0])
+    assert count_positives(matches, 4, floor_per_image=False) == 4
+    assert count_positives(matches, 4, floor_per_image=True) == 6
+
+
+def test_the_count_does_not_follow_the_score():
+    matches = Matches(*torch.zeros(3, 2, dtype=torch.long), torch.tensor([0.1, 0.2], requires_grad=True))
+    count = count_positives(matches, 1, floor_per_image=False)
+    assert count == 2
+    assert not count.requires_grad
+
+
+def test_the_centerness_of_a_pair_is_that_of_its_point_or_of_its_anchors_centre():
+    targets = one_image((0, 0, 16, 8, 0))
+    matches = matches_of([0, 0], [0, 1])
+    assert pair_centerness(pyramid((1, 2, 8)), targets, matches).tolist() == pytest.approx([(4 / 12) ** 0.5] * 2)
+    anchors = torch.tensor([[6.0, 2.0, 10.0, 6.0], [-40.0, -40.0, -20.0, -20.0]])
+    assert pair_centerness(pyramid((1, 2, 8), priors=anchors), targets, matches).tolist() == [1.0, 0.0]
+
+
+def test_queries_have_no_centerness():
+    with pytest.raises(
+        ValueError, match="centerness: the predictions have neither points nor priors to measure it from"
+    ):
+        pair_centerness(
+            Predictions(torch.zeros(1, 2, 3), torch.zeros(1, 2, 4)), one_image((0, 0, 1, 1, 0)), matches_of([0], [0])
+        )
+
+
+def test_box_weights_are_one_or_the_centerness_or_the_best_score():
+    logits = torch.tensor([[[0.0, 1.0986123, -9.0], [0.0, -9.0, -9.0]]], requires_grad=True)
+    predictions, targets, matches = (
+        pyramid((1, 2, 8), logits=logits),
+        one_image((0, 0, 16, 8, 0)),
+        matches_of([0, 0], [0, 1]),
+    )
+    scores = Sigmoid()(predictions)
+    assert box_weights("one", predictions, targets, matches, scores).tolist() == [1.0, 1.0]
+    assert box_weights("centerness", predictions, targets, matches, scores).tolist() == pytest.approx([3**-0.5] * 2)
+    best = box_weights("score", predictions, targets, matches, scores)
+    assert best.tolist() == pytest.approx([0.75, 0.5])
+    assert not best.requires_grad
+
+
+@pytest.mark.parametrize("weighting", [Focal, QualityFocal])
+def test_an_unknown_box_weight_is_refused(weighting):
+    with pytest.raises(ValueError, match="box_weight: expected one of one, centerness, score, got 'iou'"):
+        weighting(box_weight="iou")
+
+
+def test_ignored_and_invalid_samples_do_not_count():
+    predictions = pyramid((1, 2, 8), images=2)
+    matches = matches_of([0], [0])
+    assert countable(predictions, matches) == 1
+    ignoring = matches_of([0], [0], ignored=torch.tensor([[True, False], [False, False]]))
+    assert countable(predictions, ignoring)[..., 0].tolist() == [[0.0, 1.0], [1.0, 1.0]]
+    partly = pyramid((1, 2, 8), images=2, valid=torch.tensor([[True, True], [True, False]]))
+    assert countable(partly, ignoring)[..., 0].tolist() == [[0.0, 1.0], [1.0, 0.0]]
