@@ -94,7 +94,7 @@ class SigmoidObjectness:
         if objectness is None:
             raise ValueError("objectness: the score model sigmoid_objectness needs it, got None")
         if self.detach_objectness:
-            objectness = objectness.detach()
+            objectness = objectness.detach() + 0 * objectness  # stays in the graph: no parameter is ever unused
         if self.space == "probability":
             return _scores_from_probability(logits.sigmoid() * objectness.sigmoid()[..., None])
         present = logsigmoid(logits) + logsigmoid(objectness)[..., None]

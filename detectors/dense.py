@@ -62,13 +62,14 @@ class DenseDetector(BaseDetector):
         return self.bbox_head(self.extract_feat(batch_inputs))
 
     def loss(self, batch_inputs: Tensor, batch_data_samples: list[DetDataSample]) -> dict[str, Tensor]:
+        """The head's losses, and beside them, for the log, what each sum was divided by (norm_pos, norm_neg, norm_box)."""
         predictions, targets = self.predictions(batch_inputs), targets_of(batch_data_samples)
-        if self.observer is None or not self.observer.due():
-            return self.bbox_head.assign_and_loss(predictions, targets)[1]
-        started = _now(batch_inputs)
+        watched = self.observer is not None and self.observer.due()
+        started = _now(batch_inputs) if watched else 0.0
         assignment, losses = self.bbox_head.assign_and_loss(predictions, targets)
-        self.observer(assignment, targets, _now(batch_inputs) - started)
-        return losses
+        if watched:
+            self.observer(assignment, targets, _now(batch_inputs) - started)
+        return losses | dict(zip(("norm_pos", "norm_neg", "norm_box"), assignment.normalizers, strict=True))
 
     @torch.no_grad()
     def predict(

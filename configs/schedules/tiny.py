@@ -1,7 +1,7 @@
 """From scratch on small images in minutes: AdamW with a cosine."""
 
 schedule = {
-    "epochs": 11,
+    "epochs": 9,
     "batch_size": 8,
     "base_batch_size": 8,
     "optimizer": {"type": "AdamW", "lr": 4e-3, "weight_decay": 0.05},

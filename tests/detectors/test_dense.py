@@ -40,12 +40,16 @@ def samples(boxes_of_each):
     return result
 
 
+def total(losses):
+    return sum(value for name, value in losses.items() if name.startswith("loss"))
+
+
 @pytest.mark.parametrize("assigner", list(ASSIGNERS))
 @pytest.mark.parametrize("boxes", [[[[2, 2, 28, 28]], []], [[], []]], ids=["one_empty", "all_empty"])
 def test_every_parameter_gets_a_finite_gradient_under_every_assigner(assigner, boxes):
     model = detector(assigner)
     losses = model.loss(torch.rand(2, 3, 32, 32), samples(boxes))
-    sum(losses.values()).backward()
+    total(losses).backward()
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
             assert parameter.grad is not None, name
@@ -58,7 +62,7 @@ def test_loss_falls_on_one_batch():
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
     history = []
     for _ in range(30):
-        loss = sum(model.loss(images, batch).values())
+        loss = total(model.loss(images, batch))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

@@ -42,7 +42,7 @@ def test_the_metrics_file_has_a_line_per_step_and_per_evaluation(run):
     lines = read_metrics(run[0] / "metrics.jsonl")
     steps = [line for line in lines if "loss" in line]
     assert [line["step"] for line in steps] == [1, 2, 3, 4]
-    assert {"loss_cls_pos", "loss_cls_neg", "loss_box", "lr", "seconds", "epoch"} <= set(steps[0])
+    assert {"loss_cls_pos", "loss_cls_neg", "loss_box", "norm_neg", "lr", "seconds", "epoch"} <= set(steps[0])
     assert [line["epoch"] for line in lines if "AP" in line] == [1, 2]
 
 
