@@ -54,6 +54,7 @@ def options(*decorators: Callable[..., Any]) -> Callable[..., Any]:
     return apply
 
 
+choice_options = options(detector_option, assigner_option, data_option, data_root_option, images_option, seed_option)
 run_options = options(
     schedule_option, epochs_option, batch_size_option, pretrained_option, device_option, amp_option, set_option
 )

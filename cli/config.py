@@ -7,21 +7,12 @@ from typing import Any
 
 import click
 
-from .common import (
-    assigner_option,
-    data_option,
-    data_root_option,
-    detector_option,
-    images_option,
-    options,
-    run_options,
-    seed_option,
-)
+from .common import choice_options, run_options
 
 
 @click.command("config")
 @click.argument("config", required=False)
-@options(detector_option, assigner_option, data_option, data_root_option, images_option, seed_option)
+@choice_options
 @run_options
 def command(config: str | None, **given: Any) -> None:
     """Print the resolved config that the same options of `train` would run, as JSON.

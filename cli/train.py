@@ -7,23 +7,12 @@ from typing import Any
 
 import click
 
-from .common import (
-    assigner_option,
-    data_option,
-    data_root_option,
-    detector_option,
-    images_option,
-    new_run_folder,
-    options,
-    run_options,
-    seed_option,
-    table,
-)
+from .common import choice_options, new_run_folder, run_options, table
 
 
 @click.command("train")
 @click.argument("config", required=False)
-@options(detector_option, assigner_option, data_option, data_root_option, images_option, seed_option)
+@choice_options
 @run_options
 @click.option("--work-dir", type=click.Path(path_type=Path), help="Folder of the run; runs/NAME if left out.")
 @click.option("--resume", is_flag=True, help="Go on with an interrupted run in --work-dir.")
