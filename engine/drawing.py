@@ -1,0 +1,64 @@
+"""Drawing detections over an image: a box in its class's colour, with name and score on a plate."""
+
+from __future__ import annotations
+
+import colorsys
+from collections.abc import Sequence
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from ..heads import Detections
+
+SMALLEST_DRAWING = 640  # pixels of the longer side: below it labels cover what they name
+GOLDEN_RATIO = 0.618034  # steps of this around the colour circle keep any number of classes apart
+
+
+def draw_detections(pixels: np.ndarray, found: Detections, classes: Sequence[str]) -> Image.Image:
+    """Boxes with class and score over an image (H, W, 3) in BGR, enlarged if small; the best score is on top.
+
+    found: boxes (K, 4) xyxy in pixels of the image, scores (K,) falling, labels (K,) into `classes`.
+    """
+    image = Image.fromarray(np.ascontiguousarray(pixels[..., ::-1]))
+    zoom = max(1, -(-SMALLEST_DRAWING // max(image.size)))
+    image = image.resize((image.width * zoom, image.height * zoom), Image.Resampling.BICUBIC) if zoom > 1 else image
+    canvas, font, width = ImageDraw.Draw(image), _font(max(image.size) // 48), max(2, max(image.size) // 400)
+    worst_first = (found.boxes * zoom).flip(0).tolist(), found.scores.flip(0).tolist(), found.labels.flip(0).tolist()
+    for box, _, label in zip(*worst_first, strict=True):
+        canvas.rectangle(_ordered(box), outline=class_colour(label), width=width)
+    for box, score, label in zip(*worst_first, strict=True):
+        _draw_label(canvas, font, f"{classes[label]} {score:.2f}", box, class_colour(label))
+    return image
+
+
+def class_colour(label: int) -> tuple[int, int, int]:
+    """A bright RGB colour, the same for a class in every image."""
+    return tuple(round(255 * part) for part in colorsys.hsv_to_rgb(label * GOLDEN_RATIO % 1, 0.8, 1.0))
+
+
+def _draw_label(
+    canvas: ImageDraw.ImageDraw,
+    font: ImageFont.FreeTypeFont,
+    text: str,
+    box: Sequence[float],
+    colour: tuple[int, int, int],
+) -> None:
+    """Text on a plate above the box, or inside it where the image ends; black or white, whichever is clearer."""
+    width, height = font.getlength(text) + 4, sum(font.getmetrics())
+    left = max(0.0, min(box[0], canvas.im.size[0] - width))
+    top = box[1] - height if box[1] >= height else box[1]
+    canvas.rectangle((left, top, left + width, top + height), fill=colour)
+    luminance = 0.299 * colour[0] + 0.587 * colour[1] + 0.114 * colour[2]
+    canvas.text((left + 2, top), text, font=font, fill="black" if luminance > 128 else "white")
+
+
+def _font(size: int) -> ImageFont.FreeTypeFont:
+    """DejaVu Sans as matplotlib brings it: Latin, Greek, Cyrillic and more."""
+    return ImageFont.truetype(str(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"), size)
+
+
+def _ordered(box: Sequence[float]) -> tuple[float, float, float, float]:
+    """The box with its corners in order, as the drawing needs it, however thin rounding made it."""
+    return box[0], box[1], max(box[0], box[2]), max(box[1], box[3])
