@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 import os
 import random
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, redirect_stdout
 from functools import partial
 from typing import Any
 
@@ -17,6 +17,7 @@ from mmdet.datasets import CocoDataset
 from mmdet.datasets.api_wrappers import COCO
 from mmdet.utils import register_all_modules
 from mmengine.dataset import Compose, DefaultSampler, pseudo_collate
+from mmengine.registry import DefaultScope
 from torch.utils.data import DataLoader
 
 from ..data import DataSource
@@ -26,7 +27,7 @@ class SortedCategories(COCO):
     """COCO's reader with categories in the order of their ids, whatever the file's order, and no talk on the terminal."""
 
     def __init__(self, annotation_file: str | None = None) -> None:
-        with contextlib.redirect_stdout(io.StringIO()):
+        with redirect_stdout(io.StringIO()):
             super().__init__(annotation_file)
         for annotation in self.dataset.get("annotations", []):
             annotation.setdefault("iscrowd", 0)
@@ -68,26 +69,34 @@ def eval_loader(source: DataSource, settings: Mapping[str, Any], batch_size: int
 
 def eval_steps(settings: Mapping[str, Any]) -> tuple[Compose, Compose]:
     """Evaluation's transforms in two halves: from "img_path" to pixels, and from those to what the model takes."""
-    register_all_modules(init_default_scope=True)
     load, *rest = _eval_transforms(settings)
-    return Compose([load]), Compose(rest)
+    with _mmdet_scope():
+        return Compose([load]), Compose(rest)
+
+
+@contextmanager
+def _mmdet_scope() -> Iterator[None]:
+    """Names of transforms mean mmdet's, whatever scope an earlier runner of this process has left behind."""
+    register_all_modules(init_default_scope=False)
+    with DefaultScope.overwrite_default_scope("mmdet"):
+        yield
 
 
 def _dataset(source: DataSource, split: str, transforms: list[dict[str, Any]]) -> DetectionData:
-    register_all_modules(init_default_scope=True)
     annotations, images = getattr(source, f"{split}_annotations"), getattr(source, f"{split}_images")
-    return DetectionData(
-        ann_file=str(annotations),
-        data_prefix={"img": str(images)},
-        metainfo={"classes": source.classes},
-        pipeline=transforms,
-        filter_cfg={
-            "filter_empty_gt": False,
-            "min_size": 0,
-        },  # images without objects are what a detector must be silent on
-        test_mode=split == "val",
-        max_refetch=0,
-    )
+    with _mmdet_scope():
+        return DetectionData(
+            ann_file=str(annotations),
+            data_prefix={"img": str(images)},
+            metainfo={"classes": source.classes},
+            pipeline=transforms,
+            filter_cfg={
+                "filter_empty_gt": False,
+                "min_size": 0,
+            },  # images without objects are what a detector must be silent on
+            test_mode=split == "val",
+            max_refetch=0,
+        )
 
 
 def _loader(

@@ -13,7 +13,10 @@ from mmengine.config import Config, ConfigDict
 from mmengine.runner import Runner
 from mmengine.structures import InstanceData
 
-pytestmark = pytest.mark.filterwarnings("ignore:torch.meshgrid:UserWarning")  # mmdet's anchor generators
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:torch.meshgrid:UserWarning"),  # mmdet's anchor generators
+    pytest.mark.filterwarnings("ignore:The current default scope:UserWarning"),  # of a runner that another test started
+]
 
 CLASSES = ("disc", "bar", "cross")
 PREPROCESSOR = {"type": "DetDataPreprocessor", "mean": [0, 0, 0], "std": [255, 255, 255], "pad_size_divisor": 32}
