@@ -8,6 +8,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from urllib.error import URLError
 
 import torch
 from torch import nn
@@ -22,21 +23,44 @@ TRUST = "DETASSIGN_PACKAGES"
 PARTS = ("backbone", "neck", "head", "post_process", "preprocessor")
 
 
-def build_model(config: Mapping[str, Any]) -> DenseDetector:
-    """The detector that a resolved config describes, initialised, pretrained weights included.
+def build_model(config: Mapping[str, Any], initialise: bool = True) -> DenseDetector:
+    """The detector that a resolved config describes.
+
+    Args:
+        config: resolved; its `pretrained` file takes the place of weights that the backbone would download.
+        initialise: start from initial or pretrained weights; False where a checkpoint is loaded right after.
 
     Raises:
-        ValueError: for a class or an argument that does not exist, for parts that do not fit, and for weights of
-            another backbone.
+        ValueError: for a class or an argument that does not exist, for parts that do not fit, for weights of another
+            backbone, and for weights that cannot be downloaded.
     """
     description = dict(config["model"])
+    if config.get("pretrained") or not initialise:
+        description["backbone"] = {**description["backbone"], "init_cfg": None}
+    description["backbone"] = _without_none(description["backbone"])
     parts = {name: instantiate(description.pop(name), f"model.{name}") for name in PARTS if description.get(name)}
-    description = {key: value for key, value in description.items() if value is not None}
-    model = instantiate({**description, **parts}, "model")
-    model.init_weights()
+    model = instantiate({**_without_none(description), **parts}, "model")
+    if not initialise:
+        return model
+    _initialise(model)
     if config.get("pretrained"):
         load_backbone(model.backbone, Path(config["pretrained"]))
     return model
+
+
+def _initialise(model: DenseDetector) -> None:
+    try:
+        model.init_weights()
+    except URLError as error:
+        raise ValueError(
+            f"the backbone's weights cannot be downloaded ({error.reason}); give a file with --pretrained, or start from "
+            "nothing with --set model.backbone.init_cfg=None"
+        ) from error
+
+
+def _without_none(description: Mapping[str, Any]) -> dict[str, Any]:
+    """Arguments that are None are left to their defaults."""
+    return {key: value for key, value in description.items() if value is not None}
 
 
 def instantiate(description: Mapping[str, Any], where: str) -> Any:

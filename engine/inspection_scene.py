@@ -95,7 +95,7 @@ def predict_scene(config: Mapping[str, Any], checkpoint: Path, scene: Scene) -> 
         ValueError: when the checkpoint is not of the config's model.
     """
     with calm():
-        model = build_model({**config, "pretrained": None}).eval()
+        model = build_model(config, initialise=False).eval()
         load_checkpoint(model, checkpoint)
     batch = model.data_preprocessor(pseudo_collate([scene.packed]), False)
     return model.predictions(batch["inputs"]).at_least_float32(), model.bbox_head.assigner.score

@@ -103,7 +103,7 @@ class ImageDetector:
     def __init__(self, config: Mapping[str, Any], checkpoint: Path, score: float, limit: int | None) -> None:
         self.classes = source_of(config).classes
         self.score = score
-        self.model = build_model({**config, "pretrained": None})
+        self.model = build_model(config, initialise=False)
         load_checkpoint(self.model, checkpoint)
         self.model.to(device_of(config)).eval()
         settings = self.model.post_process

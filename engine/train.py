@@ -57,9 +57,9 @@ def train(config: Mapping[str, Any], work_dir: Path, resume: bool = False, quiet
     Raises:
         ValueError, OSError: for a folder in use, a config of another run, and whatever data or model refuse.
     """
-    _prepare_folder(config, work_dir, resume)
     model, source, schedule = _seeded_model(config), source_of(config), config["schedule"]
     loader = train_loader(source, config["input"], schedule["batch_size"], config["seed"])
+    _prepare_folder(config, work_dir, resume)  # after all that may be refused: what never began leaves no folder
     metrics = MetricsFile(work_dir / METRICS)
     bar = ProgressBar(config["name"], quiet)
     model.observer = observed = AssignmentStatistics()
@@ -79,7 +79,7 @@ def train(config: Mapping[str, Any], work_dir: Path, resume: bool = False, quiet
 def evaluate(config: Mapping[str, Any], checkpoint: Path, split: str = "val") -> dict[str, float]:
     """AP of a checkpoint on a split of the config's data; writes nothing."""
     with calm():
-        model, source = build_model({**config, "pretrained": None}), source_of(config)
+        model, source = build_model(config, initialise=False), source_of(config)
         load_checkpoint(model, checkpoint)
         loader = eval_loader(source, config["input"], config["schedule"]["batch_size"], split)
         metric = AveragePrecision(source, split, config["evaluation"]["max_detections"])

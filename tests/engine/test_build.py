@@ -1,5 +1,7 @@
 """From configs to models, and weights from files."""
 
+from urllib.error import URLError
+
 import pytest
 import torch
 from torchvision.models import mobilenet_v2
@@ -64,6 +66,19 @@ def test_a_checkpoint_of_another_model_is_refused(source, tmp_path):
     load_checkpoint(build_model(compose("fcos_tiny", "dw", source)), tmp_path / "one.pth")
     with pytest.raises(ValueError, match="a checkpoint of another model"):
         load_checkpoint(other, tmp_path / "one.pth")
+
+
+def test_weights_that_cannot_be_downloaded_are_told_with_the_way_out(source, monkeypatch):
+    def refuse(*arguments, **named):
+        raise URLError("no network")
+
+    monkeypatch.setattr("detassign.compat.checkpoint.torch.hub.download_url_to_file", refuse)
+    monkeypatch.setattr("pathlib.Path.exists", lambda path: False)
+    init = {"type": "Pretrained", "checkpoint": "https://example.org/weights.pth"}
+    config = compose("fcos_tiny", "dw", source, changes={"model.backbone.init_cfg": init})
+    with pytest.raises(ValueError, match=r"cannot be downloaded \(no network\).*--pretrained"):
+        build_model(config)
+    assert build_model(config, initialise=False).bbox_head.num_classes == len(source.classes)
 
 
 def test_a_missing_file_is_named(source, tmp_path):
