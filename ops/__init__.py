@@ -1,7 +1,17 @@
-"""The compiled ops: one file each, with its pure-torch reference, shape rule and gradient."""
+"""The compiled ops: one file each, with its reference, shape rule and gradient."""
 
 from ._library import ExtensionStatus, extension_status
+from .linear_assignment import LinearAssignment, linear_assignment, linear_assignment_reference
 from .ms_deform_attn import ms_deform_attn
 from .sample_maps import sample_maps, sample_maps_reference
 
-__all__ = ["ExtensionStatus", "extension_status", "ms_deform_attn", "sample_maps", "sample_maps_reference"]
+__all__ = [
+    "ExtensionStatus",
+    "LinearAssignment",
+    "extension_status",
+    "linear_assignment",
+    "linear_assignment_reference",
+    "ms_deform_attn",
+    "sample_maps",
+    "sample_maps_reference",
+]

@@ -15,7 +15,10 @@ def run_python(code: str) -> str:
 def test_public_names_are_these():
     assert sorted(detassign.ops.__all__) == [
         "ExtensionStatus",
+        "LinearAssignment",
         "extension_status",
+        "linear_assignment",
+        "linear_assignment_reference",
         "ms_deform_attn",
         "sample_maps",
         "sample_maps_reference",
