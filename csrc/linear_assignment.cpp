@@ -2,5 +2,6 @@
 #include <torch/csrc/stable/library.h>
 
 STABLE_TORCH_LIBRARY_FRAGMENT(detassign, m) {
-  m.def("linear_assignment(Tensor cost, Tensor rows, Tensor columns) -> (Tensor row, Tensor column, Tensor not_finite)");
+  m.def(
+      "linear_assignment(Tensor cost, Tensor rows, Tensor columns) -> (Tensor row, Tensor column, Tensor not_finite)");
 }

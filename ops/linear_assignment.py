@@ -45,10 +45,10 @@ class LinearAssignment(NamedTuple):
 def linear_assignment(cost: Tensor, rows: Tensor | None = None, columns: Tensor | None = None) -> LinearAssignment:
     """Match rows and columns one to one at the least total cost, in every problem of the batch.
 
-    Each problem gets min(rows, columns) pairs, whichever side is the shorter one. The total is the least there is, summed
-    in float64; where several matchings reach it, which of them comes out is fixed, but not specified. An entry that is
-    NaN or infinite (of either sign) is matched only where nothing else is left: first as few of them as possible, then
-    the finite ones at the least total. Those pairs are marked in ``not_finite``.
+    Each problem gets min(rows, columns) pairs, whichever side is the shorter one. The total, in float64, is the least
+    there is; where several matchings reach it, which of them comes out is fixed, but not specified. An entry that is
+    NaN or infinite (of either sign) is matched only where nothing else is left: as few of them as possible, and then
+    the finite ones at the least total. Such pairs are marked in ``not_finite``.
 
     Args:
         cost: (B, N, M), floating point, any strides. No gradient flows through the result.
@@ -131,18 +131,21 @@ def _solve_all(cost: Tensor, rows: Tensor, columns: Tensor) -> LinearAssignment:
 def _solve(cost: Tensor) -> tuple[Tensor, Tensor]:
     """Rows (ascending) and columns of the pairs of one problem, (N, M) float64."""
     finite = cost.isfinite()
-    row, column = _scipy((~finite).double())
-    forced = ~finite[row, column]
-    if not forced.any():
-        return _scipy(cost.where(finite, torch.inf))
-    return _solve_with_gaps(cost.where(finite, torch.inf), int(forced.sum()))
+    gaps = 0 if finite.all() else _fewest_gaps(finite)
+    cost = cost.where(finite, torch.inf)
+    return _solve_with_gaps(cost, gaps) if gaps else _scipy(cost)
+
+
+def _fewest_gaps(finite: Tensor) -> int:
+    """How many pairs cannot be finite, however they are chosen."""
+    return int((~finite[_scipy((~finite).double())]).sum())
 
 
 def _solve_with_gaps(cost: Tensor, gaps: int) -> tuple[Tensor, Tensor]:
     """The pairs where all but ``gaps`` can be finite; the rows and columns left over are paired in order.
 
-    ``gaps`` columns more, free of charge, take the rows that go without, and rows more take the columns that do: what is
-    left is matched at finite cost, the best choice of it. (A penalty instead would drown small costs beside it.)
+    Further columns, free of charge, take the rows that go without, and further rows the columns; there are just so many
+    of both that the rest must be matched, at the least cost. (A penalty instead would drown small costs beside it.)
     """
     N, M = cost.shape
     pairs = min(N, M) - gaps

@@ -13,10 +13,9 @@
 #include <algorithm>
 #include <atomic>
 #include <cmath>
-#include <cstring>
+#include <cstdint>
 #include <limits>
 #include <memory>
-#include <string>
 #include <tuple>
 #include <type_traits>
 #include <utility>
@@ -29,6 +28,7 @@
 #define FOR_EACH_INSTRUCTION_SET
 #endif
 
+// Not known to GCC before 12.
 #if defined(__has_builtin)
 #if __has_builtin(__builtin_shufflevector)
 #define DETASSIGN_HAS_SHUFFLE 1
@@ -179,7 +179,11 @@ FOR_EACH_INSTRUCTION_SET void read_costs(const scalar_t* entries, int64_t stride
   }
 }
 
+// Solves one problem after another in the same memory. The `price_` of the columns and the `potential_` of the rows are
+// the dual variables: cost - price - potential is zero for the pairs, and not below zero for what else their rows might
+// take.
 class Solver {
+  // A row or a column in the tree of paths that a search grows, and how far it is from the search's source.
   struct Reached {
     int64_t index;
     double away;
@@ -196,7 +200,7 @@ class Solver {
   std::vector<int64_t> column_of_;
   std::vector<double> potential_; // of each row
   std::vector<Reached> reached_rows_, reached_columns_;
-  std::vector<int64_t> closed_; // columns that all rows with a finite entry there compete for, see `leave_one_out`
+  std::vector<int64_t> closed_; // columns of rows of which one was left out
 
  public:
   Solver(int64_t most_rows, int64_t most_columns)
@@ -294,9 +298,11 @@ class Solver {
     }
   }
 
+  // Adds the paths through a row of the tree, and returns the column that is nearest now.
   int64_t extend(const Reached& from) {
     const double offset = from.away - potential_[from.index];
-    return shorten(cost_row(from.index), open_price_.data(), offset, from.index, distance_.data(), parent_.data(), stride_);
+    return shorten(cost_row(from.index), open_price_.data(), offset, from.index, distance_.data(), parent_.data(),
+        stride_);
   }
 
   int64_t free_column_as_near_as(int64_t nearest) {
@@ -316,8 +322,7 @@ class Solver {
     open_price_[column] = -infinity;
   }
 
-  // Finds the cheapest way to give `source` a column: the shortest path to one that is free, over rows that change theirs.
-  void match(int64_t source) {
+  void start_from(int64_t source) {
     std::copy_n(price_.data(), stride_, open_price_.data());
     for (const int64_t column : closed_) {
       open_price_[column] = -infinity;
@@ -325,6 +330,11 @@ class Solver {
     std::fill_n(distance_.data(), stride_, infinity);
     reached_columns_.clear();
     reached_rows_.assign(1, {source, 0.0});
+  }
+
+  // Finds the cheapest way to give `source` a column: the shortest path to a free one, over rows that change theirs.
+  void match(int64_t source) {
+    start_from(source);
     for (;;) {
       const Reached last = reached_rows_.back();
       int64_t nearest = extend(last);
@@ -342,18 +352,32 @@ class Solver {
     }
   }
 
-  // The rows of the tree have one finite column less than they are, so one of them must go without. It is the one that
-  // costs least: the nearest, counting what its column saves. The tree's columns are closed from then on: whoever takes
-  // one, someone goes without; so only a row that finds no other comes here, and may then pass through them as well.
+  // The rows of the tree have one column less than they are, so one of them must go without: the one for which that
+  // costs least. The tree's columns are closed from then on: whoever takes one of them leaves another row out, so a
+  // search passes them by, and only one that ends here goes on through them.
   void leave_one_out(int64_t source) {
+    open_closed_columns();
+    for (const Reached& reached : reached_columns_) {
+      closed_.push_back(reached.index);
+    }
+    const Reached loser = find_loser();
+    reprice(loser.away);
+    const int64_t freed = std::exchange(column_of_[loser.index], left_out);
+    if (loser.index != source) {
+      shift(source, freed);
+    }
+  }
+
+  void open_closed_columns() {
     std::fill_n(open_price_.data(), stride_, -infinity);
     for (const int64_t column : closed_) {
       open_price_[column] = price_[column];
     }
-    for (const Reached& reached : reached_columns_) {
-      closed_.push_back(reached.index);
-    }
-    Reached loser{source, infinity};
+  }
+
+  // The row nearest to going without, which saves what its column costs it; the tree grows while there may be a nearer.
+  Reached find_loser() {
+    Reached loser{unmatched, infinity};
     for (size_t next = 0; next < reached_rows_.size(); ++next) {
       const Reached reached = reached_rows_[next];
       const double away = reached.away - potential_[reached.index];
@@ -363,14 +387,10 @@ class Solver {
         settle(nearest);
       }
     }
-    reprice(loser.away);
-    const int64_t freed = std::exchange(column_of_[loser.index], left_out);
-    if (loser.index != source) {
-      shift(source, freed);
-    }
+    return loser;
   }
 
-  // Keeps every cost - price - potential at zero or above, and at zero along the tree.
+  // Brings prices and potentials in line with the tree, whose end is `away` from its source.
   void reprice(double away) {
     for (const Reached& reached : reached_rows_) {
       potential_[reached.index] += away - reached.away;
