@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..engine.config import read, save
+from ..engine.config import read
+from ..engine.files import write_json
 from ..engine.train import CONFIG, SUMMARY
 
 
@@ -90,7 +91,7 @@ def _run(cell: Cell, quiet: bool) -> int:
     """Train a cell in a process of its own; its exit status."""
     cell.folder.parent.mkdir(parents=True, exist_ok=True)
     config = cell.folder.parent / f"{cell.folder.name}.json"
-    save(cell.config, config)
+    write_json(cell.config, config)
     command = [sys.executable, "-m", "detassign.cli", "train", str(config), "--work-dir", str(cell.folder), "--resume"]
     process = subprocess.Popen([*command, "--no-table", *(["--quiet"] if quiet else [])])
     try:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import math
 import statistics
 from collections.abc import Mapping, Sequence
@@ -13,6 +12,8 @@ from typing import Any
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+
+from ..engine.files import write_bytes, write_json
 
 COLUMNS = {
     "AP": ("AP", 100.0, 1),
@@ -73,10 +74,10 @@ def write_report(results: Sequence[Mapping[str, Any]], conditions: Mapping[str, 
     table = rows(results)
     paths = {kind: folder / f"results.{kind}" for kind in ("json", "csv", "md", "png")}
     document = {"conditions": dict(conditions), "table": table, "runs": list(results)}
-    _replace(paths["json"], (json.dumps(document, indent=2) + "\n").encode())
-    _replace(paths["csv"], _csv(results).encode())
-    _replace(paths["md"], markdown(table, conditions).encode())
-    _replace(paths["png"], figure(results, conditions))
+    write_json(document, paths["json"])
+    write_bytes(_csv(results).encode(), paths["csv"])
+    write_bytes(markdown(table, conditions).encode(), paths["md"])
+    write_bytes(figure(results, conditions), paths["png"])
     return paths
 
 
@@ -132,9 +133,3 @@ def _csv(results: Sequence[Mapping[str, Any]]) -> str:
         own = [run["assigner"], run["seed"], run["steps"], run["parameters"]]
         writer.writerow([*own, *(_value(run, key) for key in COLUMNS)])
     return buffer.getvalue()
-
-
-def _replace(path: Path, content: bytes) -> None:
-    aside = path.with_name(path.name + ".part")
-    aside.write_bytes(content)
-    aside.replace(path)

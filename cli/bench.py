@@ -100,3 +100,34 @@ def processor() -> str:
     except (OSError, StopIteration):
         name = platform.processor() or platform.machine()
     return f"{name}, {torch.get_num_threads()} threads"
+
+
+@command.command("ops")
+@click.option("--repeats", type=click.IntRange(min=1), default=5, show_default=True, help="Runs behind each median.")
+@click.option("--out", type=click.Path(path_type=Path), help="Also write the rows to this JSON file.")
+def ops(repeats: int, out: Path | None) -> None:
+    """Measure the compiled ops beside their peers on the CPU, as ratios in one run.
+
+    \b
+    detassign bench ops --repeats 3
+    """
+    from ..bench.ops import measure
+    from ..engine.files import write_json
+    from ..engine.hooks import ProgressBar
+
+    rows = []
+    with ProgressBar.images("bench ops", 12) as advance:
+        for row in measure(repeats):
+            rows.append(row)
+            advance()
+    columns = ["op", "case", "pass", "ours, ms", "peer", "peer, ms", "times faster"]
+    table(
+        columns, [[r.op, r.case, r.pass_, _ms(r.seconds), r.peer, _ms(r.peer_seconds), f"{r.ratio:.1f}"] for r in rows]
+    )
+    if out:
+        write_json({"device": processor(), "rows": [row.to_dict() for row in rows]}, out)
+        click.echo(str(out))
+
+
+def _ms(seconds: float) -> str:
+    return f"{1000 * seconds:.2f}"

@@ -122,15 +122,8 @@ def parse_changes(settings: Sequence[str]) -> dict[str, Any]:
     return result
 
 
-def save(config: Mapping[str, Any], path: Path) -> None:
-    """Write a config as JSON, aside and then renamed."""
-    aside = path.with_name(path.name + ".part")
-    aside.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-    aside.replace(path)
-
-
 def read(path: Path) -> dict[str, Any]:
-    """A resolved config from JSON, as `save` wrote it.
+    """A resolved config from JSON, as a run wrote it.
 
     Raises:
         FileNotFoundError, ValueError: with the file's name.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import statistics
 import time
@@ -21,9 +20,10 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from ..detectors import DenseDetector
 from .build import build_model, load_checkpoint
-from .config import read, save, source_of
+from .config import read, source_of
 from .datasets import eval_loader, train_loader
 from .evaluation import AveragePrecision
+from .files import write_json
 from .hooks import AssignmentStatistics, EpochSeed, MetricsFile, ProgressBar, peak_memory_bytes, read_metrics
 
 CONFIG, METRICS, SUMMARY, LOG = "config.json", "metrics.jsonl", "summary.json", "train.log"
@@ -72,7 +72,7 @@ def train(config: Mapping[str, Any], work_dir: Path, resume: bool = False, quiet
             model.observer = None
             _remove_if_empty(Path(runner.log_dir))
     summary = _summary(config, work_dir, observed, model)
-    _write_json(summary, work_dir / SUMMARY)
+    write_json(summary, work_dir / SUMMARY)
     return summary
 
 
@@ -253,7 +253,7 @@ def _prepare_folder(config: Mapping[str, Any], work_dir: Path, resume: bool) -> 
         return
     if any(work_dir.iterdir()):
         raise ValueError(f"work dir {work_dir} holds other files; give a new or empty folder")
-    save(config, work_dir / CONFIG)
+    write_json(config, work_dir / CONFIG)
 
 
 def _summary(
@@ -283,12 +283,6 @@ def _remove_if_empty(folder: Path) -> None:
     """mmengine makes a folder per start for logs that are elsewhere."""
     if folder.is_dir() and not any(folder.iterdir()):
         folder.rmdir()
-
-
-def _write_json(value: Any, path: Path) -> None:
-    aside = path.with_name(path.name + ".part")
-    aside.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
-    aside.replace(path)
 
 
 class calm(warnings.catch_warnings):

@@ -6,7 +6,7 @@ import pytest
 
 from detassign.bench import assigners
 from detassign.bench.assigners import compare, plan, results
-from detassign.engine.config import save
+from detassign.engine.files import write_json
 from detassign.engine.train import CONFIG, SUMMARY
 
 CONFIGS = {name: {"model": name, "data": {}, "input": {}, "schedule": {}, "seed": 0} for name in ("fcos", "dw")}
@@ -22,7 +22,7 @@ def trained(monkeypatch):
             return 1
         done.append((cell.assigner, cell.seed))
         cell.folder.mkdir(parents=True)
-        save(cell.config, cell.folder / CONFIG)
+        write_json(cell.config, cell.folder / CONFIG)
         (cell.folder / SUMMARY).write_text(json.dumps({"seed": cell.seed}))
         return 0
 

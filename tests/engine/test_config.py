@@ -7,6 +7,7 @@ import pytest
 from detassign.data import make_dataset, resolve
 from detassign.engine import config as configs
 from detassign.engine import fragments
+from detassign.engine.files import write_json
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +84,7 @@ def test_an_unknown_name_suggests_the_nearest(source, kind, arguments, message):
 
 def test_a_saved_config_reads_back_equal(source, tmp_path):
     config = configs.compose("fcos_tiny", "dw", source)
-    configs.save(config, tmp_path / "config.json")
+    write_json(config, tmp_path / "config.json")
     assert configs.read(tmp_path / "config.json") == config
     assert configs.source_of(config) == source
 

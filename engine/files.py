@@ -1,0 +1,22 @@
+"""Writing files whole: aside first, then renamed, so that a name never stands for half a file."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+
+def write_json(value: Any, path: Path) -> None:
+    """Write a value as JSON."""
+    write_bytes((json.dumps(value, indent=2) + "\n").encode(), path)
+
+
+def write_bytes(content: bytes, path: Path) -> None:
+    """Write bytes; on a full disk the file that was there before stays."""
+    aside = path.with_name(path.name + ".part")
+    try:
+        aside.write_bytes(content)
+        aside.replace(path)
+    finally:
+        aside.unlink(missing_ok=True)
