@@ -8,7 +8,8 @@ from click.testing import CliRunner
 from detassign.cli.inspect import command
 from detassign.data import make_dataset, resolve
 from detassign.engine.build import build_model
-from detassign.engine.config import compose, save
+from detassign.engine.config import compose
+from detassign.engine.files import write_json
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +24,7 @@ def run_folder(data, tmp_path_factory):
     """What a run leaves behind: a config, a checkpoint, and which checkpoint is the last."""
     folder = tmp_path_factory.mktemp("run")
     config = compose("fcos_tiny", "fcos", resolve(data), None, {"input.scale": (64, 64)})
-    save(config, folder / "config.json")
+    write_json(config, folder / "config.json")
     torch.save({"state_dict": build_model(config).state_dict()}, folder / "epoch_1.pth")
     (folder / "last_checkpoint").write_text(str(folder / "epoch_1.pth"))
     return folder
