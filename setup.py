@@ -18,7 +18,8 @@ FOLDERS = ("assigners", "bench", "cli", "compat", "configs", "data", "detectors"
 LIMITED_API = "0x030A0000"  # Python 3.10, spelt as torch spells it
 TORCH_TARGET = "0x020a000000000000"  # torch 2.10, the first whose stable ABI holds what csrc/ calls
 DEFINES = [f"-DTORCH_TARGET_VERSION={TORCH_TARGET}", f"-DPy_LIMITED_API={LIMITED_API}"]
-COMPILE_FLAGS = ["-O3", "-std=c++17", "-fvisibility=hidden", f"-ffile-prefix-map={os.getcwd()}/=", *DEFINES]
+VECTORIZE = ["-O3", "-fno-trapping-math"]  # without traps, loops that choose between numbers become vectors
+COMPILE_FLAGS = [*VECTORIZE, "-std=c++17", "-fvisibility=hidden", f"-ffile-prefix-map={os.getcwd()}/=", *DEFINES]
 
 
 def package_names() -> list[str]:
@@ -65,7 +66,7 @@ def cuda_extension() -> Extension:
             "cxx": [*COMPILE_FLAGS, "-DUSE_CUDA"],
             "nvcc": ["-O3", "-std=c++17", *DEFINES, "-DUSE_CUDA"],
         },
-        depends=glob("csrc/*.h"),
+        depends=glob("csrc/*.h") + glob("csrc/cpu/*.h") + glob("csrc/cpu/*.inl"),
         py_limited_api=True,
         optional=True,
     )
@@ -78,7 +79,7 @@ def cpu_extension() -> Extension:
         "detassign.ops._C",
         sorted(glob("csrc/*.cpp") + glob("csrc/cpu/*.cpp")),
         extra_compile_args={"cxx": COMPILE_FLAGS},
-        depends=glob("csrc/*.h"),
+        depends=glob("csrc/*.h") + glob("csrc/cpu/*.h") + glob("csrc/cpu/*.inl"),
         py_limited_api=True,
         optional=True,
     )

@@ -1,9 +1,9 @@
 """Multi-scale deformable attention in the calling convention of ``mmcv._ext``, served by ``detassign.ops``."""
 
-import torch
 from torch import Tensor
 
 from ..ops.ms_deform_attn import ms_deform_attn
+from ..ops.ms_deform_attn import ms_deform_attn_backward as backward
 
 __all__ = ["ms_deform_attn_backward", "ms_deform_attn_forward"]
 
@@ -44,10 +44,9 @@ def ms_deform_attn_backward(
     grad_attn_weight: Tensor,
     im2col_step: int,
 ) -> None:
-    """Write the gradients of value, locations and weights; the forward is run again, as mmcv keeps no graph."""
-    leaves = [tensor.detach().requires_grad_() for tensor in (value, sampling_locations, attention_weights)]
-    with torch.enable_grad():
-        output = ms_deform_attn(leaves[0], value_spatial_shapes, value_level_start_index, leaves[1], leaves[2])
-    gradients = torch.autograd.grad(output, leaves, grad_output)
+    """Write the gradients of value, locations and weights into the last three tensors before ``im2col_step``."""
+    gradients = backward(
+        grad_output, value, value_spatial_shapes, value_level_start_index, sampling_locations, attention_weights
+    )
     for buffer, gradient in zip((grad_value, grad_sampling_loc, grad_attn_weight), gradients, strict=True):
         buffer.copy_(gradient)

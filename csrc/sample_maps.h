@@ -1,20 +1,16 @@
 // What every backend of sample_maps shares: the input checks and the bilinear rule.
 #pragma once
 
+#include "common.h"
+
 #include <torch/csrc/stable/tensor.h>
 #include <torch/headeronly/macros/Macros.h>
 #include <torch/headeronly/util/Exception.h>
 
 #include <cmath>
 #include <cstdint>
-#include <string>
-#include <type_traits>
 
 namespace detassign {
-
-// Half types accumulate, and locate their samples, in float.
-template <typename scalar_t>
-using accumulate_t = std::conditional_t<std::is_same_v<scalar_t, double>, double, float>;
 
 // One coordinate of a sample: its two neighbouring cells, -1 where there is none, and the weight of the second.
 template <typename acc_t>
@@ -132,14 +128,6 @@ C10_HOST_DEVICE inline void scatter(acc_t* plane, const Sample<acc_t>& sample, a
       add(plane + cells[corner], shares[corner] * grad);
     }
   }
-}
-
-inline std::string shape_text(const torch::stable::Tensor& tensor) {
-  std::string text = "(";
-  for (int64_t axis = 0; axis < tensor.dim(); ++axis) {
-    text += (axis ? ", " : "") + std::to_string(tensor.size(axis));
-  }
-  return text + ")";
 }
 
 inline void check_sample_maps(const torch::stable::Tensor& maps, const torch::stable::Tensor& offsets) {

@@ -2,7 +2,7 @@
 
 from ._library import ExtensionStatus, extension_status
 from .linear_assignment import LinearAssignment, linear_assignment, linear_assignment_reference
-from .ms_deform_attn import ms_deform_attn
+from .ms_deform_attn import ms_deform_attn, ms_deform_attn_reference
 from .sample_maps import sample_maps, sample_maps_reference
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "linear_assignment",
     "linear_assignment_reference",
     "ms_deform_attn",
+    "ms_deform_attn_reference",
     "sample_maps",
     "sample_maps_reference",
 ]

@@ -1,14 +1,22 @@
 """Multi-scale deformable attention: every query reads a few bilinear samples from each pyramid level.
 
-Zhu et al., "Deformable DETR" (2021), equation 3. This is the pure-torch form: it runs on any device, is differentiable
-in values, locations and weights, and is the reference a compiled kernel is measured against.
+Zhu et al., "Deformable DETR" (2021), equation 3. Beside the kernels stands the pure-torch form that people fall back on
+elsewhere: it runs on any device, is differentiable any number of times, and is what the kernels are tested against.
 """
+
+from __future__ import annotations
+
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["ms_deform_attn"]
+from ._library import has_kernels
+
+__all__ = ["ms_deform_attn", "ms_deform_attn_backward", "ms_deform_attn_reference"]
+
+FAR = 2.0  # outside every map
 
 
 def ms_deform_attn(
@@ -21,12 +29,13 @@ def ms_deform_attn(
     """Sum, over levels and points, of attention weight times the value sampled at that location.
 
     A location (x, y) is a fraction of the level's width and height, so that pixel centres lie at (j + 0.5) / width;
-    what lies outside the map counts as zero. Arithmetic runs in the wider of the two dtypes of ``value`` and
-    ``sampling_locations``, since half precision cannot address the pixels of a large map.
+    cells outside the map count as zero. A sample that reaches no cell, as one whose location is not finite, adds
+    nothing and has no gradient, whatever its weight. Arithmetic runs in the widest of the three dtypes and at least in
+    float32, since half precision cannot address the pixels of a large map; under autocast too.
 
     Args:
         value: (B, S, H, D), the L maps flattened row by row and concatenated, S = sum of height * width; float.
-        spatial_shapes: (L, 2) int, height and width of each level. Read on the host once per call.
+        spatial_shapes: (L, 2) int, height and width of each level.
         level_start_index: (L,) int, where each level begins among the S values.
         sampling_locations: (B, Q, H, L, P, 2) xy, fractions of the map.
         attention_weights: (B, Q, H, L, P), usually a softmax over L * P; used as they are.
@@ -35,7 +44,11 @@ def ms_deform_attn(
         (B, Q, H * D) in the dtype of ``value``.
 
     Raises:
-        ValueError: when shapes do not agree or a level reaches beyond the S values.
+        ValueError: when shapes, dtypes or devices do not agree or a level reaches beyond the S values. Compiled graphs
+            find the latter out only in the kernel, which raises a RuntimeError.
+
+    The CPU kernels are deterministic, for any number of threads. They have first derivatives only, and neither vmap nor
+    any other transform of ``torch.func``: for those, call the reference.
 
     Example:
         >>> value = torch.tensor([1.0, 2.0, 3.0, 4.0]).view(1, 4, 1, 1)  # one level of 2 x 2
@@ -44,20 +57,117 @@ def ms_deform_attn(
         >>> ms_deform_attn(value, shapes, start, centre, torch.ones(1, 1, 1, 1, 1)).item()
         2.5
     """
-    _check_shapes(value, spatial_shapes, level_start_index, sampling_locations, attention_weights)
-    B, S, H, D = value.shape
+    arguments = (value, spatial_shapes, level_start_index, sampling_locations, attention_weights)
+    _check_arguments(*arguments)
+    if not _kernel_serves(value):
+        return _attend(*arguments)
+    return torch.ops.detassign.ms_deform_attn(*_kernel_arguments(*arguments)).to(value.dtype)
+
+
+def ms_deform_attn_reference(
+    value: Tensor,
+    spatial_shapes: Tensor,
+    level_start_index: Tensor,
+    sampling_locations: Tensor,
+    attention_weights: Tensor,
+) -> Tensor:
+    """:func:`ms_deform_attn` in plain torch: what the kernels are tested against, and what runs where there is none.
+
+    It reads ``spatial_shapes`` and ``level_start_index`` on the host, once per call.
+    """
+    arguments = (value, spatial_shapes, level_start_index, sampling_locations, attention_weights)
+    _check_arguments(*arguments)
+    return _attend(*arguments)
+
+
+def ms_deform_attn_backward(
+    grad: Tensor,
+    value: Tensor,
+    spatial_shapes: Tensor,
+    level_start_index: Tensor,
+    sampling_locations: Tensor,
+    attention_weights: Tensor,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Gradients of value, locations and weights for the gradient of the output, without a graph of the forward.
+
+    Args:
+        grad: (B, Q, H * D); the others as in :func:`ms_deform_attn`.
+
+    Returns:
+        Tensors of the shapes and dtypes of ``value``, ``sampling_locations`` and ``attention_weights``.
+
+    Raises:
+        ValueError: as :func:`ms_deform_attn`.
+    """
+    differentiated = (value, sampling_locations, attention_weights)
+    if not _kernel_serves(value):
+        leaves = [tensor.detach().requires_grad_() for tensor in differentiated]
+        with torch.enable_grad():
+            output = ms_deform_attn_reference(leaves[0], spatial_shapes, level_start_index, leaves[1], leaves[2])
+        return torch.autograd.grad(output, leaves, grad)
+    arguments = (value, spatial_shapes, level_start_index, sampling_locations, attention_weights)
+    _check_arguments(*arguments)
+    computed = _kernel_arguments(*arguments)
+    gradients = torch.ops.detassign.ms_deform_attn_backward(grad.to(computed[0].dtype), *computed)
+    return tuple(gradient.to(tensor.dtype) for gradient, tensor in zip(gradients, differentiated, strict=True))
+
+
+def _kernel_serves(value: Tensor) -> bool:
+    return value.device.type == "cpu" and has_kernels("cpu")
+
+
+def _computed_dtype(*tensors: Tensor) -> torch.dtype:
+    return torch.float64 if any(tensor.dtype == torch.float64 for tensor in tensors) else torch.float32
+
+
+def _kernel_arguments(
+    value: Tensor,
+    spatial_shapes: Tensor,
+    level_start_index: Tensor,
+    sampling_locations: Tensor,
+    attention_weights: Tensor,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """The arguments in the dtypes of the kernels, which read narrow values as they are."""
+    computed = _computed_dtype(value, sampling_locations, attention_weights)
+    return (
+        value.to(torch.float64) if computed == torch.float64 else value,
+        spatial_shapes.to(value.device, torch.int64),
+        level_start_index.to(value.device, torch.int64),
+        sampling_locations.to(computed),
+        attention_weights.to(computed),
+    )
+
+
+def _attend(
+    value: Tensor,
+    spatial_shapes: Tensor,
+    level_start_index: Tensor,
+    sampling_locations: Tensor,
+    attention_weights: Tensor,
+) -> Tensor:
+    B, _, H, D = value.shape
     Q = sampling_locations.shape[1]
-    levels = _levels(spatial_shapes, level_start_index, S)
-    dtype = torch.promote_types(value.dtype, sampling_locations.dtype)
-    grids = 2 * sampling_locations.to(dtype) - 1  # grid_sample counts from -1 to 1
-    output = value.new_zeros((B * H, D, Q), dtype=dtype)
-    for level, (start, height, width) in enumerate(levels):
-        level_map = value[:, start : start + height * width].to(dtype)
+    computed = _computed_dtype(value, sampling_locations, attention_weights)
+    locations, weights = sampling_locations.to(computed), attention_weights.to(computed)
+    output = value.new_zeros((B * H, D, Q), dtype=computed)
+    for level, (start, height, width) in enumerate(_levels(spatial_shapes, level_start_index)):
+        if height * width == 0:
+            continue
+        level_map = value[:, start : start + height * width].to(computed)
         level_map = level_map.permute(0, 2, 3, 1).reshape(B * H, D, height, width)
-        sampled = _sample(level_map, _heads_first(grids[:, :, :, level]))  # (B * H, D, Q, P)
-        weights = _heads_first(attention_weights[:, :, :, level].to(dtype))  # (B * H, Q, P)
-        output = output + (sampled * weights.unsqueeze(1)).sum(-1)
+        level_locations = locations[:, :, :, level]
+        reached = _reached(level_locations.detach(), height, width)
+        grid = 2 * torch.where(reached[..., None], level_locations, FAR) - 1  # grid_sample counts from -1 to 1
+        sampled = _sample(level_map, _heads_first(grid))  # (B * H, D, Q, P)
+        level_weights = _heads_first(torch.where(reached, weights[:, :, :, level], 0.0))  # (B * H, Q, P)
+        output = output + (sampled * level_weights.unsqueeze(1)).sum(-1)
     return output.view(B, H * D, Q).transpose(1, 2).contiguous().to(value.dtype)
+
+
+def _reached(locations: Tensor, height: int, width: int) -> Tensor:
+    """(..., 2) -> (...): whether any of the four cells around a location is on the map."""
+    cells = locations * locations.new_tensor([width, height]) - 0.5
+    return ((cells >= -1) & (cells < cells.new_tensor([width, height]))).all(-1)
 
 
 def _heads_first(tensor: Tensor) -> Tensor:
@@ -69,16 +179,40 @@ def _sample(level_map: Tensor, grid: Tensor) -> Tensor:
     return F.grid_sample(level_map, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
 
 
-def _levels(spatial_shapes: Tensor, level_start_index: Tensor, length: int) -> list[tuple[int, int, int]]:
-    """Start, height and width of each level, checked against the number of values."""
-    starts_and_sizes = torch.cat((level_start_index.view(-1, 1), spatial_shapes), dim=1).tolist()
-    for level, (start, height, width) in enumerate(starts_and_sizes):
-        if min(start, height - 1, width - 1) < 0 or start + height * width > length:
+def _levels(spatial_shapes: Tensor, level_start_index: Tensor) -> list[tuple[int, int, int]]:
+    """Start, height and width of each level."""
+    return [tuple(level) for level in torch.cat((level_start_index.view(-1, 1), spatial_shapes), dim=1).tolist()]
+
+
+def _check_arguments(
+    value: Tensor,
+    spatial_shapes: Tensor,
+    level_start_index: Tensor,
+    sampling_locations: Tensor,
+    attention_weights: Tensor,
+) -> None:
+    _check_shapes(value, spatial_shapes, level_start_index, sampling_locations, attention_weights)
+    floating = {"value": value, "sampling_locations": sampling_locations, "attention_weights": attention_weights}
+    for name, tensor in floating.items():
+        if not tensor.is_floating_point():
+            raise ValueError(f"{name} must be floating point, got {tensor.dtype}")
+        if tensor.device != value.device:
+            raise ValueError(f"{name} must be on the device of value, {value.device}, got {tensor.device}")
+    for name, tensor in {"spatial_shapes": spatial_shapes, "level_start_index": level_start_index}.items():
+        if tensor.is_floating_point() or tensor.is_complex() or tensor.dtype == torch.bool:
+            raise ValueError(f"{name} must hold integers, got {tensor.dtype}")
+    readable = type(spatial_shapes) is Tensor and type(level_start_index) is Tensor  # and not a tracer's stand-in
+    if readable and not torch.compiler.is_compiling():
+        _check_levels(_levels(spatial_shapes, level_start_index), value.shape[1])
+
+
+def _check_levels(levels: list[tuple[int, int, int]], length: int) -> None:
+    for level, (start, height, width) in enumerate(levels):
+        if min(start, height, width) < 0 or start + height * width > length:
             raise ValueError(
                 f"spatial_shapes and level_start_index must lie within the {length} values, "
                 f"but level {level} starts at {start} and is {height} x {width}"
             )
-    return [tuple(level) for level in starts_and_sizes]
 
 
 def _check_shapes(
@@ -101,3 +235,43 @@ def _check_shapes(
         raise ValueError(f"sampling_locations must be of shape ({B}, Q, {H}, {L}, P, 2), got {shape}")
     if tuple(attention_weights.shape) != shape[:-1]:
         raise ValueError(f"attention_weights must be of shape {shape[:-1]}, got {tuple(attention_weights.shape)}")
+
+
+def _fake(value: Tensor, shapes: Tensor, starts: Tensor, locations: Tensor, weights: Tensor) -> Tensor:
+    B, _, H, D = value.shape
+    return value.new_empty((B, locations.shape[1], H * D))
+
+
+def _fake_backward(
+    grad: Tensor, value: Tensor, shapes: Tensor, starts: Tensor, locations: Tensor, weights: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    return tuple(
+        torch.empty_like(tensor, memory_format=torch.contiguous_format) for tensor in (value, locations, weights)
+    )
+
+
+def _setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+    ctx.save_for_backward(*inputs)
+
+
+def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, Tensor, Tensor]:
+    gradients = torch.ops.detassign.ms_deform_attn_backward(grad, *ctx.saved_tensors)
+    return gradients[0], None, None, gradients[1], gradients[2]
+
+
+def _no_second_derivative(ctx: Any, *grads: Tensor) -> None:
+    raise RuntimeError(
+        "ms_deform_attn has no second derivative; ms_deform_attn_reference is differentiable any number of times."
+    )
+
+
+def _no_vmap(*args: Any) -> None:
+    raise RuntimeError("ms_deform_attn does not run under vmap: its first dimension is the batch, fold yours into it.")
+
+
+if has_kernels("cpu"):
+    torch.library.register_fake("detassign::ms_deform_attn", _fake)
+    torch.library.register_fake("detassign::ms_deform_attn_backward", _fake_backward)
+    torch.library.register_autograd("detassign::ms_deform_attn", _backward, setup_context=_setup_context)
+    torch.library.register_autograd("detassign::ms_deform_attn_backward", _no_second_derivative)
+    torch.library.register_vmap("detassign::ms_deform_attn", _no_vmap)

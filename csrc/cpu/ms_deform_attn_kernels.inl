@@ -1,0 +1,453 @@
+// The kernels of ms_deform_attn for DETASSIGN_INSTRUCTION_SET, in vectors of DETASSIGN_VECTOR_BYTES. Nothing here uses
+// the standard library's templates: the linker could keep this instruction set's copy of one for every caller.
+
+namespace detassign {
+namespace DETASSIGN_INSTRUCTION_SET {
+namespace {
+
+template <typename acc_t>
+constexpr int lanes = DETASSIGN_VECTOR_BYTES / sizeof(acc_t);
+
+template <typename lane_t, int count>
+struct VectorOf {
+  typedef lane_t type __attribute__((vector_size(count * sizeof(lane_t))));
+};
+
+template <typename acc_t>
+using Vector = typename VectorOf<acc_t, lanes<acc_t>>::type;
+
+using Bits = VectorOf<uint32_t, lanes<float>>::type;
+using HalfBits = VectorOf<uint16_t, lanes<float>>::type;
+
+inline Vector<float> load(const float* from) {
+  Vector<float> vector;
+  __builtin_memcpy(&vector, from, sizeof(vector));
+  return vector;
+}
+
+inline Vector<double> load(const double* from) {
+  Vector<double> vector;
+  __builtin_memcpy(&vector, from, sizeof(vector));
+  return vector;
+}
+
+inline Vector<float> load(const c10::BFloat16* from) {
+  HalfBits bits;
+  __builtin_memcpy(&bits, from, sizeof(bits));
+  return reinterpret_cast<Vector<float>>(__builtin_convertvector(bits, Bits) << 16);
+}
+
+inline Vector<float> load(const c10::Half* from) {
+#if DETASSIGN_VECTOR_BYTES == 64 && defined(__AVX512F__)
+  return reinterpret_cast<Vector<float>>(_mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(from))));
+#elif DETASSIGN_VECTOR_BYTES == 32 && defined(__F16C__)
+  return reinterpret_cast<Vector<float>>(_mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from))));
+#else
+  Vector<float> vector;
+  for (int lane = 0; lane < lanes<float>; ++lane) {
+    vector[lane] = static_cast<float>(from[lane]);
+  }
+  return vector;
+#endif
+}
+
+inline void store(float* to, Vector<float> vector) {
+  __builtin_memcpy(to, &vector, sizeof(vector));
+}
+
+inline void store(double* to, Vector<double> vector) {
+  __builtin_memcpy(to, &vector, sizeof(vector));
+}
+
+inline void store(c10::BFloat16* to, Vector<float> vector) {
+  const Bits bits = reinterpret_cast<Bits>(vector);
+  const Bits nearest = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16; // ties to even
+  const Bits is_nan = reinterpret_cast<Bits>(vector != vector);
+  const HalfBits rounded = __builtin_convertvector((is_nan & 0x7fc0) | (~is_nan & nearest), HalfBits);
+  __builtin_memcpy(to, &rounded, sizeof(rounded));
+}
+
+inline void store(c10::Half* to, Vector<float> vector) {
+#if DETASSIGN_VECTOR_BYTES == 64 && defined(__AVX512F__)
+  constexpr int nearest = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
+  _mm256_storeu_si256(
+      reinterpret_cast<__m256i*>(to), _mm512_cvtps_ph(reinterpret_cast<__m512>(vector), nearest));
+#elif DETASSIGN_VECTOR_BYTES == 32 && defined(__F16C__)
+  _mm_storeu_si128(
+      reinterpret_cast<__m128i*>(to), _mm256_cvtps_ph(reinterpret_cast<__m256>(vector), _MM_FROUND_TO_NEAREST_INT));
+#else
+  for (int lane = 0; lane < lanes<float>; ++lane) {
+    to[lane] = static_cast<c10::Half>(vector[lane]);
+  }
+#endif
+}
+
+// Lanes of two vectors, those of the second counted on from the first's.
+#if __has_builtin(__builtin_shufflevector)
+#define DETASSIGN_SHUFFLE(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+#else
+template <int... chosen, typename vector_t>
+inline auto shuffled(const vector_t& a, const vector_t& b) {
+  using lane_t = std::decay_t<decltype(a[0])>;
+  constexpr int count = sizeof(vector_t) / sizeof(lane_t);
+  return typename VectorOf<lane_t, sizeof...(chosen)>::type{(chosen < count ? a[chosen] : b[chosen - count])...};
+}
+#define DETASSIGN_SHUFFLE(a, b, ...) shuffled<__VA_ARGS__>(a, b)
+#endif
+
+inline auto folded(const VectorOf<float, 4>::type& vector) { return vector; }
+inline auto folded(const VectorOf<float, 8>::type& vector) {
+  return DETASSIGN_SHUFFLE(vector, vector, 0, 1, 2, 3) + DETASSIGN_SHUFFLE(vector, vector, 4, 5, 6, 7);
+}
+inline auto folded(const VectorOf<float, 16>::type& vector) {
+  return folded(DETASSIGN_SHUFFLE(vector, vector, 0, 1, 2, 3, 4, 5, 6, 7) +
+      DETASSIGN_SHUFFLE(vector, vector, 8, 9, 10, 11, 12, 13, 14, 15));
+}
+
+// The sums of the lanes of four vectors.
+inline void store_sums(const Vector<float> (&vectors)[4], float* to) {
+  const auto a = folded(vectors[0]), b = folded(vectors[1]), c = folded(vectors[2]), d = folded(vectors[3]);
+  const auto ab = DETASSIGN_SHUFFLE(a, b, 0, 4, 1, 5) + DETASSIGN_SHUFFLE(a, b, 2, 6, 3, 7);
+  const auto cd = DETASSIGN_SHUFFLE(c, d, 0, 4, 1, 5) + DETASSIGN_SHUFFLE(c, d, 2, 6, 3, 7);
+  const auto sums = DETASSIGN_SHUFFLE(ab, cd, 0, 1, 4, 5) + DETASSIGN_SHUFFLE(ab, cd, 2, 3, 6, 7);
+  __builtin_memcpy(to, &sums, sizeof(sums));
+}
+
+inline void store_sums(const Vector<double> (&vectors)[4], double* to) {
+  for (int corner = 0; corner < 4; ++corner) {
+    to[corner] = 0;
+    for (int lane = 0; lane < lanes<double>; ++lane) {
+      to[corner] += vectors[corner][lane];
+    }
+  }
+}
+
+// The points of `count` queries, side by side.
+template <typename acc_t>
+inline void gather_points(const Queries<acc_t>& queries, int64_t first, int64_t count, const Points<acc_t>& points,
+    const Samples<acc_t>& samples) {
+  for (int64_t query = 0; query < count; ++query) {
+    const int64_t from = (first + query) * queries.point_stride, to = query * points.count;
+    for (int64_t i = 0; i < points.count; ++i) {
+      samples.locations[2 * (to + i)] = queries.locations[2 * (from + i)];
+      samples.locations[2 * (to + i) + 1] = queries.locations[2 * (from + i) + 1];
+      samples.weights[to + i] = queries.weights[from + i];
+    }
+  }
+}
+
+// Where the points of one (query, head) sample, and with which weights. What lies off the map is the cell `outside` and
+// has no weight; so it is with all four cells of a point whose location is not finite.
+template <typename acc_t>
+inline void locate(const Points<acc_t>& points, const Samples<acc_t>& samples, const int32_t outside) {
+  const int64_t capacity = points.capacity;
+  const acc_t *const widths = points.width, *const heights = points.height;
+  const int32_t *const columns = points.columns, *const rows = points.rows, *const starts = points.start;
+  const acc_t* const locations = samples.locations;
+  acc_t *const weights = samples.weights, *const rights = samples.right, *const downs = samples.down;
+  int32_t *const top_left = samples.cells, *const top_right = top_left + capacity;
+  int32_t *const bottom_left = top_right + capacity, *const bottom_right = bottom_left + capacity;
+  acc_t *const top_left_share = samples.shares, *const top_right_share = top_left_share + capacity;
+  acc_t *const bottom_left_share = top_right_share + capacity;
+  acc_t *const bottom_right_share = bottom_left_share + capacity;
+#pragma GCC ivdep
+  for (int64_t i = 0; i < capacity; ++i) {
+    const acc_t width = widths[i], height = heights[i];
+    acc_t x = locations[2 * i] * width - acc_t(0.5), y = locations[2 * i + 1] * height - acc_t(0.5);
+    const bool reached = (x >= acc_t(-1)) & (x < width) & (y >= acc_t(-1)) & (y < height); // false for NaN
+    x = reached ? x : acc_t(0);
+    y = reached ? y : acc_t(0);
+    const acc_t weight = reached ? weights[i] : acc_t(0);
+
+    int32_t left = static_cast<int32_t>(x), top = static_cast<int32_t>(y); // towards zero
+    left -= static_cast<acc_t>(left) > x ? 1 : 0;                          // and so down
+    top -= static_cast<acc_t>(top) > y ? 1 : 0;
+    const acc_t right_part = x - static_cast<acc_t>(left), lower_part = y - static_cast<acc_t>(top);
+    const acc_t lower = weight * lower_part, upper = weight - lower;
+
+    const bool on_left = reached & (left >= 0), on_right = reached & (left + 1 < columns[i]);
+    const bool on_top = top >= 0, on_bottom = top + 1 < rows[i];
+    const int32_t cell = starts[i] + top * columns[i] + left;
+    const int32_t below = cell + columns[i];
+    top_left[i] = on_top & on_left ? cell : outside;
+    top_right[i] = on_top & on_right ? cell + 1 : outside;
+    bottom_left[i] = on_bottom & on_left ? below : outside;
+    bottom_right[i] = on_bottom & on_right ? below + 1 : outside;
+    top_left_share[i] = on_top & on_left ? upper * (1 - right_part) : acc_t(0);
+    top_right_share[i] = on_top & on_right ? upper * right_part : acc_t(0);
+    bottom_left_share[i] = on_bottom & on_left ? lower * (1 - right_part) : acc_t(0);
+    bottom_right_share[i] = on_bottom & on_right ? lower * right_part : acc_t(0);
+    weights[i] = weight;
+    rights[i] = right_part;
+    downs[i] = lower_part;
+  }
+}
+
+template <typename scalar_t>
+inline const scalar_t* row_of(const Cells<scalar_t>& cells, int32_t cell) {
+  return cell < 0 ? cells.zeros : cells.first + cell * cells.stride;
+}
+
+// `blocks` vectors of channels of one query's output, whose samples begin at `first`.
+template <int blocks, typename scalar_t, typename acc_t>
+inline void attend_vectors(const Cells<scalar_t>& cells, const Points<acc_t>& points, const Samples<acc_t>& samples,
+    int64_t first, int64_t channel, scalar_t* output) {
+  Vector<acc_t> total[blocks] = {};
+  for (int64_t i = first; i < first + points.count; ++i) {
+    Vector<acc_t> sample[blocks] = {};
+#pragma GCC unroll 4
+    for (int corner = 0; corner < 4; ++corner) {
+      const scalar_t* row = row_of(cells, samples.cells[corner * points.capacity + i]) + channel;
+      const acc_t share = samples.shares[corner * points.capacity + i];
+#pragma GCC unroll 8
+      for (int block = 0; block < blocks; ++block) {
+        sample[block] += share * load(row + block * lanes<acc_t>);
+      }
+    }
+#pragma GCC unroll 8
+    for (int block = 0; block < blocks; ++block) {
+      total[block] += sample[block];
+    }
+  }
+#pragma GCC unroll 8
+  for (int block = 0; block < blocks; ++block) {
+    store(output + channel + block * lanes<acc_t>, total[block]);
+  }
+}
+
+// The channels that fill no vector.
+template <typename scalar_t, typename acc_t>
+inline void attend_rest(const Cells<scalar_t>& cells, const Points<acc_t>& points, const Samples<acc_t>& samples,
+    int64_t first, int64_t channel, int64_t channels, scalar_t* output) {
+  acc_t total[lanes<acc_t>] = {};
+  const int64_t rest = channels - channel;
+  for (int64_t i = first; i < first + points.count; ++i) {
+    for (int corner = 0; corner < 4; ++corner) {
+      const scalar_t* row = row_of(cells, samples.cells[corner * points.capacity + i]) + channel;
+      const acc_t share = samples.shares[corner * points.capacity + i];
+      for (int64_t lane = 0; lane < rest; ++lane) {
+        total[lane] += share * static_cast<acc_t>(row[lane]);
+      }
+    }
+  }
+  for (int64_t lane = 0; lane < rest; ++lane) {
+    output[channel + lane] = static_cast<scalar_t>(total[lane]);
+  }
+}
+
+template <typename scalar_t, typename acc_t>
+inline void attend_query(const Cells<scalar_t>& cells, const Points<acc_t>& points, const Samples<acc_t>& samples,
+    int64_t first, int64_t channels, scalar_t* output) {
+  constexpr int step = lanes<acc_t>;
+  int64_t channel = 0;
+  for (; channel + 4 * step <= channels; channel += 4 * step) {
+    attend_vectors<4>(cells, points, samples, first, channel, output);
+  }
+  if (channel + 2 * step <= channels) {
+    attend_vectors<2>(cells, points, samples, first, channel, output);
+    channel += 2 * step;
+  }
+  if (channel + step <= channels) {
+    attend_vectors<1>(cells, points, samples, first, channel, output);
+    channel += step;
+  }
+  if (channel < channels) {
+    attend_rest(cells, points, samples, first, channel, channels, output);
+  }
+}
+
+// Adds one sample's part to the gradient of the value, and stores the products of `upstream` and each corner's cell.
+// The channels are `blocks` vectors or, where that is zero, any number.
+template <int blocks, typename acc_t>
+inline void scatter_sample(acc_t* const (&corners)[4], const acc_t (&shares)[4], const acc_t* upstream, int64_t channels,
+    acc_t* products) {
+  constexpr int step = lanes<acc_t>;
+  Vector<acc_t> sums[4] = {};
+  int64_t channel = 0;
+#pragma GCC unroll 8
+  for (; channel + step <= (blocks ? blocks * step : channels); channel += step) {
+    const Vector<acc_t> part = load(upstream + channel);
+#pragma GCC unroll 4
+    for (int corner = 0; corner < 4; ++corner) {
+      acc_t* const gradient = corners[corner] + channels + channel;
+      sums[corner] += part * load(corners[corner] + channel);
+      store(gradient, load(gradient) + shares[corner] * part);
+    }
+  }
+  store_sums(sums, products);
+  for (; blocks == 0 && channel < channels; ++channel) {
+    for (int corner = 0; corner < 4; ++corner) {
+      products[corner] += upstream[channel] * corners[corner][channel];
+      corners[corner][channels + channel] += shares[corner] * upstream[channel];
+    }
+  }
+}
+
+template <int blocks, typename acc_t>
+inline void scatter_query(acc_t* const cells, const Points<acc_t> points, const Samples<acc_t> samples, int64_t first,
+    int64_t any_channels, const acc_t* upstream) {
+  const int64_t channels = blocks ? blocks * lanes<acc_t> : any_channels;
+  for (int64_t i = first; i < first + points.count; ++i) {
+    acc_t* corners[4];
+    acc_t shares[4];
+#pragma GCC unroll 4
+    for (int corner = 0; corner < 4; ++corner) {
+      corners[corner] = cells + samples.cells[corner * points.capacity + i] * (2 * channels);
+      shares[corner] = samples.shares[corner * points.capacity + i];
+    }
+    scatter_sample<blocks>(corners, shares, upstream, channels, samples.products + 4 * i);
+  }
+}
+
+// The gradients of the locations and weights in place of themselves, from the products of the output's gradient and the
+// cells.
+template <typename acc_t>
+inline void differentiate_points(const Points<acc_t>& points, const Samples<acc_t>& samples, const int32_t outside) {
+  const int64_t capacity = points.capacity;
+  const int32_t* const cells = samples.cells;
+  const acc_t *const widths = points.width, *const heights = points.height, *const products = samples.products;
+  const acc_t *const rights = samples.right, *const downs = samples.down;
+  acc_t *const locations = samples.locations, *const weights = samples.weights;
+#pragma GCC ivdep
+  for (int64_t i = 0; i < capacity; ++i) {
+    const acc_t top_left = products[4 * i], top_right = products[4 * i + 1];
+    const acc_t bottom_left = products[4 * i + 2], bottom_right = products[4 * i + 3];
+    const acc_t right = rights[i], down = downs[i], weight = weights[i];
+    const acc_t top = (1 - right) * top_left + right * top_right;
+    const acc_t bottom = (1 - right) * bottom_left + right * bottom_right;
+    const acc_t left_to_right = (1 - down) * (top_right - top_left) + down * (bottom_right - bottom_left);
+    const int32_t upper_cells = (cells[i] ^ outside) | (cells[capacity + i] ^ outside);
+    const int32_t lower_cells = (cells[2 * capacity + i] ^ outside) | (cells[3 * capacity + i] ^ outside);
+    const bool reached = (upper_cells | lower_cells) != 0;
+    const acc_t by_weight = (1 - down) * top + down * bottom;
+    const acc_t by_x = weight * widths[i] * left_to_right, by_y = weight * heights[i] * (bottom - top);
+    weights[i] = reached ? by_weight : acc_t(0); // not even an infinite one passes
+    locations[2 * i] = reached ? by_x : acc_t(0);
+    locations[2 * i + 1] = reached ? by_y : acc_t(0);
+  }
+}
+
+// What differentiate_points left, where the tensors have it.
+template <typename acc_t>
+inline void scatter_points(const Samples<acc_t>& samples, const Points<acc_t>& points, int64_t first, int64_t count,
+    int64_t point_stride, acc_t* locations, acc_t* weights) {
+  for (int64_t query = 0; query < count; ++query) {
+    const int64_t to = (first + query) * point_stride, from = query * points.count;
+    for (int64_t i = 0; i < points.count; ++i) {
+      locations[2 * (to + i)] = samples.locations[2 * (from + i)];
+      locations[2 * (to + i) + 1] = samples.locations[2 * (from + i) + 1];
+      weights[to + i] = samples.weights[from + i];
+    }
+  }
+}
+
+template <typename from_t, typename to_t>
+inline void convert(const from_t* from, int64_t count, to_t* to) {
+  constexpr int step = DETASSIGN_VECTOR_BYTES / (sizeof(from_t) > sizeof(to_t) ? sizeof(from_t) : sizeof(to_t));
+  int64_t i = 0;
+  for (; i + step <= count; i += step) {
+    store(to + i, load(from + i));
+  }
+  for (; i < count; ++i) {
+    to[i] = static_cast<to_t>(from[i]);
+  }
+}
+
+template <typename scalar_t>
+inline const accumulate_t<scalar_t>* widened(const scalar_t* from, int64_t count, accumulate_t<scalar_t>* room) {
+  if constexpr (sizeof(scalar_t) == sizeof(*room)) {
+    return from;
+  } else {
+    convert(from, count, room);
+    return room;
+  }
+}
+
+template <typename count_t>
+inline count_t smaller(count_t a, count_t b) {
+  return a < b ? a : b;
+}
+
+template <int blocks, typename scalar_t, typename acc_t>
+inline void differentiate_queries(Queries<acc_t> queries, Points<acc_t> points, Samples<acc_t> samples,
+    HeadGradient<scalar_t> gradient) {
+  for (int64_t first = 0; first < queries.count; first += points.block) {
+    const int64_t count = smaller(points.block, queries.count - first);
+    gather_points(queries, first, count, points, samples);
+    locate(points, samples, gradient.outside);
+    for (int64_t query = 0; query < count; ++query) {
+      const scalar_t* output = gradient.output + (first + query) * queries.output_stride;
+      const acc_t* upstream = widened(output, queries.channels, gradient.upstream);
+      scatter_query<blocks>(gradient.cells, points, samples, query * points.count, queries.channels, upstream);
+    }
+    differentiate_points(points, samples, gradient.outside);
+    scatter_points(samples, points, first, count, queries.point_stride, gradient.locations, gradient.weights);
+  }
+}
+
+} // namespace
+
+template <typename scalar_t>
+void attend(Cells<scalar_t> cells, Queries<accumulate_t<scalar_t>> queries, Points<accumulate_t<scalar_t>> points,
+    Samples<accumulate_t<scalar_t>> samples, scalar_t* output) {
+  for (int64_t first = 0; first < queries.count; first += points.block) {
+    const int64_t count = smaller(points.block, queries.count - first);
+    gather_points(queries, first, count, points, samples);
+    locate(points, samples, -1);
+    for (int64_t query = 0; query < count; ++query) {
+      attend_query(cells, points, samples, query * points.count, queries.channels,
+          output + (first + query) * queries.output_stride);
+    }
+  }
+}
+
+template <typename scalar_t>
+void differentiate(Queries<accumulate_t<scalar_t>> queries, Points<accumulate_t<scalar_t>> points,
+    Samples<accumulate_t<scalar_t>> samples, HeadGradient<scalar_t> gradient) {
+  constexpr int step = lanes<accumulate_t<scalar_t>>;
+  if (queries.channels == 4 * step) {
+    differentiate_queries<4>(queries, points, samples, gradient);
+  } else if (queries.channels == 2 * step) {
+    differentiate_queries<2>(queries, points, samples, gradient);
+  } else if (queries.channels == step) {
+    differentiate_queries<1>(queries, points, samples, gradient);
+  } else {
+    differentiate_queries<0>(queries, points, samples, gradient);
+  }
+}
+
+// Cells of a value, each followed by as many zeros.
+template <typename scalar_t>
+void load_cells(const scalar_t* from, int64_t stride, int64_t count, int64_t channels, accumulate_t<scalar_t>* values) {
+  for (int64_t cell = 0; cell < count; ++cell, from += stride, values += 2 * channels) {
+    convert(from, channels, values);
+    for (int64_t channel = channels; channel < 2 * channels; ++channel) {
+      values[channel] = 0;
+    }
+  }
+}
+
+// The second halves of such cells.
+template <typename scalar_t>
+void store_cells(
+    const accumulate_t<scalar_t>* gradients, int64_t count, int64_t channels, scalar_t* to, int64_t stride) {
+  for (int64_t cell = 0; cell < count; ++cell, gradients += 2 * channels, to += stride) {
+    convert(gradients + channels, channels, to);
+  }
+}
+
+#define DETASSIGN_INSTANTIATE(scalar_t)                                                                               \
+  template void attend<scalar_t>(Cells<scalar_t>, Queries<accumulate_t<scalar_t>>, Points<accumulate_t<scalar_t>>,    \
+      Samples<accumulate_t<scalar_t>>, scalar_t*);                                                                    \
+  template void differentiate<scalar_t>(Queries<accumulate_t<scalar_t>>, Points<accumulate_t<scalar_t>>,              \
+      Samples<accumulate_t<scalar_t>>, HeadGradient<scalar_t>);                                                       \
+  template void load_cells<scalar_t>(const scalar_t*, int64_t, int64_t, int64_t, accumulate_t<scalar_t>*);            \
+  template void store_cells<scalar_t>(const accumulate_t<scalar_t>*, int64_t, int64_t, scalar_t*, int64_t);
+
+DETASSIGN_INSTANTIATE(double)
+DETASSIGN_INSTANTIATE(float)
+DETASSIGN_INSTANTIATE(c10::Half)
+DETASSIGN_INSTANTIATE(c10::BFloat16)
+
+} // namespace DETASSIGN_INSTRUCTION_SET
+} // namespace detassign

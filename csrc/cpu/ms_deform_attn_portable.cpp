@@ -1,0 +1,9 @@
+// ms_deform_attn in any processor's 16-byte vectors.
+#include "ms_deform_attn_kernels.h"
+
+#include <torch/headeronly/util/BFloat16.h>
+#include <torch/headeronly/util/Half.h>
+
+#define DETASSIGN_INSTRUCTION_SET portable
+#define DETASSIGN_VECTOR_BYTES 16
+#include "ms_deform_attn_kernels.inl"
