@@ -26,7 +26,10 @@ inline InstructionSet supported_instruction_set() {
 inline InstructionSet allowed_instruction_set() {
   const char* text = std::getenv("ATEN_CPU_CAPABILITY");
   const std::string_view limit = text ? text : "";
-  return limit == "default" ? InstructionSet::portable : limit == "avx2" ? InstructionSet::avx2 : InstructionSet::avx512;
+  if (limit == "default") {
+    return InstructionSet::portable;
+  }
+  return limit == "avx2" ? InstructionSet::avx2 : InstructionSet::avx512;
 }
 
 inline InstructionSet instruction_set() {

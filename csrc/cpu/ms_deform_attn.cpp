@@ -52,7 +52,8 @@ template <typename acc_t>
 class PointTable {
  public:
   PointTable(const std::vector<Level>& levels, const Span& span, int64_t points_per_level)
-      : count_(span.levels * points_per_level), block_(std::max<int64_t>(1, points_at_once / std::max<int64_t>(1, count_))),
+      : count_(span.levels * points_per_level),
+        block_(std::max<int64_t>(1, points_at_once / std::max<int64_t>(1, count_))),
         capacity_((block_ * count_ + 15) / 16 * 16), numbers_(2 * capacity_), sides_(3 * capacity_) {
     for (int64_t point = 0; point < block_ * count_; ++point) {
       const Level& level = levels[span.first_level + point % count_ / points_per_level];
@@ -263,8 +264,8 @@ bool levels_partition(std::vector<Level> levels, int64_t cells) {
 // heads are too few for the threads, each level is on its own, unless it shares cells with another.
 template <typename scalar_t>
 std::vector<Span> independent_spans(const Attention<scalar_t>& attention) {
-  const bool heads_suffice = attention.sizes.images * attention.sizes.heads >= int64_t(torch::stable::get_num_threads());
-  if (heads_suffice || !levels_partition(attention.levels, attention.sizes.cells)) {
+  const int64_t threads = torch::stable::get_num_threads(), heads = attention.sizes.images * attention.sizes.heads;
+  if (heads >= threads || !levels_partition(attention.levels, attention.sizes.cells)) {
     return {attention.all_levels()};
   }
   std::vector<Span> spans;
@@ -282,8 +283,9 @@ void run_backward(const Attention<scalar_t>& attention, const AttentionGradient<
   const int64_t most_cells = std::max_element(spans.begin(), spans.end(), [](const Span& a, const Span& b) {
     return a.cells < b.cells;
   })->cells;
-  const int64_t tasks_at_once = std::max<int64_t>(1, queries_per_task(sizes) / std::max<int64_t>(1, sizes.queries));
-  torch::stable::parallel_for(0, sizes.images * sizes.heads * count, tasks_at_once, [&](int64_t begin, int64_t end) {
+  const int64_t tasks = sizes.images * sizes.heads * count;
+  const int64_t at_once = std::max<int64_t>(1, queries_per_task(sizes) / std::max<int64_t>(1, sizes.queries));
+  torch::stable::parallel_for(0, tasks, at_once, [&](int64_t begin, int64_t end) {
     const Buffer<accumulate_t<scalar_t>> cells((most_cells + 1) * 2 * sizes.channels);
     for (int64_t task = begin; task < end; ++task) {
       const int64_t head = task / count % sizes.heads, image = task / count / sizes.heads;
@@ -297,7 +299,8 @@ Tensor ms_deform_attn(const Tensor& value, const Tensor& spatial_shapes, const T
   check_attention_shapes(value, spatial_shapes, level_start_index, sampling_locations, attention_weights);
   check_attention_types(value, spatial_shapes, level_start_index, sampling_locations, attention_weights);
   const std::vector<Level> levels = read_levels(spatial_shapes, level_start_index, value.size(1));
-  const Tensor cells = torch::stable::contiguous(value), locations = torch::stable::contiguous(sampling_locations);
+  const Tensor cells = torch::stable::contiguous(value);
+  const Tensor locations = torch::stable::contiguous(sampling_locations);
   const Tensor weights = torch::stable::contiguous(attention_weights);
   const AttentionSizes sizes(value, sampling_locations);
   Tensor output = torch::stable::new_empty(cells, {sizes.images, sizes.queries, sizes.heads * sizes.channels});
@@ -314,7 +317,8 @@ std::tuple<Tensor, Tensor, Tensor> ms_deform_attn_backward(const Tensor& grad, c
   check_attention_types(value, spatial_shapes, level_start_index, sampling_locations, attention_weights);
   check_attention_grad(grad, value, sampling_locations);
   const std::vector<Level> levels = read_levels(spatial_shapes, level_start_index, value.size(1));
-  const Tensor cells = torch::stable::contiguous(value), locations = torch::stable::contiguous(sampling_locations);
+  const Tensor cells = torch::stable::contiguous(value);
+  const Tensor locations = torch::stable::contiguous(sampling_locations);
   const Tensor weights = torch::stable::contiguous(attention_weights), dense_grad = torch::stable::contiguous(grad);
   Tensor grad_value = torch::stable::new_empty(cells, cells.sizes());
   Tensor grad_locations = torch::stable::new_empty(locations, locations.sizes());

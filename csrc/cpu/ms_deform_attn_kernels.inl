@@ -259,8 +259,8 @@ inline void attend_query(const Cells<scalar_t>& cells, const Points<acc_t>& poin
 // Adds one sample's part to the gradient of the value, and stores the products of `upstream` and each corner's cell.
 // The channels are `blocks` vectors or, where that is zero, any number.
 template <int blocks, typename acc_t>
-inline void scatter_sample(acc_t* const (&corners)[4], const acc_t (&shares)[4], const acc_t* upstream, int64_t channels,
-    acc_t* products) {
+inline void scatter_sample(acc_t* const (&corners)[4], const acc_t (&shares)[4], const acc_t* upstream,
+    int64_t channels, acc_t* products) {
   constexpr int step = lanes<acc_t>;
   Vector<acc_t> sums[4] = {};
   int64_t channel = 0;
