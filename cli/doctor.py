@@ -18,6 +18,7 @@ import torch
 from .. import ops
 
 CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")
+WITHOUT_CUDA = {"ms_deform_attn": "reference", "linear_assignment": "on the host"}  # ops that have no CUDA kernel
 
 
 @click.command("doctor")
@@ -89,6 +90,8 @@ def where_ops_run() -> dict[str, dict[str, str]]:
 
 
 def _form(op: str, backend: str) -> str:
+    if op in WITHOUT_CUDA and backend == "cuda":
+        return WITHOUT_CUDA[op]
     compiled = ops.extension_status()[backend].loaded and hasattr(torch.ops.detassign, op)
     return "compiled" if compiled else "reference"
 

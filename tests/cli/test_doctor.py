@@ -57,7 +57,7 @@ def test_json_holds_versions_kernels_devices_ops_and_warnings(capsys):
     assert set(found["kernels"]) == {"cpu", "cuda"}
     assert found["cpu"]["capability"] == torch.backends.cpu.get_cpu_capability()
     assert found["cuda"]["devices"] == (torch.cuda.device_count() if torch.cuda.is_available() else 0)
-    assert set(found["ops"]) == {"sample_maps", "ms_deform_attn"}
+    assert set(found["ops"]) == {"sample_maps", "ms_deform_attn", "linear_assignment"}
 
 
 def test_text_shows_the_same_and_ends_in_a_verdict(capsys):
@@ -74,6 +74,7 @@ def test_ops_run_compiled_where_their_kernels_are_loaded(status):
     assert doctor.where_ops_run()["sample_maps"] == {"cpu": "compiled", "cuda": "reference"}
     status(cpu=None, cuda=None)
     assert doctor.where_ops_run()["sample_maps"] == {"cpu": "compiled", "cuda": "compiled"}
+    assert doctor.where_ops_run()["linear_assignment"] == {"cpu": "compiled", "cuda": "on the host"}
 
 
 def test_kernels_that_do_not_load_are_a_warning_with_the_reason(status, capsys):
