@@ -1,6 +1,8 @@
 """Composing, changing, writing and reading configs."""
 
 import json
+import subprocess
+import sys
 
 import pytest
 
@@ -105,3 +107,9 @@ def test_a_recipe_may_be_a_file_of_the_users(tmp_path):
         "assigner": "dw",
         "changes": {"schedule.epochs": 2},
     }
+
+
+def test_fragments_load_before_anything_else_of_the_package():
+    code = "import detassign.configs.detectors.fcos_tiny as f; print(f.schedule)"
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "tiny"
