@@ -1,6 +1,6 @@
 """Whole assigners by the names people know, each a choice of parts with the published constants.
 
-A preset is an ordinary function; `build` finds it by name. `branch` says what a dense head's second branch is for.
+A preset is an ordinary function; `build` finds it by name.
 """
 
 from __future__ import annotations
