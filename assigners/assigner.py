@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .losses import BoxLoss, assignment_losses
-from .registry import BOX_LOSSES, MATCHINGS, SCORES, WEIGHTINGS
+from .losses import BoxLoss, assignment_losses, build_box_loss
+from .registry import MATCHINGS, SCORES, WEIGHTINGS
 from .scores import Scores
 from .structures import Assignment, Matches, Predictions, Targets
 
@@ -20,7 +20,7 @@ class Assigner(nn.Module):
         matching: which samples may answer for which target; a matching, a name or a dict with "type".
         weighting: how strongly each pair pulls and each sample pushes; likewise.
         score: how logits become P; likewise.
-        box_loss: distance of a box from its target; likewise.
+        box_loss: distance of a box from its target; likewise, or several as {name: coefficient} (see `build_box_loss`).
         num_classes: C, handed to parts that are kept per class.
 
     Raises:
@@ -53,7 +53,7 @@ class Assigner(nn.Module):
         self.matching = MATCHINGS.build(matching, num_classes=num_classes)
         self.weighting = WEIGHTINGS.build(weighting, num_classes=num_classes)
         self.score = SCORES.build(score)
-        self.box_loss = BOX_LOSSES.build(box_loss)
+        self.box_loss = build_box_loss(box_loss)
         self.num_classes = num_classes
         reason = refusal(self.matching, self.weighting, self.score)
         if reason:
@@ -75,25 +75,34 @@ class Assigner(nn.Module):
         with torch.autocast(predictions.logits.device.type, enabled=False):
             return self.matching(predictions, targets)
 
-    def forward(self, predictions: Predictions, targets: Targets) -> Assignment:
-        """The three weights for one batch, in float32 or wider whatever comes in; targets may be on another device."""
-        predictions, targets = self._prepare(predictions, targets)
-        return self._assign(predictions, targets)[1]
+    def forward(self, predictions: Predictions, targets: Targets, matches: Matches | None = None) -> Assignment:
+        """The three weights for one batch, in float32 or wider whatever comes in; targets may be on another device.
 
-    def loss(self, predictions: Predictions, targets: Targets) -> dict[str, Tensor]:
-        """The three terms of the loss; their sum is what to minimise."""
-        return self.assign_and_loss(predictions, targets)[1]
-
-    def assign_and_loss(self, predictions: Predictions, targets: Targets) -> tuple[Assignment, dict[str, Tensor]]:
-        """Assignment and loss in one pass, for heads that need both."""
+        Args:
+            predictions: of one batch, or of several stacked in groups.
+            targets: of the same images, repeated for every group (`Targets.repeat`).
+            matches: the pairs where they are known, as of denoising queries; None lets the matching find them.
+        """
         predictions, targets = self._prepare(predictions, targets)
-        scores, assignment = self._assign(predictions, targets)
+        return self._assign(predictions, targets, matches)[1]
+
+    def loss(self, predictions: Predictions, targets: Targets, matches: Matches | None = None) -> dict[str, Tensor]:
+        """The three terms of the loss; their sum is what to minimise. Of predictions in G groups each is (G,)."""
+        return self.assign_and_loss(predictions, targets, matches)[1]
+
+    def assign_and_loss(
+        self, predictions: Predictions, targets: Targets, matches: Matches | None = None
+    ) -> tuple[Assignment, dict[str, Tensor]]:
+        """Assignment and loss in one pass, for heads that need both; arguments as of `forward`."""
+        predictions, targets = self._prepare(predictions, targets)
+        scores, assignment = self._assign(predictions, targets, matches)
         with torch.autocast(predictions.logits.device.type, enabled=False):
             return assignment, assignment_losses(predictions, targets, scores, assignment, self.box_loss)
 
-    def _assign(self, predictions: Predictions, targets: Targets) -> tuple[Scores, Assignment]:
+    def _assign(self, predictions: Predictions, targets: Targets, matches: Matches | None) -> tuple[Scores, Assignment]:
         with torch.autocast(predictions.logits.device.type, enabled=False):
-            matches = self.matching(predictions, targets)
+            if matches is None:
+                matches = self.matching(predictions, targets)
             scores = self.score(predictions)
             return scores, self.weighting(predictions, targets, matches, scores)
 

@@ -21,6 +21,11 @@ def center(boxes: Tensor) -> Tensor:
     return (boxes[..., :2] + boxes[..., 2:]) / 2
 
 
+def sides(boxes: Tensor) -> Tensor:
+    """Width and height of boxes (..., 4) xyxy -> (..., 2)."""
+    return boxes[..., 2:] - boxes[..., :2]
+
+
 def intersection(boxes: Tensor, others: Tensor) -> Tensor:
     """Intersection area of broadcast boxes (..., 4) and (..., 4) -> (...)."""
     corner = torch.maximum(boxes[..., :2], others[..., :2])
@@ -38,14 +43,37 @@ def iou(boxes: Tensor, others: Tensor) -> Tensor:
     return overlap / (area(boxes) + area(others) - overlap).clamp(min=EPSILON)
 
 
-def giou(boxes: Tensor, others: Tensor) -> Tensor:
-    """Generalised IoU of broadcast boxes (..., 4) and (..., 4) xyxy -> (...) in [-1, 1] up to rounding."""
+def giou(boxes: Tensor, others: Tensor, floor: float = EPSILON, added: float = 0.0) -> Tensor:
+    """Generalised IoU of broadcast boxes (..., 4) and (..., 4) xyxy -> (...) in [-1, 1] up to rounding.
+
+    Union and enclosing area are at least `floor`; `added` goes on top of both where they divide.
+    """
     overlap = intersection(boxes, others)
-    union = (area(boxes) + area(others) - overlap).clamp(min=EPSILON)
+    union = (area(boxes) + area(others) - overlap).clamp(min=floor)
     size = torch.maximum(boxes[..., 2:], others[..., 2:]) - torch.minimum(boxes[..., :2], others[..., :2])
     size = size.clamp(min=0)
-    enclosing = (size[..., 0] * size[..., 1]).clamp(min=EPSILON)
-    return overlap / union - (enclosing - union) / enclosing
+    enclosing = (size[..., 0] * size[..., 1]).clamp(min=floor)
+    return overlap / (union + added) - (enclosing - union) / (enclosing + added)
+
+
+def relative_giou(boxes: Tensor, others: Tensor, eps: float = 0.0) -> Tensor:
+    """Generalised IoU of boxes given as shares of the image, broadcast (..., 4) and (..., 4) xyxy -> (...).
+
+    That of DETR's code, finite for every finite box: `eps` is added to both denominators (0 or, from DAB-DETR on, 1e-6);
+    where that leaves 0 / 0, two boxes without area, the overlap counts as none. A box that is inside out has no area.
+    """
+    return giou(_proper(boxes), _proper(others), floor=torch.finfo(boxes.dtype).tiny, added=eps)
+
+
+def _proper(boxes: Tensor) -> Tensor:
+    """Boxes (..., 4) xyxy whose second corner is not before the first."""
+    low, high = boxes[..., :2], boxes[..., 2:]
+    return torch.cat([low, torch.where(high < low, low, high)], dim=-1)
+
+
+def relative_l1(boxes: Tensor, others: Tensor) -> Tensor:
+    """Sum of the absolute differences of centre, width and height, broadcast (..., 4) and (..., 4) xyxy -> (...)."""
+    return (center(boxes) - center(others)).abs().sum(-1) + (sides(boxes) - sides(others)).abs().sum(-1)
 
 
 def covered_share(boxes: Tensor, regions: Tensor) -> Tensor:

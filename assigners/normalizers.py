@@ -19,7 +19,7 @@ def mean_over_ranks(value: Tensor) -> Tensor:
 def normalizers(
     positive: Tensor, negative: Tensor, box: Tensor, floor: tuple[float, float, float] = (1.0, 1.0, 1.0)
 ) -> Tensor:
-    """(3,) Z⁺, Z⁻, Z° from this rank's raw scalars: one reduction for all three, each floored.
+    """(3, ...) Z⁺, Z⁻, Z° from this rank's raw scalars or (G,) values: one reduction for all, each floored.
 
     >>> normalizers(torch.tensor(0.0), torch.tensor(3.0), torch.tensor(0.5))
     tensor([1., 3., 1.])

@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from difflib import SequenceMatcher
 from inspect import Parameter, signature
-from typing import Any
+from numbers import Real
+from typing import Any, NamedTuple
+
+
+class Weighted(NamedTuple):
+    """A part with its coefficient in a sum."""
+
+    part: Any
+    weight: float
 
 
 class Registry(Mapping[str, Callable[..., Any]]):
@@ -89,6 +97,34 @@ class Registry(Mapping[str, Callable[..., Any]]):
         if missing:
             raise ValueError(f"{self.kind} {name!r}: expected the parameter {missing[0]!r}, got {sorted(arguments)}")
         return entry(**arguments)
+
+    def build_weighted(self, spec: Mapping[str, Any]) -> dict[str, Weighted]:
+        """The terms of a weighted sum, by name.
+
+        Args:
+            spec: coefficient by term, or {"weight": coefficient, ...arguments}, which may have a "type" where the term
+                is to go by another name than its own.
+
+        Raises:
+            ValueError: for no terms at all, a coefficient that is no number, and as `build` does.
+
+        >>> lengths = Registry("length")
+        >>> _ = lengths.register("ruler")(lambda scale=1: lambda x: x * scale)
+        >>> [(name, term.part(3), term.weight) for name, term in lengths.build_weighted({"ruler": 2.0}).items()]
+        [('ruler', 3, 2.0)]
+        """
+        if not spec:
+            raise ValueError(f"{self.kind}: expected at least one term with its weight, got {dict(spec)}")
+        return {name: self._term(name, value) for name, value in spec.items()}
+
+    def _term(self, name: str, value: Any) -> Weighted:
+        if isinstance(value, Weighted):
+            return value
+        arguments = dict(value) if isinstance(value, Mapping) else {"weight": value}
+        weight = arguments.pop("weight", 1.0)
+        if not isinstance(weight, Real) or isinstance(weight, bool):
+            raise ValueError(f"{self.kind} {name!r}: expected a number as its weight, got {weight!r}")
+        return Weighted(self.build({"type": name, **arguments}), float(weight))
 
 
 def _parameters(entry: Callable[..., Any]) -> tuple[dict[str, Parameter], bool]:

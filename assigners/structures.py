@@ -29,9 +29,11 @@ class Predictions:
         level_sizes: number of samples on each level, or None; they add up to N.
         priors: (N, 4) xyxy anchor boxes, or None: matchings that need them draw squares around the points.
         valid: (B, N) bool, False for samples outside an image (batch padding); None means all are valid.
+        groups: G, when the B entries are G stacked batches (decoder layers, query groups), group after group: entry
+            g * (B / G) + i is image i of group g. Every group is normalised and summed by itself. None is one batch.
 
     Raises:
-        ValueError: when the shapes do not belong together or a mask is not bool.
+        ValueError: when the shapes do not belong together, a mask is not bool or B is not a multiple of groups.
     """
 
     logits: Tensor
@@ -42,6 +44,7 @@ class Predictions:
     level_sizes: tuple[int, ...] | None = None
     priors: Tensor | None = None
     valid: Tensor | None = None
+    groups: int | None = None
 
     def __post_init__(self) -> None:
         if self.logits.dim() != 3:
@@ -60,6 +63,8 @@ class Predictions:
         _check_bool("valid", self.valid)
         if self.level_sizes is not None and sum(self.level_sizes) != samples:
             raise ValueError(f"level_sizes: {self.level_sizes} add up to {sum(self.level_sizes)}, not to N = {samples}")
+        if self.groups is not None and (self.groups < 1 or images % self.groups):
+            raise ValueError(f"groups: expected a divisor of the {images} stacked images, got {self.groups}")
 
     @property
     def provides(self) -> frozenset[str]:
@@ -81,6 +86,8 @@ class Targets:
         mask: (B, M) bool, True where there is an object.
         ignore_boxes: (B, I, 4) xyxy, pixels; crowd regions in which a sample is not punished, or None.
         ignore_mask: (B, I) bool, or None.
+        sizes: (B, 2) width and height of each image without batch padding, pixels; None where nobody asks for boxes
+            as shares of the image.
 
     Raises:
         ValueError: when the shapes do not belong together, a mask is not bool or the labels are not integers.
@@ -91,6 +98,7 @@ class Targets:
     mask: Tensor
     ignore_boxes: Tensor | None = None
     ignore_mask: Tensor | None = None
+    sizes: Tensor | None = None
 
     def __post_init__(self) -> None:
         if self.boxes.dim() != 3 or self.boxes.shape[-1] != 4:
@@ -107,6 +115,7 @@ class Targets:
             raise ValueError(f"labels: expected class indices of an integer type, got {self.labels.dtype}")
         _check_bool("mask", self.mask)
         _check_bool("ignore_mask", self.ignore_mask)
+        _check_shape("sizes", self.sizes, (len(self.boxes), 2))
 
     @classmethod
     def from_lists(
@@ -114,6 +123,7 @@ class Targets:
         boxes: Sequence[Tensor],
         labels: Sequence[Tensor],
         ignore_boxes: Sequence[Tensor] | None = None,
+        sizes: Tensor | None = None,
     ) -> Targets:
         """Pad one tensor per image into a batch.
 
@@ -121,6 +131,7 @@ class Targets:
             boxes: B tensors (G, 4) xyxy, pixels; G may differ and may be 0.
             labels: B tensors (G,) long; for a single-class problem all zeros.
             ignore_boxes: B tensors (I, 4) xyxy, pixels, or None.
+            sizes: (B, 2) width and height of the images, pixels, or None; taken to where the boxes are.
 
         Raises:
             ValueError: when an image has a different number of boxes and labels.
@@ -137,9 +148,8 @@ class Targets:
                 )
         padded, mask = _pad(boxes)
         padded_labels = pad_sequence([image_labels.long() for image_labels in labels], batch_first=True)
-        if ignore_boxes is None:
-            return cls(padded, padded_labels, mask)
-        return cls(padded, padded_labels, mask, *_pad(ignore_boxes))
+        ignored = (None, None) if ignore_boxes is None else _pad(ignore_boxes)
+        return cls(padded, padded_labels, mask, *ignored, None if sizes is None else sizes.to(padded))
 
     def check_labels(self, num_classes: int) -> None:
         """Raise ValueError when a label is outside [0, num_classes); looks only where that costs no device sync."""
@@ -150,12 +160,28 @@ class Targets:
             raise ValueError(f"labels: expected 0 <= label < {num_classes} (the head's classes), got {int(wrong[0])}")
 
     def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> Targets:
-        """The targets on another device; with `dtype`, boxes in that type."""
+        """The targets on another device; with `dtype`, boxes and sizes in that type."""
         moved = _map_tensors(self, lambda t: t.to(device))
         if dtype is None:
             return moved
-        ignore_boxes = None if moved.ignore_boxes is None else moved.ignore_boxes.to(dtype)
-        return replace(moved, boxes=moved.boxes.to(dtype), ignore_boxes=ignore_boxes)
+        measures = {name: getattr(moved, name) for name in ("boxes", "ignore_boxes", "sizes")}
+        return replace(moved, **{name: t.to(dtype) for name, t in measures.items() if t is not None})
+
+    def repeat(self, groups: int) -> Targets:
+        """The targets of `groups` stacked batches, (groups * B, ...), group after group (see `Predictions.groups`)."""
+        if groups == 1:
+            return self
+        return _map_tensors(self, lambda t: t.expand(groups, *t.shape).flatten(0, 1))
+
+    def shares_of(self, image: Tensor, boxes: Tensor) -> Tensor:
+        """Boxes (P, 4) xyxy in pixels of the images `image` (P,), as shares of those images' width and height.
+
+        Raises:
+            ValueError: when the targets do not know their images' sizes.
+        """
+        if self.sizes is None:
+            raise ValueError("sizes: boxes relative to the image need the targets' image sizes, got None")
+        return boxes / self.sizes[image].repeat(1, 2)
 
 
 @dataclass(frozen=True)
@@ -213,7 +239,7 @@ class Assignment:
         positive: (P,) w⁺, on the class of each pair's target.
         negative: (B, N, C) w⁻.
         box: (P,) w°.
-        normalizers: (3,) Z⁺, Z⁻, Z°, reduced over ranks and floored.
+        normalizers: (3,) Z⁺, Z⁻, Z°, reduced over ranks and floored; (3, G) for predictions in G groups.
         background: (B, N) w⁺ on the background class of a softmax score model, or None.
         details: what else the weighting derived, by name, for inspection.
     """

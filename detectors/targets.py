@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from mmdet.structures import DetDataSample
 from mmengine.structures import InstanceData
 from torch import Tensor
@@ -13,7 +14,7 @@ from ..heads import Detections
 
 
 def targets_of(samples: Sequence[DetDataSample]) -> Targets:
-    """The ground truth of a batch, padded; crowd regions become ignore boxes."""
+    """The ground truth of a batch, padded, with the sizes of the valid images; crowd regions become ignore boxes."""
     instances = [sample.gt_instances for sample in samples]
     ignored = [sample.ignored_instances.bboxes for sample in samples if "ignored_instances" in sample]
     use_ignored = len(ignored) == len(samples) and any(len(boxes) for boxes in ignored)
@@ -21,6 +22,7 @@ def targets_of(samples: Sequence[DetDataSample]) -> Targets:
         [instance.bboxes for instance in instances],
         [instance.labels for instance in instances],
         ignored if use_ignored else None,
+        torch.tensor([sample.img_shape[1::-1] for sample in samples], dtype=torch.float),
     )
 
 

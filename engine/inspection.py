@@ -146,7 +146,7 @@ def translate(predictions: Predictions, written_for: Any, wanted: Any) -> Predic
 
 def without_objects(targets: Targets) -> Targets:
     """The image as if there were nothing on it."""
-    return Targets(targets.boxes, targets.labels, torch.zeros_like(targets.mask))
+    return replace(targets, mask=torch.zeros_like(targets.mask), ignore_boxes=None, ignore_mask=None)
 
 
 def negative_share(assignment: Assignment, background: Assignment) -> Tensor:

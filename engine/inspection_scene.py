@@ -113,4 +113,5 @@ def _targets(info: Mapping[str, Any], packed: Mapping[str, Any]) -> Targets:
     boxes = torch.tensor([entry["bbox"] for entry in info["instances"]], dtype=torch.float32).view(-1, 4) * scale
     labels = torch.tensor([entry["bbox_label"] for entry in info["instances"]], dtype=torch.long)
     crowds = [boxes[ignored]] if ignored.any() else None
-    return Targets.from_lists([boxes[~ignored]], [labels[~ignored]], crowds)
+    size = torch.tensor([packed["data_samples"].img_shape[1::-1]])
+    return Targets.from_lists([boxes[~ignored]], [labels[~ignored]], crowds, size)

@@ -42,10 +42,33 @@ def pair_centerness(predictions: Predictions, targets: Targets, matches: Matches
     return centerness(side_distances(points[matches.sample], matches.target_boxes(targets)))
 
 
-def count_positives(matches: Matches, images: int, floor_per_image: bool) -> Tensor:
-    """Number of pairs, a float scalar; with `floor_per_image` an image without any counts as one (as mmdet's heads)."""
-    per_image = matches.score.new_zeros(images).index_add_(0, matches.image, torch.ones_like(matches.score))
-    return (per_image.clamp(min=1) if floor_per_image else per_image).sum()
+def group_sum(values: Tensor, image: Tensor | None, predictions: Predictions) -> Tensor:
+    """The sum of all values, a scalar; for predictions in G groups (G,) sums, one for each group.
+
+    Args:
+        values: (P,), of pairs, or (B, ...), of images.
+        image: (P,) the image of each pair; None for values of images.
+        predictions: say how many groups there are.
+    """
+    groups = predictions.groups
+    if groups is None:
+        return values.sum()
+    if image is None:
+        return values.reshape(groups, -1).sum(1)
+    group = image // (len(predictions.logits) // groups)
+    return values.new_zeros(groups).index_add(0, group, values)
+
+
+def count_positives(matches: Matches, predictions: Predictions, floor_per_image: bool) -> Tensor:
+    """Number of pairs, a float scalar or (G,); with `floor_per_image` an image without any counts as one (as mmdet's)."""
+    zeros = matches.score.new_zeros(len(predictions.logits))
+    per_image = zeros.index_add_(0, matches.image, torch.ones_like(matches.score))
+    return group_sum(per_image.clamp(min=1) if floor_per_image else per_image, None, predictions)
+
+
+def count_targets(targets: Targets, predictions: Predictions) -> Tensor:
+    """Number of targets, a float scalar or (G,)."""
+    return group_sum(targets.mask.to(predictions.logits.dtype), None, predictions)
 
 
 def countable(predictions: Predictions, matches: Matches) -> Tensor:

@@ -25,7 +25,7 @@ from ..quality import predicted_iou
 from ..registry import QUALITIES, WEIGHTINGS
 from ..scores import Scores
 from ..structures import Assignment, Matches, Predictions, Targets
-from .common import countable
+from .common import count_targets, countable, group_sum
 
 CONFLICTS = {"min": "amin", "max": "amax", "mean": "mean"}
 TINY = 1e-12  # keeps fractions defined, as in the original
@@ -104,7 +104,8 @@ class Dual:
         share = self._spread(punishment, matches, labels, scores.log_absent.shape)  # P_neg per sample and class
         negative = self.negative_scale * share * scores.probability**self.gamma * countable(predictions, matches)
 
-        norm = normalizers(targets.mask.sum().to(share), (1 - share).sum(), targets.mask.sum().to(share))
+        count = count_targets(targets, predictions)
+        norm = normalizers(count, group_sum(1 - share, None, predictions), count)
         return Assignment(
             matches,
             self.positive_scale * weight,

@@ -12,7 +12,7 @@ from ..normalizers import normalizers
 from ..registry import WEIGHTINGS
 from ..scores import Scores
 from ..structures import Assignment, Matches, Predictions, Targets
-from .common import BoxWeight, box_weights, check_box_weight, count_positives, countable
+from .common import BoxWeight, box_weights, check_box_weight, count_positives, countable, group_sum
 
 
 @WEIGHTINGS.register("focal")
@@ -58,6 +58,6 @@ class Focal:
         negative = negative_share * probability**self.gamma * background * countable(predictions, matches)
 
         box = box_weights(self.box_weight, predictions, targets, matches, scores)
-        count = count_positives(matches, len(targets.boxes), self.floor_per_image)
-        norm = normalizers(count, count, box.sum(), floor=(1.0, 1.0, self.box_floor))
+        count = count_positives(matches, predictions, self.floor_per_image)
+        norm = normalizers(count, count, group_sum(box, matches.image, predictions), floor=(1.0, 1.0, self.box_floor))
         return Assignment(matches, positive, negative, self.box_scale * box, norm)

@@ -14,7 +14,7 @@ from ..quality import predicted_iou
 from ..registry import WEIGHTINGS
 from ..scores import Scores
 from ..structures import Assignment, Matches, Predictions, Targets
-from .common import BoxWeight, box_weights, check_box_weight, count_positives, countable
+from .common import BoxWeight, box_weights, check_box_weight, count_positives, countable, group_sum
 
 
 @WEIGHTINGS.register("quality_focal")
@@ -56,13 +56,13 @@ class QualityFocal:
         positive = factor[index] * quality * (quality == wanted[index])  # one class wanted twice learns the better box
 
         box = box_weights(self.box_weight, predictions, targets, matches, scores)
-        count = count_positives(matches, len(targets.boxes), self.floor_per_image)
+        count = count_positives(matches, predictions, self.floor_per_image)
         return Assignment(
             matches,
             positive,
             negative,
             self.box_scale * box,
-            normalizers(count, count, box.sum()),
+            normalizers(count, count, group_sum(box, matches.image, predictions)),
             details={"quality": quality},
         )
 

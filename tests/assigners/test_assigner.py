@@ -99,7 +99,7 @@ class OnlyForSoftmax:
     needs = frozenset()
     score_models = ("Softmax",)
 
-    def __call__(self, predictions, targets, matches, scores):
+    def __call__(self, *arguments):
         raise AssertionError("not reached")
 
 
@@ -140,3 +140,15 @@ def test_no_part_runs_under_autocast():
         wrapped.loss(predictions, targets)
         wrapped.match(predictions, targets)
     assert seen == [False] * 5
+
+
+def test_given_pairs_are_not_looked_for():
+    assigner = build("fcos", num_classes=3)
+    predictions, targets = random_batch(assigner)
+    found = assigner.match(predictions, targets)
+    given = found.select(torch.arange(len(found.image)) % 2 == 0)
+    assigner.matching = OnlyForSoftmax()
+    assignment, losses = assigner.assign_and_loss(predictions, targets, given)
+    assert torch.equal(assignment.matches.sample, given.sample)
+    assert assigner.loss(predictions, targets, given) == losses
+    assert torch.equal(assigner(predictions, targets, matches=given).positive, assignment.positive)

@@ -13,6 +13,8 @@ from detassign.assigners.boxes import (
     giou,
     intersection,
     iou,
+    relative_giou,
+    relative_l1,
     side_distances,
     squares,
     strictly_inside,
@@ -103,3 +105,18 @@ def test_covered_share_is_the_share_of_the_first_box():
 )
 def test_centerness_is_fcos_inside_and_zero_outside(distances, value):
     assert centerness(torch.tensor(distances)) == value
+
+
+@pytest.mark.parametrize("eps", [0.0, 1e-6])
+def test_relative_giou_keeps_small_boxes_apart_and_is_finite_for_boxes_without_area(eps):
+    small = torch.tensor([0.5, 0.5, 0.5001, 0.5001])
+    assert relative_giou(small, small, eps).item() == pytest.approx(1e-8 / (1e-8 + eps), rel=1e-2)
+    points = torch.tensor([[0.1, 0.1, 0.1, 0.1], [0.3, 0.2, 0.3, 0.2], [0.9, 0.9, 0.2, 0.1], [0.1, 0.2, 0.1, 0.4]])
+    values = relative_giou(points[:, None], points, eps)
+    assert values.isfinite().all()
+    assert ((values >= -1) & (values <= 0)).all()
+
+
+def test_relative_l1_is_of_centre_and_size():
+    distance = relative_l1(torch.tensor([0.0, 0.0, 0.4, 0.2]), torch.tensor([0.1, 0.0, 0.3, 0.4]))
+    assert distance.item() == pytest.approx(0.0 + 0.1 + 0.2 + 0.2)

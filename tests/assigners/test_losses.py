@@ -1,10 +1,12 @@
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 from support.small import one_image, pyramid
 
-from detassign.assigners import BOX_LOSSES, Assignment, Matches, Sigmoid, Softmax, assignment_losses
+from detassign.assigners import BOX_LOSSES, Assignment, Matches, Sigmoid, Softmax, Targets, assignment_losses
+from detassign.assigners.losses import build_box_loss
 
 MATCH = Matches(torch.tensor([0]), torch.tensor([2]), torch.tensor([0]), torch.ones(1))
 TARGETS = one_image((0.0, 8.0, 8.0, 16.0, 1))
@@ -63,3 +65,44 @@ def test_box_losses_are_these(name, value):
 def test_log_iou_of_boxes_apart_is_finite():
     loss = BOX_LOSSES.build("iou_log")(torch.tensor([[0.0, 0.0, 2.0, 2.0]]), torch.tensor([[5.0, 0.0, 7.0, 2.0]]))
     assert loss.item() == pytest.approx(-math.log(1e-6), rel=1e-5)
+
+
+def test_relative_box_losses_are_of_shares_of_the_image():
+    predictions = pyramid((2, 2, 8))  # the third box is (0, 8) to (8, 16)
+    targets = Targets.from_lists(
+        [torch.tensor([[0.0, 8.0, 16.0, 16.0]])], [torch.tensor([1])], sizes=torch.tensor([[32.0, 16.0]])
+    )
+    losses = assignment_losses(
+        predictions,
+        targets,
+        Sigmoid()(predictions),
+        assignment_of(predictions),
+        build_box_loss({"relative_l1": 5.0, "relative_giou": 2.0, "l1_pixels": {"type": "l1", "weight": 1}}),
+    )
+    assert list(losses) == ["loss_cls_pos", "loss_cls_neg", "loss_l1", "loss_giou", "loss_l1_pixels"]
+    assert losses["loss_l1"].item() == pytest.approx(0.5 * 5 * (0.125 + 0.25))
+    assert losses["loss_giou"].item() == pytest.approx(0.5 * 2 * (1 - 0.5))
+    assert losses["loss_l1_pixels"].item() == pytest.approx(0.5 * 8)
+
+
+def test_relative_box_losses_ask_for_the_size_of_the_image():
+    predictions, unsized = pyramid((2, 2, 8)), replace(TARGETS, sizes=None)
+    box_loss = BOX_LOSSES.build("relative_l1")
+    with pytest.raises(ValueError, match="sizes: boxes relative to the image need the targets' image sizes, got None"):
+        assignment_losses(predictions, unsized, Sigmoid()(predictions), assignment_of(predictions), box_loss)
+
+
+@pytest.mark.parametrize(
+    ("spec", "sentence"),
+    [
+        ({}, "box loss: expected at least one term with its weight"),
+        ({"relative_l1": 5.0, "l1": 1.0}, "box_loss: expected terms that differ in more than 'relative_'"),
+        ({"relative_l2": 5.0}, "unknown box loss 'relative_l2'; did you mean 'relative_l1'"),
+        ({"l1": "5"}, "box loss 'l1': expected a number as its weight, got '5'"),
+        ({"giou": {"weight": 2.0, "eps": 1.0}}, "unknown parameter of box loss 'giou' 'eps'"),
+    ],
+    ids=str,
+)
+def test_a_mistake_in_a_list_of_box_losses_is_answered_in_one_sentence(spec, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        build_box_loss(spec)

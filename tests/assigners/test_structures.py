@@ -17,6 +17,7 @@ def parts(**changes):
         "level_sizes": (3, 1),
         "priors": torch.zeros(N, 4),
         "valid": torch.ones(2, N, dtype=torch.bool),
+        "groups": 2,
     }
     return {**plain, **changes}
 
@@ -32,6 +33,8 @@ def parts(**changes):
         ({"priors": torch.zeros(2, N, 4)}, r"priors: expected shape \(4, 4\), got \(2, 4, 4\)"),
         ({"valid": torch.ones(N, dtype=torch.bool)}, r"valid: expected shape \(2, 4\), got \(4,\)"),
         ({"valid": torch.ones(2, N)}, r"valid: expected a bool tensor, got torch.float32"),
+        ({"groups": 3}, "groups: expected a divisor of the 2 stacked images, got 3"),
+        ({"groups": 0}, "groups: expected a divisor of the 2 stacked images, got 0"),
         ({"level_sizes": (3, 2)}, r"level_sizes: \(3, 2\) add up to 5, not to N = 4"),
     ],
 )
@@ -70,6 +73,7 @@ def target_parts(**changes):
         ({"labels": torch.zeros(2, 3)}, "labels: expected class indices of an integer type, got torch.float32"),
         ({"mask": torch.ones(2, 2, dtype=torch.bool)}, r"mask: expected shape \(2, 3\), got \(2, 2\)"),
         ({"mask": torch.ones(2, 3)}, "mask: expected a bool tensor, got torch.float32"),
+        ({"sizes": torch.ones(3, 2)}, r"sizes: expected shape \(2, 2\), got \(3, 2\)"),
         ({"ignore_boxes": torch.zeros(2, 1, 4)}, "ignore_boxes and ignore_mask: expected both or neither"),
         (
             {"ignore_boxes": torch.zeros(2, 1, 4), "ignore_mask": torch.ones(2, 2, dtype=torch.bool)},
@@ -181,3 +185,26 @@ def test_effective_positives_count_equal_weights_fully_and_dominated_ones_less(m
     ]
     lopsided = assignment_of(matches, [1.0, 0.01, 0.1, 0.0]).effective_positives(targets)[0, 0]
     assert lopsided.item() == pytest.approx(1.01**2 / 1.0001)
+
+
+def test_sizes_go_with_the_boxes():
+    targets = Targets.from_lists([torch.zeros(1, 4)], [torch.zeros(1)], sizes=torch.tensor([[640, 480]]))
+    assert targets.sizes.dtype == torch.float32
+    moved = targets.to("cpu", torch.float64)
+    assert moved.sizes.dtype == torch.float64
+    assert moved.shares_of(torch.zeros(1, dtype=torch.long), torch.tensor([[64.0, 48.0, 320.0, 240.0]])).tolist() == [
+        [0.1, 0.1, 0.5, 0.5]
+    ]
+
+
+def test_repeated_targets_come_group_after_group():
+    targets = Targets.from_lists(
+        [torch.zeros(2, 4), torch.ones(1, 4)], [torch.tensor([1, 2]), torch.tensor([3])], sizes=torch.ones(2, 2)
+    )
+    assert targets.repeat(1) is targets
+    repeated = targets.repeat(3)
+    assert repeated.labels.tolist() == [[1, 2], [3, 0]] * 3
+    assert repeated.mask.tolist() == [[True, True], [True, False]] * 3
+    assert repeated.boxes.shape == (6, 2, 4)
+    assert repeated.sizes.shape == (6, 2)
+    assert repeated.ignore_boxes is None

@@ -8,8 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.random_batches import answer, built, every_spec, law, order_free, random_batch
 
-from detassign.assigners import Targets
-
 seeds = st.integers(0, 10_000)
 counts = st.tuples(st.integers(0, 5), st.integers(1, 5))
 specs = pytest.mark.parametrize("spec", every_spec())
@@ -25,7 +23,8 @@ def shuffle(seed, length):
 
 
 def reordered(targets, order):
-    return Targets(targets.boxes[:, order], targets.labels[:, order], targets.mask[:, order])
+    parts = {name: getattr(targets, name)[:, order] for name in ("boxes", "labels", "mask")}
+    return replace(targets, **parts)
 
 
 @specs
@@ -51,7 +50,8 @@ def test_permuting_images_permutes_the_answer(spec, seed, counts):
     predictions, targets = random_batch(assigner, seed, counts)
     table, negative, losses = answer(assigner, predictions, targets)
     parts = {name: getattr(predictions, name).flip(0) for name in ("logits", "boxes", "objectness")}
-    flipped = Targets(targets.boxes.flip(0), targets.labels.flip(0), targets.mask.flip(0))
+    flipped = {name: getattr(targets, name).flip(0) for name in ("boxes", "labels", "mask", "sizes")}
+    flipped = replace(targets, **flipped)
     check(answer(assigner, replace(predictions, **parts), flipped), (table.flip(0), negative.flip(0), losses))
 
 
@@ -89,7 +89,7 @@ def with_padding(targets, seed, anywhere):
     order = shuffle(seed, places + 4) if anywhere else torch.arange(places + 4)
     keep = order < places
     places_of_old = keep.nonzero()[:, 0][order[keep].argsort()]
-    return reordered(Targets(boxes, labels, mask), order), places_of_old
+    return reordered(replace(targets, boxes=boxes, labels=labels, mask=mask), order), places_of_old
 
 
 @specs
@@ -128,7 +128,8 @@ def test_scaling_everything_changes_nothing_where_the_matching_says_so(spec, see
         points=predictions.points * factor,
         strides=predictions.strides * factor,
     )
-    got = answer(assigner, scaled, replace(targets, boxes=targets.boxes * factor))
+    scaled_targets = replace(targets, boxes=targets.boxes * factor, sizes=targets.sizes * factor)
+    got = answer(assigner, scaled, scaled_targets)
     if getattr(assigner.matching, "scale_invariant", True):
         check(got, answer(assigner, predictions, targets))
     else:
@@ -143,8 +144,8 @@ def test_an_image_gets_the_same_pairs_in_any_batch(spec, seed):
     predictions, targets = random_batch(assigner, seed, (3, 2))
     table = answer(assigner, predictions, targets)[0]
     alone = {name: getattr(predictions, name)[:1] for name in ("logits", "boxes", "objectness")}
-    first = Targets(targets.boxes[:1], targets.labels[:1], targets.mask[:1])
-    check(answer(assigner, replace(predictions, **alone), first)[:1], (table[:1],))
+    first = {name: getattr(targets, name)[:1] for name in ("boxes", "labels", "mask", "sizes")}
+    check(answer(assigner, replace(predictions, **alone), replace(targets, **first))[:1], (table[:1],))
 
 
 @specs
@@ -165,3 +166,33 @@ def test_a_sample_that_is_not_valid_might_as_well_not_exist(spec, seed, count):
     assert table[:, ~keep].count_nonzero() == 0
     assert negative[:, ~keep].count_nonzero() == 0
     check((table[:, keep], negative[:, keep], losses), answer(assigner, fewer, targets))
+
+
+@specs
+@given(seed=seeds, counts=st.lists(counts, min_size=1, max_size=3))
+@law
+def test_stacked_batches_are_answered_and_summed_one_by_one(spec, seed, counts):
+    assigner = built(spec)
+    batches = [random_batch(assigner, seed + place, each) for place, each in enumerate(counts)]
+    room = max(targets.mask.shape[1] for _, targets in batches)
+    parts = [answer(assigner, predictions, targets) for predictions, targets in batches]
+
+    stacked = {n: torch.cat([getattr(p, n) for p, _ in batches]) for n in ("logits", "boxes", "objectness")}
+    predictions = replace(batches[0][0], **stacked, groups=len(batches))
+    targets = replace(
+        batches[0][1],
+        **{
+            name: torch.cat([with_room(getattr(t, name), room) for _, t in batches])
+            for name in ("boxes", "labels", "mask")
+        },
+        sizes=torch.cat([t.sizes for _, t in batches]),
+    )
+    table, negative, losses = answer(assigner, predictions, targets)
+    tables = [with_room(part[0].transpose(1, 2), room).transpose(1, 2) for part in parts]
+    check((table, negative), (torch.cat(tables), torch.cat([part[1] for part in parts])))
+    check((losses,), (torch.stack([part[2] for part in parts], 1),))
+
+
+def with_room(values, room):
+    """Values (B, M, ...) with zeros up to `room` targets."""
+    return torch.cat([values, values.new_zeros(len(values), room - values.shape[1], *values.shape[2:])], 1)

@@ -6,9 +6,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from support.random_batches import answer, built, every_spec, law, random_batch
-
-from detassign.assigners import Targets
+from support.random_batches import answer, box_terms, built, every_spec, law, random_batch
 
 seeds = st.integers(0, 10_000)
 specs = pytest.mark.parametrize("spec", every_spec())
@@ -64,7 +62,7 @@ def test_a_matched_box_that_is_not_a_number_shows_in_the_loss(spec, seed):
     matches = assigner.match(predictions, targets)
     predictions.boxes[matches.image[:1], matches.sample[:1], 1] = torch.nan
     losses = assigner.loss(predictions, targets)
-    assert losses["loss_box"].isnan() == (len(matches.image) > 0)
+    assert box_terms(losses).isnan() == (len(matches.image) > 0)
 
 
 @specs
@@ -117,8 +115,9 @@ def test_a_step_under_autocast_equals_the_step_without(spec, dtype):
 def test_targets_may_come_in_any_type_of_number(spec, dtype):
     assigner = built(spec)
     predictions, targets = random_batch(assigner)
-    whole = Targets(targets.boxes.round(), targets.labels.int(), targets.mask)
-    got = answer(assigner, predictions, Targets(whole.boxes.to(dtype), whole.labels.long(), whole.mask))
+    whole = replace(targets, boxes=targets.boxes.round(), labels=targets.labels.int())
+    other = replace(whole, boxes=whole.boxes.to(dtype), labels=whole.labels.long(), sizes=whole.sizes.to(dtype))
+    got = answer(assigner, predictions, other)
     assert all(torch.equal(o, t) for o, t in zip(got, answer(assigner, predictions, whole), strict=True))
 
 

@@ -79,7 +79,8 @@ def random_targets(seed=0, counts=(4, 2), spare=1) -> Targets:
     boxes = random_boxes(generator, images, places)
     labels = torch.randint(CLASSES, (images, places), generator=generator)
     mask = torch.arange(places) < torch.tensor(counts)[:, None]
-    return Targets(boxes * mask[..., None], labels * mask, mask)
+    sizes = torch.full((images, 2), float(SIDE))
+    return Targets(boxes * mask[..., None], labels * mask, mask, sizes=sizes)
 
 
 def random_predictions(assigner, targets, seed=0) -> Predictions:
@@ -110,6 +111,11 @@ def random_batch(assigner, seed=0, counts=(4, 2)):
     """Predictions and targets that belong together."""
     targets = random_targets(seed, counts)
     return random_predictions(assigner, targets, seed), targets
+
+
+def box_terms(losses) -> torch.Tensor:
+    """What the loss has of boxes, whatever its terms are called."""
+    return sum(value for name, value in losses.items() if not name.startswith("loss_cls"))
 
 
 def leaves(predictions) -> Predictions:

@@ -27,7 +27,7 @@ def one_image(*boxes_and_labels, ignore=None):
     """Targets of one image from (x1, y1, x2, y2, label) each."""
     table = torch.tensor(boxes_and_labels, dtype=torch.float32).reshape(-1, 5)
     ignored = None if ignore is None else [torch.tensor(ignore, dtype=torch.float32).reshape(-1, 4)]
-    return Targets.from_lists([table[:, :4]], [table[:, 4].long()], ignored)
+    return Targets.from_lists([table[:, :4]], [table[:, 4].long()], ignored, torch.tensor([[64.0, 64.0]]))
 
 
 def pairs(matches):

@@ -3,7 +3,14 @@ import torch
 from support.small import one_image, pyramid
 
 from detassign.assigners import Focal, Matches, Predictions, QualityFocal, Sigmoid
-from detassign.assigners.weighting.common import box_weights, count_positives, countable, pair_centerness
+from detassign.assigners.weighting.common import (
+    box_weights,
+    count_positives,
+    count_targets,
+    countable,
+    group_sum,
+    pair_centerness,
+)
 
 
 def matches_of(images, samples, ignored=None):
@@ -13,13 +20,14 @@ def matches_of(images, samples, ignored=None):
 
 def test_positives_are_counted_over_the_batch_or_with_one_for_an_image_without():
     matches = matches_of([0, 0, 0, 2], [0, 1, 2, 0])
-    assert count_positives(matches, 4, floor_per_image=False) == 4
-    assert count_positives(matches, 4, floor_per_image=True) == 6
+    predictions = pyramid((2, 2, 8), images=4)
+    assert count_positives(matches, predictions, floor_per_image=False) == 4
+    assert count_positives(matches, predictions, floor_per_image=True) == 6
 
 
 def test_the_count_does_not_follow_the_score():
     matches = Matches(*torch.zeros(3, 2, dtype=torch.long), torch.tensor([0.1, 0.2], requires_grad=True))
-    count = count_positives(matches, 1, floor_per_image=False)
+    count = count_positives(matches, pyramid((2, 2, 8)), floor_per_image=False)
     assert count == 2
     assert not count.requires_grad
 
@@ -70,3 +78,13 @@ def test_ignored_and_invalid_samples_do_not_count():
     assert countable(predictions, ignoring)[..., 0].tolist() == [[0.0, 1.0], [1.0, 1.0]]
     partly = pyramid((1, 2, 8), images=2, valid=torch.tensor([[True, True], [True, False]]))
     assert countable(partly, ignoring)[..., 0].tolist() == [[0.0, 1.0], [1.0, 0.0]]
+
+
+def test_sums_are_of_everything_or_of_every_group():
+    stacked = pyramid((1, 2, 8), images=4, groups=2)
+    image, values = torch.tensor([0, 3, 1, 3]), torch.tensor([1.0, 2.0, 4.0, 8.0])
+    assert group_sum(values, image, pyramid((1, 2, 8), images=4)) == 15
+    assert group_sum(values, image, stacked).tolist() == [5.0, 10.0]
+    assert group_sum(values[:, None], None, stacked).tolist() == [3.0, 12.0]
+    targets = one_image((0, 0, 8, 8, 0)).repeat(4)
+    assert count_targets(targets, stacked).tolist() == [2.0, 2.0]
