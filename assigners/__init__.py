@@ -5,10 +5,10 @@ Every assigner is a matching x a weighting over a score model, and answers with 
 
 from .assigner import Assigner
 from .losses import assignment_losses
-from .matching import ATSS, CenterPrior, CenterSampling, MaxIoU, TopK
+from .matching import ATSS, CenterPrior, CenterSampling, Hungarian, MaxIoU, TopK
 from .presets import build
 from .quality import ExpGIoU, PowerIoU, PredictedIoU
-from .registry import ASSIGNERS, BOX_LOSSES, MATCHINGS, QUALITIES, SCORES, WEIGHTINGS
+from .registry import ASSIGNERS, BOX_LOSSES, COSTS, MATCHINGS, QUALITIES, SCORES, WEIGHTINGS
 from .scores import Scores, Sigmoid, SigmoidObjectness, Softmax
 from .structures import BACKGROUND, Assignment, Matches, Predictions, Targets
 from .weighting import Dual, Focal, QualityFocal
@@ -18,6 +18,7 @@ __all__ = [
     "ATSS",
     "BACKGROUND",
     "BOX_LOSSES",
+    "COSTS",
     "MATCHINGS",
     "QUALITIES",
     "SCORES",
@@ -29,6 +30,7 @@ __all__ = [
     "Dual",
     "ExpGIoU",
     "Focal",
+    "Hungarian",
     "Matches",
     "MaxIoU",
     "PowerIoU",

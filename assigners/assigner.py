@@ -50,9 +50,9 @@ class Assigner(nn.Module):
         num_classes: int | None = None,
     ) -> None:
         super().__init__()
-        self.matching = MATCHINGS.build(matching, num_classes=num_classes)
-        self.weighting = WEIGHTINGS.build(weighting, num_classes=num_classes)
         self.score = SCORES.build(score)
+        self.matching = MATCHINGS.build(matching, num_classes=num_classes, score=self.score)
+        self.weighting = WEIGHTINGS.build(weighting, num_classes=num_classes)
         self.box_loss = build_box_loss(box_loss)
         self.num_classes = num_classes
         reason = refusal(self.matching, self.weighting, self.score)

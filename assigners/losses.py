@@ -121,7 +121,7 @@ def _distance(predictions: Predictions, targets: Targets, matches: Matches, dist
     """(P,) distance of each pair's box from its target, in the unit that the distance asks for."""
     predicted, wanted = matches.predicted_boxes(predictions), matches.target_boxes(targets)
     if isinstance(distance, OnShares):
-        predicted, wanted = (targets.shares_of(matches.image, boxes) for boxes in (predicted, wanted))
+        predicted, wanted = (targets.shares_of(boxes, matches.image) for boxes in (predicted, wanted))
     return distance(predicted, wanted)
 
 

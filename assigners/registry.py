@@ -150,6 +150,7 @@ def _nearest(name: str, known: list[str]) -> list[str]:
 
 
 MATCHINGS = Registry("matching")
+COSTS = Registry("matching cost")
 WEIGHTINGS = Registry("weighting")
 SCORES = Registry("score model")
 QUALITIES = Registry("localisation quality")

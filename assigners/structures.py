@@ -173,15 +173,20 @@ class Targets:
             return self
         return _map_tensors(self, lambda t: t.expand(groups, *t.shape).flatten(0, 1))
 
-    def shares_of(self, image: Tensor, boxes: Tensor) -> Tensor:
-        """Boxes (P, 4) xyxy in pixels of the images `image` (P,), as shares of those images' width and height.
+    def shares_of(self, boxes: Tensor, image: Tensor | None = None) -> Tensor:
+        """Boxes xyxy in pixels as shares of the width and height of their images.
+
+        Args:
+            boxes: (B, K, 4), or (P, 4) with `image`.
+            image: (P,) the image of each box.
 
         Raises:
             ValueError: when the targets do not know their images' sizes.
         """
         if self.sizes is None:
             raise ValueError("sizes: boxes relative to the image need the targets' image sizes, got None")
-        return boxes / self.sizes[image].repeat(1, 2)
+        sizes = self.sizes.repeat(1, 2)
+        return boxes / (sizes[:, None] if image is None else sizes[image])
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..assigners import ASSIGNERS, BOX_LOSSES, MATCHINGS, QUALITIES, SCORES, WEIGHTINGS
+from ..assigners import ASSIGNERS, BOX_LOSSES, COSTS, MATCHINGS, QUALITIES, SCORES, WEIGHTINGS
 from ..assigners.registry import unknown_name
 from ..data import DATASETS
 from ..engine import fragments
@@ -32,6 +32,7 @@ def _described(registry: Mapping[str, Callable[..., Any]]) -> dict[str, str]:
 SECTIONS: dict[str, Callable[[], dict[str, str]]] = {
     "assigners": lambda: {**_described(ASSIGNERS), **fragments.names("assigners")},
     "matchings": partial(_described, MATCHINGS),
+    "costs": partial(_described, COSTS),
     "weightings": partial(_described, WEIGHTINGS),
     "scores": partial(_described, SCORES),
     "qualities": partial(_described, QUALITIES),
@@ -49,8 +50,8 @@ SECTIONS: dict[str, Callable[[], dict[str, str]]] = {
 def command(sections: tuple[str, ...], as_json: bool) -> None:
     """List what can be named: assigners and their parts, detectors, data sets, schedules, recipes; and what goes with what.
 
-    SECTION is one of assigners, matchings, weightings, scores, qualities, box-losses, detectors, datasets, schedules,
-    recipes, compatibility; all of them if left out.
+    SECTION is one of assigners, matchings, costs, weightings, scores, qualities, box-losses, detectors, datasets,
+    schedules, recipes, compatibility; all of them if left out.
 
     \b
     detassign list matchings weightings

@@ -37,6 +37,7 @@ def test_public_names_are_these():
         "ATSS",
         "BACKGROUND",
         "BOX_LOSSES",
+        "COSTS",
         "MATCHINGS",
         "QUALITIES",
         "SCORES",
@@ -48,6 +49,7 @@ def test_public_names_are_these():
         "Dual",
         "ExpGIoU",
         "Focal",
+        "Hungarian",
         "Matches",
         "MaxIoU",
         "PowerIoU",
@@ -68,11 +70,12 @@ def test_public_names_are_these():
 
 def test_registered_names_are_at_least_these():
     assert {"atss", "dw", "dw_original", "fcos", "gfl", "max_iou"} <= set(assigners.ASSIGNERS)
-    assert {"atss", "center_prior", "center_sampling", "max_iou", "top_k"} <= set(assigners.MATCHINGS)
+    assert {"atss", "center_prior", "center_sampling", "hungarian", "max_iou", "top_k"} <= set(assigners.MATCHINGS)
     assert {"dual", "dual_paper", "focal", "quality_focal"} <= set(assigners.WEIGHTINGS)
     assert {"sigmoid", "sigmoid_objectness", "softmax"} <= set(assigners.SCORES)
     assert {"exp_giou", "power_iou", "predicted_iou"} <= set(assigners.QUALITIES)
-    assert {"giou", "iou_log", "l1"} <= set(assigners.BOX_LOSSES)
+    assert {"giou", "iou_log", "l1", "relative_giou", "relative_l1"} <= set(assigners.BOX_LOSSES)
+    assert {"cross_entropy", "focal", "giou", "iou", "l1", "softmax"} <= set(assigners.COSTS)
 
 
 def test_training_on_every_preset_needs_nothing_but_torch_and_scipy():

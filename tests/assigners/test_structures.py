@@ -192,9 +192,9 @@ def test_sizes_go_with_the_boxes():
     assert targets.sizes.dtype == torch.float32
     moved = targets.to("cpu", torch.float64)
     assert moved.sizes.dtype == torch.float64
-    assert moved.shares_of(torch.zeros(1, dtype=torch.long), torch.tensor([[64.0, 48.0, 320.0, 240.0]])).tolist() == [
-        [0.1, 0.1, 0.5, 0.5]
-    ]
+    box = torch.tensor([[64.0, 48.0, 320.0, 240.0]])
+    assert moved.shares_of(box, torch.zeros(1, dtype=torch.long)).tolist() == [[0.1, 0.1, 0.5, 0.5]]
+    assert moved.shares_of(box[None]).tolist() == [[[0.1, 0.1, 0.5, 0.5]]]
 
 
 def test_repeated_targets_come_group_after_group():

@@ -77,3 +77,15 @@ def cases(family: str, pattern: str = "*"):
         reason = f"no golden case {pattern} in {folder}"
         return [pytest.param(None, marks=pytest.mark.skip(reason=reason), id="missing")]
     return [pytest.param(Case(p), id=p.stem) for p in found]
+
+
+def named_cases(family: str, pattern: str = "*"):
+    """pytest parameters (file, name) for every batch that the sidecars of golden/<family>/<pattern> name."""
+    found = []
+    for parameter in cases(family, pattern):
+        case = parameter.values[0]
+        if case is None:
+            found.append(pytest.param(None, None, marks=parameter.marks, id="missing"))
+        else:
+            found += [pytest.param(case, name, id=f"{case.name}-{name}") for name in case.sidecar["cases"]]
+    return found

@@ -1,0 +1,77 @@
+"""Costs of a match: what a one-to-one matching minimises, every sample against every target.
+
+Each term is a callable (predictions, targets) -> (B, N, M), without gradient, in the predictions' floating type; the
+columns of padded targets hold anything. Boxes are compared as shares of their image (`Targets.sizes`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from .boxes import iou, relative_giou, relative_l1
+from .registry import COSTS
+from .structures import Predictions, Targets
+
+Cost = Callable[[Predictions, Targets], Tensor]
+
+
+@COSTS.register("focal")
+class FocalCost:
+    """Focal loss of the class as positive less that as negative (Deformable DETR): P = sigmoid(logit).
+
+    The logarithms are of P + 1e-8 and 1 - P + 1e-8 in float32, as in the published code, so they end near -18.
+    """
+
+    def __init__(self, alpha: float = 0.25, gamma: float = 2.0) -> None:
+        self.alpha = alpha
+        self.gamma = gamma
+
+    def __call__(self, predictions: Predictions, targets: Targets) -> Tensor:
+        probability = at_labels(predictions.logits, targets).sigmoid()
+        positive = self.alpha * (1 - probability) ** self.gamma * -(probability + 1e-8).log()
+        negative = (1 - self.alpha) * probability**self.gamma * -(1 - probability + 1e-8).log()
+        return positive - negative
+
+
+@COSTS.register("softmax")
+def softmax_cost() -> Cost:
+    """-P of a softmax (DETR), the background column among the competitors."""
+    return lambda predictions, targets: -at_labels(predictions.logits.softmax(-1), targets)
+
+
+@COSTS.register("cross_entropy")
+def cross_entropy_cost() -> Cost:
+    """-log P of a softmax, the background column among the competitors."""
+    return lambda predictions, targets: -at_labels(predictions.logits.log_softmax(-1), targets)
+
+
+@COSTS.register("l1")
+def l1_cost() -> Cost:
+    """Sum of the absolute differences of centre, width and height, as shares of the image (DETR)."""
+    return lambda predictions, targets: relative_l1(*pairwise(predictions, targets))
+
+
+@COSTS.register("giou")
+def giou_cost(eps: float = 0.0) -> Cost:
+    """-GIoU of boxes as shares of the image (DETR); `eps` is added to both denominators (1e-6 from DAB-DETR on)."""
+    return lambda predictions, targets: -relative_giou(*pairwise(predictions, targets), eps)
+
+
+@COSTS.register("iou")
+def iou_cost() -> Cost:
+    """-IoU of boxes as shares of the image."""
+    return lambda predictions, targets: -iou(*pairwise(predictions, targets))
+
+
+def at_labels(values: Tensor, targets: Targets) -> Tensor:
+    """Values (B, N, C) of the samples for the classes of the targets -> (B, N, M)."""
+    labels = torch.where(targets.mask, targets.labels, 0)  # padding may hold any label
+    return values.gather(-1, labels[:, None].expand(-1, values.shape[1], -1))
+
+
+def pairwise(predictions: Predictions, targets: Targets) -> tuple[Tensor, Tensor]:
+    """Predicted boxes (B, N, 1, 4) and targets' boxes (B, 1, M, 4) as shares of the image."""
+    return targets.shares_of(predictions.boxes)[:, :, None], targets.shares_of(targets.boxes)[:, None]

@@ -1,0 +1,162 @@
+"""Hungarian matching: the least total cost, one to one, whatever the costs are."""
+
+import warnings
+from dataclasses import replace
+from itertools import permutations
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from support.random_batches import law, random_boxes, random_targets
+from support.small import pairs
+
+from detassign.assigners import COSTS, Assigner, Hungarian, Predictions, Targets
+from detassign.assigners.matching.hungarian import FOCAL_COSTS, SOFTMAX_COSTS, solve
+
+seeds = st.integers(0, 10_000)
+
+
+def queries(seed=0, images=2, samples=6, columns=3, **parts) -> Predictions:
+    generator = torch.Generator().manual_seed(seed)
+    logits = torch.randn(images, samples, columns, generator=generator)
+    return Predictions(logits, random_boxes(generator, images, samples), **parts)
+
+
+def picked(cost, image, sample, target):
+    return cost[image, sample, target].sum().item()
+
+
+@given(seed=seeds, count=st.integers(1, 4), samples=st.integers(1, 5))
+@law
+def test_no_other_one_to_one_matching_costs_less(seed, count, samples):
+    predictions, targets = queries(seed, images=1, samples=samples), random_targets(seed, (count,), spare=0)
+    matching = Hungarian()
+    cost, matches = matching.cost(predictions, targets), matching(predictions, targets)
+    total = picked(cost, matches.image, matches.sample, matches.target)
+    table = cost[0] if samples >= count else cost[0].T
+    long, short = table.shape
+    best = min(sum(table[row, column].item() for column, row in enumerate(p)) for p in permutations(range(long), short))
+    assert total == pytest.approx(best, abs=1e-5)
+
+
+@given(seed=seeds, counts=st.tuples(st.integers(0, 9), st.integers(0, 9)), samples=st.integers(1, 6))
+@law
+def test_every_target_gets_a_sample_or_every_sample_a_target(seed, counts, samples):
+    matches = Hungarian()(queries(seed, samples=samples), random_targets(seed, counts))
+    for image, count in enumerate(counts):
+        here = matches.image == image
+        assert here.sum() == min(count, samples)
+        assert matches.sample[here].unique().numel() == matches.target[here].unique().numel() == here.sum()
+    assert (matches.score == 1).all()
+
+
+def test_a_batch_without_targets_has_no_pairs():
+    for spare in (0, 2):
+        matches = Hungarian()(queries(), random_targets(0, (0, 0), spare))
+        assert len(matches.image) == len(matches.sample) == len(matches.target) == 0
+
+
+@given(seed=seeds)
+@law
+def test_samples_that_are_not_valid_are_never_chosen(seed):
+    valid = torch.tensor([[True, False, True, False, True, True], [False, False, False, True, False, False]])
+    matches = Hungarian()(queries(seed, valid=valid), random_targets(seed, (3, 2)))
+    assert valid[matches.image, matches.sample].all()
+    assert torch.bincount(matches.image).tolist() == [3, 1]
+
+
+@given(seed=seeds, value=st.sampled_from([torch.nan, torch.inf, -torch.inf]))
+@law
+def test_a_cost_that_is_not_finite_loses_to_every_finite_one(seed, value):
+    cost = torch.randn(1, 5, 3, generator=torch.Generator().manual_seed(seed)) * 1e6
+    cost[0, 1] = value
+    cost[0, 3, 1:] = value
+    everything = torch.ones(1, 5, dtype=torch.bool)
+    image, sample, target = solve(cost, everything, everything[:, :3])
+    assert len(image) == 3
+    assert cost[image, sample, target].isfinite().all()
+
+
+@pytest.mark.filterwarnings("ignore:hungarian")
+def test_pairs_without_a_finite_cost_are_still_pairs():
+    predictions, targets = queries(samples=2), random_targets(0, (2, 2))
+    predictions.boxes[0] = torch.nan
+    assert torch.bincount(Hungarian()(predictions, targets).image).tolist() == [2, 2]
+
+
+def test_the_culprit_is_named_once():
+    predictions, targets = queries(images=6, groups=3), random_targets(0, (2, 2)).repeat(3)
+    predictions.boxes[3, 4, 0] = torch.nan
+    matching = Hungarian()
+    with pytest.warns(RuntimeWarning, match="first 'l1' of layer 1, image 1 and 'giou' of layer 1, image 1; such"):
+        matching(predictions, targets)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        matching(predictions, targets)
+    logits = predictions.logits.index_fill(1, torch.tensor([2]), torch.nan)
+    with pytest.warns(RuntimeWarning, match="first 'focal' of image 0; such"):
+        Hungarian({"focal": 1.0})(replace(predictions, logits=logits, groups=None), targets)
+
+
+def test_what_padding_holds_is_not_looked_at():
+    predictions, targets = queries(), random_targets(0, (3, 2), spare=2)
+    wanted = pairs(Hungarian()(predictions, targets))
+    targets.boxes[~targets.mask] = torch.nan
+    targets.labels[~targets.mask] = 99
+    assert pairs(Hungarian()(predictions, targets)) == wanted
+
+
+def test_targets_need_not_come_before_padding():
+    predictions, targets = queries(), random_targets(0, (3, 2), spare=1)
+    order = torch.tensor([3, 1, 0, 2])
+    parts = {name: getattr(targets, name)[:, order] for name in ("boxes", "labels", "mask")}
+    shuffled = pairs(Hungarian()(predictions, replace(targets, **parts)))
+    assert {(i, s, order[t].item()) for i, s, t in shuffled} == pairs(Hungarian()(predictions, targets))
+
+
+def test_the_default_class_cost_follows_the_score_model():
+    assert {n: t.weight for n, t in Hungarian().terms.items()} == FOCAL_COSTS
+    assert {n: t.weight for n, t in Assigner("hungarian", "focal", "sigmoid").matching.terms.items()} == FOCAL_COSTS
+    assert {n: t.weight for n, t in Assigner("hungarian", "focal", "softmax").matching.terms.items()} == SOFTMAX_COSTS
+    assert list(Assigner({"type": "hungarian", "costs": {"iou": 1}}, "focal", "softmax").matching.terms) == ["iou"]
+
+
+@pytest.mark.parametrize(
+    ("costs", "sentence"),
+    [
+        ({}, "matching cost: expected at least one term with its weight"),
+        ({"gious": 1}, "unknown matching cost 'gious'; did you mean 'giou'"),
+        ({"giou": {"weight": 2, "epsilon": 1e-6}}, "unknown parameter of matching cost 'giou' 'epsilon'"),
+    ],
+    ids=str,
+)
+def test_a_mistake_is_answered_in_one_sentence(costs, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        Hungarian(costs)
+
+
+def test_boxes_are_compared_as_shares_so_sizes_are_needed():
+    targets = replace(random_targets(0, (2, 2)), sizes=None)
+    with pytest.raises(ValueError, match="sizes: boxes relative to the image need the targets' image sizes"):
+        Hungarian()(queries(), targets)
+    assert len(Hungarian({"focal": 1})(queries(), targets).image) == 4
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("focal", 0.75 * 0.7**2 * 1.2039728 * -1 + 0.25 * 0.3**2 * 0.3566749),
+        ("softmax", -0.7),
+        ("cross_entropy", 0.3566749),
+        ("l1", 0.25 + 0.0 + 0.5 + 0.0),
+        ("giou", -0.5),
+        ("iou", -0.5),
+    ],
+)
+def test_costs_are_these(name, value):
+    """P is 0.7 as a sigmoid (alpha 0.25) and as a softmax over two columns."""
+    logit = torch.logit(torch.tensor(0.7))
+    predictions = Predictions(torch.stack([logit, torch.tensor(0.0)])[None, None], torch.tensor([[[0.0, 0, 32, 64]]]))
+    targets = Targets.from_lists([torch.tensor([[0.0, 0, 64, 64]])], [torch.tensor([0])], sizes=torch.full((1, 2), 64))
+    assert COSTS.build(name)(predictions, targets).item() == pytest.approx(value, rel=1e-5)
