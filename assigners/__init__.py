@@ -11,7 +11,7 @@ from .quality import ExpGIoU, PowerIoU, PredictedIoU
 from .registry import ASSIGNERS, BOX_LOSSES, COSTS, MATCHINGS, QUALITIES, SCORES, WEIGHTINGS
 from .scores import Scores, Sigmoid, SigmoidObjectness, Softmax
 from .structures import BACKGROUND, Assignment, Matches, Predictions, Targets
-from .weighting import Dual, Focal, QualityFocal
+from .weighting import CrossEntropy, Dual, Focal, QualityFocal
 
 __all__ = [
     "ASSIGNERS",
@@ -27,6 +27,7 @@ __all__ = [
     "Assignment",
     "CenterPrior",
     "CenterSampling",
+    "CrossEntropy",
     "Dual",
     "ExpGIoU",
     "Focal",

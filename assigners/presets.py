@@ -9,10 +9,11 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from .assigner import Assigner
-from .matching import ATSS, CenterPrior, CenterSampling, MaxIoU, TopK
+from .matching import ATSS, CenterPrior, CenterSampling, Hungarian, MaxIoU, TopK
+from .matching.hungarian import SOFTMAX_COSTS
 from .registry import ASSIGNERS, MATCHINGS, WEIGHTINGS
-from .scores import Sigmoid, SigmoidObjectness
-from .weighting import Dual, Focal, QualityFocal
+from .scores import Sigmoid, SigmoidObjectness, Softmax
+from .weighting import CrossEntropy, Dual, Focal, QualityFocal
 
 
 @ASSIGNERS.register("fcos")
@@ -79,6 +80,55 @@ def dw_original(num_classes: int, prior: dict[str, Any] | None = None) -> Assign
         SigmoidObjectness(space="probability"),
         num_classes=num_classes,
     )
+
+
+@ASSIGNERS.register("detr")
+def detr(num_classes: int, costs: Mapping[str, Any] | None = None, no_object: float = 0.1) -> Assigner:
+    """DETR: Hungarian x cross entropy over a softmax with background; costs 1, 5, 2 and loss weights 1, 5, 2.
+
+    Args:
+        num_classes: C.
+        costs: terms of the matching cost in place of softmax 1, L1 5, GIoU 2.
+        no_object: weight of the background class.
+    """
+    return Assigner(
+        Hungarian(costs or SOFTMAX_COSTS), CrossEntropy(no_object), Softmax(), _box_terms(eps=0.0), num_classes
+    )
+
+
+@ASSIGNERS.register("hungarian")
+def hungarian(num_classes: int, costs: Mapping[str, Any] | None = None, class_scale: float = 1.0) -> Assigner:
+    """DAB-DETR, DN-DETR and DINO: Hungarian x focal; costs 2, 5, 2 and loss weights 1, 5, 2, GIoU with 1e-6 added.
+
+    Args:
+        num_classes: C.
+        costs: terms of the matching cost in place of focal 2, L1 5, GIoU 2.
+        class_scale: weight of the class terms of the loss.
+    """
+    return _focal_hungarian(num_classes, costs, class_scale, eps=1e-6)
+
+
+@ASSIGNERS.register("deformable_detr")
+def deformable_detr(num_classes: int, costs: Mapping[str, Any] | None = None, class_scale: float = 2.0) -> Assigner:
+    """Conditional DETR and Deformable DETR: Hungarian x focal; costs 2, 5, 2 and loss weights 2, 5, 2.
+
+    Args:
+        num_classes: C.
+        costs: terms of the matching cost in place of focal 2, L1 5, GIoU 2.
+        class_scale: weight of the class terms of the loss.
+    """
+    return _focal_hungarian(num_classes, costs, class_scale, eps=0.0)
+
+
+def _focal_hungarian(num_classes: int, costs: Mapping[str, Any] | None, class_scale: float, eps: float) -> Assigner:
+    matching = Hungarian(costs or {"focal": 2.0, "l1": 5.0, "giou": {"weight": 2.0, "eps": eps}})
+    weighting = Focal(class_scale=class_scale, count="targets")
+    return Assigner(matching, weighting, Sigmoid(), _box_terms(eps), num_classes)
+
+
+def _box_terms(eps: float) -> dict[str, Any]:
+    """The box loss of DETR and its family: L1 with weight 5 and GIoU with weight 2, on shares of the image."""
+    return {"relative_l1": 5.0, "relative_giou": {"weight": 2.0, "eps": eps}}
 
 
 def build(spec: str | dict[str, Any] | Assigner, num_classes: int, **changes: Any) -> Assigner:

@@ -75,8 +75,17 @@ def _reason(head: str, matching: str, weighting: str, score: str) -> str | None:
 
 
 def _merged(group: Sequence[Combination]) -> list[Refusal]:
-    """One refusal if the group is every choice from its own axes, else one per combination."""
+    """One refusal if the group is every choice from its own axes, else one for the weightings that share the rest."""
     axes = [tuple(dict.fromkeys(getattr(combination, axis) for combination in group)) for axis in AXES]
     if len(group) == len(axes[0]) * len(axes[1]) * len(axes[2]):
         return [Refusal(group[0].head, *axes, group[0].reason)]
-    return [refusal for combination in group for refusal in _merged([combination])]
+    rest: dict[str, list[tuple[str, str]]] = {}
+    for combination in group:
+        rest.setdefault(combination.weighting, []).append((combination.matching, combination.score))
+    alike = [[c for c in group if rest[c.weighting] == choices] for choices in _distinct(rest.values())]
+    parts = alike if len(alike) > 1 else [[combination] for combination in group]
+    return [refusal for part in parts for refusal in _merged(part)]
+
+
+def _distinct(choices: Iterable[list[tuple[str, str]]]) -> list[list[tuple[str, str]]]:
+    return [list(one) for one in dict.fromkeys(tuple(choice) for choice in choices)]

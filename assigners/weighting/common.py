@@ -13,6 +13,7 @@ from ..structures import Matches, Predictions, Targets
 
 BoxWeight = Literal["one", "centerness", "score"]
 BOX_WEIGHTS = ("one", "centerness", "score")
+Count = Literal["positives", "targets"]
 
 
 def check_box_weight(box_weight: str) -> None:
@@ -64,6 +65,16 @@ def count_positives(matches: Matches, predictions: Predictions, floor_per_image:
     zeros = matches.score.new_zeros(len(predictions.logits))
     per_image = zeros.index_add_(0, matches.image, torch.ones_like(matches.score))
     return group_sum(per_image.clamp(min=1) if floor_per_image else per_image, None, predictions)
+
+
+def count_objects(matches: Matches, targets: Targets, predictions: Predictions) -> Tensor:
+    """Number of targets, or of pairs where there are more of them, a float scalar or (G,).
+
+    DETR's num_boxes: a target without a sample counts, and denoising queries count as often as they repeat a target.
+    """
+    return torch.maximum(
+        count_targets(targets, predictions), count_positives(matches, predictions, floor_per_image=False)
+    )
 
 
 def count_targets(targets: Targets, predictions: Predictions) -> Tensor:

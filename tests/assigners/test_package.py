@@ -17,15 +17,16 @@ class Refuse:
 
 sys.meta_path.insert(0, Refuse())
 import torch
-from detassign.assigners import Predictions, Targets, build
+from detassign.assigners import ASSIGNERS, Predictions, Targets, build
 
 points = torch.tensor([[4.0, 4.0], [12.0, 4.0], [4.0, 12.0], [12.0, 12.0]])
 predictions = Predictions(
     torch.zeros(1, 4, 3, requires_grad=True), torch.tensor([0.0, 0.0, 16.0, 16.0]).expand(1, 4, 4), torch.zeros(1, 4),
     points, torch.full((4,), 8.0), (4,),
 )
-targets = Targets.from_lists([torch.tensor([[1.0, 1.0, 15.0, 15.0]])], [torch.tensor([2])])
-for name in ("dw", "fcos", "atss", "max_iou", "gfl"):
+sizes = torch.tensor([[16.0, 16.0]])
+targets = Targets.from_lists([torch.tensor([[1.0, 1.0, 15.0, 15.0]])], [torch.tensor([1])], sizes=sizes)
+for name in ASSIGNERS:
     sum(build(name, num_classes=3).loss(predictions, targets).values()).backward()
 print(sorted(set({BLOCKED!r}) & set(sys.modules)))
 """
@@ -46,6 +47,7 @@ def test_public_names_are_these():
         "Assignment",
         "CenterPrior",
         "CenterSampling",
+        "CrossEntropy",
         "Dual",
         "ExpGIoU",
         "Focal",
@@ -69,9 +71,11 @@ def test_public_names_are_these():
 
 
 def test_registered_names_are_at_least_these():
-    assert {"atss", "dw", "dw_original", "fcos", "gfl", "max_iou"} <= set(assigners.ASSIGNERS)
+    assert {"atss", "deformable_detr", "detr", "dw", "dw_original", "fcos", "gfl", "hungarian", "max_iou"} <= set(
+        assigners.ASSIGNERS
+    )
     assert {"atss", "center_prior", "center_sampling", "hungarian", "max_iou", "top_k"} <= set(assigners.MATCHINGS)
-    assert {"dual", "dual_paper", "focal", "quality_focal"} <= set(assigners.WEIGHTINGS)
+    assert {"cross_entropy", "dual", "dual_paper", "focal", "quality_focal"} <= set(assigners.WEIGHTINGS)
     assert {"sigmoid", "sigmoid_objectness", "softmax"} <= set(assigners.SCORES)
     assert {"exp_giou", "power_iou", "predicted_iou"} <= set(assigners.QUALITIES)
     assert {"giou", "iou_log", "l1", "relative_giou", "relative_l1"} <= set(assigners.BOX_LOSSES)

@@ -182,3 +182,21 @@ def test_training_on_dw_puts_a_confident_and_tight_box_on_every_target(score):
 def test_a_single_class_problem_has_labels_of_zero():
     losses = build("dw", num_classes=1).loss(pyramid((2, 2, 8), classes=1), one_image((0, 0, 16, 16, 0)))
     assert losses["loss_cls_pos"] > 0
+
+
+@pytest.mark.parametrize(
+    ("preset", "costs", "class_scale", "eps"),
+    [
+        ("detr", {"softmax": 1.0, "l1": 5.0, "giou": 2.0}, 1.0, 0.0),
+        ("deformable_detr", {"focal": 2.0, "l1": 5.0, "giou": 2.0}, 2.0, 0.0),
+        ("hungarian", {"focal": 2.0, "l1": 5.0, "giou": 2.0}, 1.0, 1e-6),
+    ],
+)
+def test_the_detr_family_has_the_constants_of_its_papers(preset, costs, class_scale, eps):
+    assigner = build(preset, num_classes=3)
+    assert {name: term.weight for name, term in assigner.matching.terms.items()} == costs
+    assert assigner.weighting.class_scale == class_scale
+    assert {name: term.weight for name, term in assigner.box_loss.items()} == {"l1": 5.0, "giou": 2.0}
+    tiny = torch.tensor([[0.0, 0.0, 1e-3, 1e-3]])
+    assert assigner.box_loss["giou"].part(tiny, tiny).item() == pytest.approx(1 - 1e-6 / (1e-6 + eps), abs=1e-6)
+    assert list(build(preset, num_classes=3, costs={"iou": 1.0}).matching.terms) == ["iou"]

@@ -28,8 +28,9 @@ def features(images=2, dtype=torch.float32):
 TARGETS = Targets.from_lists(
     [torch.tensor([[4.0, 4.0, 40.0, 40.0], [20.0, 20.0, 60.0, 60.0]]), torch.zeros(0, 4)],
     [torch.tensor([0, 2]), torch.zeros(0)],
+    sizes=torch.full((2, 2), 64),
 )
-NOTHING = Targets.from_lists([torch.zeros(0, 4)] * 2, [torch.zeros(0)] * 2)
+NOTHING = Targets.from_lists([torch.zeros(0, 4)] * 2, [torch.zeros(0)] * 2, sizes=torch.full((2, 2), 64))
 
 
 def test_predictions_carry_the_whole_geometry():

@@ -2,9 +2,10 @@ import math
 
 import pytest
 import torch
+from support.random_batches import random_batch
 from support.small import one_image, pyramid
 
-from detassign.assigners import Focal, Matches, Sigmoid
+from detassign.assigners import Assigner, Focal, Matches, Sigmoid, build
 
 LOGITS = torch.tensor([[[math.log(3), 0.0, -math.log(3)], [0.0, 0.0, 0.0]]])  # P 0.75, 0.5, 0.25; 0.5 everywhere
 TARGETS = one_image((0, 0, 16, 8, 0))
@@ -53,3 +54,26 @@ def test_an_image_without_positives_may_count_as_one():
         weighting = Focal(floor_per_image=floor_per_image)
         assignment = weighting(predictions, targets, matches, Sigmoid()(predictions))
         assert assignment.normalizers.tolist() == [count, count, 2.0]
+
+
+def test_the_class_scale_scales_both_signs():
+    predictions, targets = random_batch(build("max_iou", num_classes=3))
+    plain, scaled = (Assigner("max_iou", Focal(class_scale=scale))(predictions, targets) for scale in (1.0, 2.0))
+    assert torch.equal(scaled.positive, 2 * plain.positive)
+    assert torch.equal(scaled.negative, 2 * plain.negative)
+    assert torch.equal(scaled.box, plain.box)
+    assert torch.equal(scaled.normalizers, plain.normalizers)
+
+
+def test_the_count_of_targets_is_that_of_pairs_where_there_are_more():
+    assigner = Assigner("hungarian", Focal(count="targets"))
+    predictions, targets = random_batch(assigner, 0, (100, 3))
+    assert assigner(predictions, targets).normalizers.tolist() == [103.0] * 3
+    once = assigner.match(predictions, targets)
+    thrice = once.select(torch.arange(len(once.image)).repeat(3))
+    assert assigner(predictions, targets, thrice).normalizers.tolist() == [3.0 * len(once.image)] * 3
+
+
+def test_an_unknown_count_is_refused():
+    with pytest.raises(ValueError, match='count: expected "positives" or "targets", got \'boxes\''):
+        Focal(count="boxes")
