@@ -4,11 +4,12 @@ Every assigner is a matching x a weighting over a score model, and answers with 
 """
 
 from .assigner import Assigner
+from .denoising import ContrastiveDenoising, Denoising, DenoisingQueries, Noise
 from .losses import assignment_losses
 from .matching import ATSS, CenterPrior, CenterSampling, Hungarian, MaxIoU, TopK
 from .presets import build
 from .quality import ExpGIoU, PowerIoU, PredictedIoU
-from .registry import ASSIGNERS, BOX_LOSSES, COSTS, MATCHINGS, QUALITIES, SCORES, WEIGHTINGS
+from .registry import ASSIGNERS, BOX_LOSSES, COSTS, DENOISINGS, MATCHINGS, QUALITIES, SCORES, WEIGHTINGS
 from .scores import Scores, Sigmoid, SigmoidObjectness, Softmax
 from .structures import BACKGROUND, Assignment, Matches, Predictions, Targets
 from .weighting import CrossEntropy, Dual, Focal, QualityFocal
@@ -19,6 +20,7 @@ __all__ = [
     "BACKGROUND",
     "BOX_LOSSES",
     "COSTS",
+    "DENOISINGS",
     "MATCHINGS",
     "QUALITIES",
     "SCORES",
@@ -27,13 +29,17 @@ __all__ = [
     "Assignment",
     "CenterPrior",
     "CenterSampling",
+    "ContrastiveDenoising",
     "CrossEntropy",
+    "Denoising",
+    "DenoisingQueries",
     "Dual",
     "ExpGIoU",
     "Focal",
     "Hungarian",
     "Matches",
     "MaxIoU",
+    "Noise",
     "PowerIoU",
     "PredictedIoU",
     "Predictions",

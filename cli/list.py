@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..assigners import ASSIGNERS, BOX_LOSSES, COSTS, MATCHINGS, QUALITIES, SCORES, WEIGHTINGS
+from ..assigners import ASSIGNERS, BOX_LOSSES, COSTS, DENOISINGS, MATCHINGS, QUALITIES, SCORES, WEIGHTINGS
 from ..assigners.registry import unknown_name
 from ..data import DATASETS
 from ..engine import fragments
@@ -37,6 +37,7 @@ SECTIONS: dict[str, Callable[[], dict[str, str]]] = {
     "scores": partial(_described, SCORES),
     "qualities": partial(_described, QUALITIES),
     "box-losses": partial(_described, BOX_LOSSES),
+    "denoisings": partial(_described, DENOISINGS),
     "detectors": partial(fragments.names, "detectors"),
     "datasets": lambda: {**DATASETS, "PATH": "any folder with train.json, val.json and images/"},
     "schedules": partial(fragments.names, "schedules"),
@@ -50,8 +51,8 @@ SECTIONS: dict[str, Callable[[], dict[str, str]]] = {
 def command(sections: tuple[str, ...], as_json: bool) -> None:
     """List what can be named: assigners and their parts, detectors, data sets, schedules, recipes; and what goes with what.
 
-    SECTION is one of assigners, matchings, costs, weightings, scores, qualities, box-losses, detectors, datasets,
-    schedules, recipes, compatibility; all of them if left out.
+    SECTION is one of assigners, matchings, costs, weightings, scores, qualities, box-losses, denoisings, detectors,
+    datasets, schedules, recipes, compatibility; all of them if left out.
 
     \b
     detassign list matchings weightings

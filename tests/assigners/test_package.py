@@ -39,6 +39,7 @@ def test_public_names_are_these():
         "BACKGROUND",
         "BOX_LOSSES",
         "COSTS",
+        "DENOISINGS",
         "MATCHINGS",
         "QUALITIES",
         "SCORES",
@@ -47,13 +48,17 @@ def test_public_names_are_these():
         "Assignment",
         "CenterPrior",
         "CenterSampling",
+        "ContrastiveDenoising",
         "CrossEntropy",
+        "Denoising",
+        "DenoisingQueries",
         "Dual",
         "ExpGIoU",
         "Focal",
         "Hungarian",
         "Matches",
         "MaxIoU",
+        "Noise",
         "PowerIoU",
         "PredictedIoU",
         "Predictions",
@@ -80,6 +85,7 @@ def test_registered_names_are_at_least_these():
     assert {"exp_giou", "power_iou", "predicted_iou"} <= set(assigners.QUALITIES)
     assert {"giou", "iou_log", "l1", "relative_giou", "relative_l1"} <= set(assigners.BOX_LOSSES)
     assert {"cross_entropy", "focal", "giou", "iou", "l1", "softmax"} <= set(assigners.COSTS)
+    assert {"cdn", "dn"} <= set(assigners.DENOISINGS)
 
 
 def test_training_on_every_preset_needs_nothing_but_torch_and_scipy():

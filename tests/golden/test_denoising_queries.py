@@ -1,0 +1,78 @@
+"""Denoising queries of DN-DETR and DINO, given the random numbers that the original code drew."""
+
+import numpy as np
+import pytest
+import torch
+from support.golden import cases, named_cases
+from support.queries import RecordedNoise, drawn_slots, query_targets, recorded_arrays
+
+from detassign.assigners import ContrastiveDenoising, Denoising
+
+
+def denoising_of(settings):
+    """The denoising that a recording's settings describe, its kind for `drawn_slots`, and its probability of a flip."""
+    if "dn_number" in settings:
+        ratio, scale = (settings.get(f"dn_{n}", settings.get(n)) for n in ("label_noise_ratio", "box_noise_scale"))
+        return ContrastiveDenoising(settings["dn_number"], label_noise=ratio, box_noise=scale), "cdn", ratio / 2
+    scalar, label, box = settings["scalar"], settings["label_noise_scale"], settings["box_noise_scale"]
+    if settings.get("contrastive"):
+        count = {"queries": scalar // 2} if scalar >= 100 else {"groups": scalar}
+        form = {"unknown_negatives": True, "far": "second_half"}
+        return ContrastiveDenoising(**count, label_noise=2 * label, box_noise=box, **form), "packed", label
+    return Denoising(scalar, label, box, corners=settings["corners"]), "dn", label
+
+
+def check_queries(case, prefix, stored, settings, targets, label_embedding, first):
+    """Content, boxes and mask are those recorded."""
+    denoising, kind, flips = denoising_of(settings)
+    counts, classes = targets.mask.sum(1).tolist(), settings["num_classes"]
+    groups = denoising(targets, classes).groups
+    noise = RecordedNoise(recorded_arrays(case, prefix), drawn_slots(counts, groups, kind), flips)
+    queries = denoising(targets, classes, noise)
+    assert noise.arrays == [] or not any(counts)
+    count = queries.labels.shape[1]
+    content, logits = (case.tensor(f"{stored}/{name}") for name in ("query_label", "query_bbox_unsigmoid"))
+    if first == "queries":
+        content, logits = content.transpose(0, 1), logits.transpose(0, 1)
+    known = queries.known[..., None].float()
+    ours = label_embedding[queries.labels] * known
+    if ours.shape[-1] < content.shape[-1]:
+        ours = torch.cat([ours, known], -1)
+    np.testing.assert_allclose(ours, content[:, :count], atol=1e-5, rtol=1e-5)
+    inside = queries.boxes.clamp(0, 1)
+    unsigmoided = (inside.clamp(min=1e-3) / (1 - inside).clamp(min=1e-3)).log()
+    np.testing.assert_allclose(unsigmoided, logits[:, :count], atol=1e-5, rtol=1e-5)
+    mask = case.tensor(f"{stored}/attn_mask")
+    assert torch.equal(queries.attention_mask(len(mask) - count), mask)
+    return queries
+
+
+@pytest.mark.parametrize(("case", "name"), named_cases("detr/components", "dn_queries_*"))
+def test_queries_equal_the_original(case, name):
+    settings = dict(case.sidecar["cases"][name], corners="dino" in name)
+    targets = query_targets(case, f"{name}/target", len(settings["counts"]))
+    embedding = case.tensor(f"{name}/label_enc")
+    first = "queries" if name.startswith(("DN_DAB_DETR", "dn_dab_deformable_detr_deformable_enc")) else "images"
+    queries = check_queries(case, f"{name}/", name, settings, targets, embedding, first)
+    assert queries.labels.shape[1] == settings["meta"]["pad_size"]
+    if targets.mask.any():
+        meta = settings["meta"]
+        assert queries.groups == meta.get("num_dn_group", meta.get("scalar", settings.get("scalar")))
+
+
+def scenarios():
+    """Training scenarios that recorded their denoising queries."""
+    found = [p for model in ("dn_*", "dino_*") for p in cases("detr", f"{model}/train_*")]
+    named = [pytest.param(p.values[0], id=f"{p.values[0].path.parent.name}-{p.id}") for p in found if p.values[0]]
+    return [p for p in named if "dn_query/query_label" in p.values[0]] or found[:1]
+
+
+@pytest.mark.parametrize("case", scenarios())
+def test_queries_of_a_training_step_equal_the_original(case):
+    model = case.path.parent
+    settings = dict(case.config, corners="dino" in model.name)
+    targets = query_targets(case, "target", case.tensor("input/sizes_hw").shape[0])
+    with np.load(model / "weights.npz") as weights:
+        embedding = torch.from_numpy(weights["state_dict/label_enc.weight"])
+    first = "images" if "dab_deformable_detr" in model.name or "dino" in model.name else "queries"
+    check_queries(case, "", "dn_query", settings, targets, embedding, first)
