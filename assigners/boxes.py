@@ -5,6 +5,8 @@ torchvision.ops.boxes has the two-dimensional forms; these are batched and need 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -28,9 +30,17 @@ def sides(boxes: Tensor) -> Tensor:
 
 def intersection(boxes: Tensor, others: Tensor) -> Tensor:
     """Intersection area of broadcast boxes (..., 4) and (..., 4) -> (...)."""
-    corner = torch.maximum(boxes[..., :2], others[..., :2])
-    size = (torch.minimum(boxes[..., 2:], others[..., 2:]) - corner).clamp(min=0)
-    return size[..., 0] * size[..., 1]
+    return _intersection(boxes.unbind(-1), others.unbind(-1))
+
+
+Planes = Sequence[Tensor]
+"""x1, y1, x2, y2, each (...): arithmetic on whole planes is several times as fast as on their last axis of two or four."""
+
+
+def _intersection(boxes: Planes, others: Planes) -> Tensor:
+    width = torch.minimum(boxes[2], others[2]) - torch.maximum(boxes[0], others[0])
+    height = torch.minimum(boxes[3], others[3]) - torch.maximum(boxes[1], others[1])
+    return width.clamp(min=0) * height.clamp(min=0)
 
 
 def iou(boxes: Tensor, others: Tensor) -> Tensor:
@@ -48,11 +58,16 @@ def giou(boxes: Tensor, others: Tensor, floor: float = EPSILON, added: float = 0
 
     Union and enclosing area are at least `floor`; `added` goes on top of both where they divide.
     """
-    overlap = intersection(boxes, others)
-    union = (area(boxes) + area(others) - overlap).clamp(min=floor)
-    size = torch.maximum(boxes[..., 2:], others[..., 2:]) - torch.minimum(boxes[..., :2], others[..., :2])
-    size = size.clamp(min=0)
-    enclosing = (size[..., 0] * size[..., 1]).clamp(min=floor)
+    return _giou(boxes.unbind(-1), others.unbind(-1), floor, added)
+
+
+def _giou(boxes: Planes, others: Planes, floor: float, added: float) -> Tensor:
+    overlap = _intersection(boxes, others)
+    areas = [(x2 - x1) * (y2 - y1) for x1, y1, x2, y2 in (boxes, others)]
+    union = (areas[0] + areas[1] - overlap).clamp(min=floor)
+    width = torch.maximum(boxes[2], others[2]) - torch.minimum(boxes[0], others[0])
+    height = torch.maximum(boxes[3], others[3]) - torch.minimum(boxes[1], others[1])
+    enclosing = (width.clamp(min=0) * height.clamp(min=0)).clamp(min=floor)
     return overlap / (union + added) - (enclosing - union) / (enclosing + added)
 
 
@@ -62,18 +77,19 @@ def relative_giou(boxes: Tensor, others: Tensor, eps: float = 0.0) -> Tensor:
     That of DETR's code, finite for every finite box: `eps` is added to both denominators (0 or, from DAB-DETR on, 1e-6);
     where that leaves 0 / 0, two boxes without area, the overlap counts as none. A box that is inside out has no area.
     """
-    return giou(_proper(boxes), _proper(others), floor=torch.finfo(boxes.dtype).tiny, added=eps)
+    return _giou(_proper(boxes), _proper(others), floor=torch.finfo(boxes.dtype).tiny, added=eps)
 
 
-def _proper(boxes: Tensor) -> Tensor:
+def _proper(boxes: Tensor) -> Planes:
     """Boxes (..., 4) xyxy whose second corner is not before the first."""
-    low, high = boxes[..., :2], boxes[..., 2:]
-    return torch.cat([low, torch.where(high < low, low, high)], dim=-1)
+    x1, y1, x2, y2 = boxes.unbind(-1)
+    return x1, y1, torch.where(x2 < x1, x1, x2), torch.where(y2 < y1, y1, y2)
 
 
 def relative_l1(boxes: Tensor, others: Tensor) -> Tensor:
     """Sum of the absolute differences of centre, width and height, broadcast (..., 4) and (..., 4) xyxy -> (...)."""
-    return (center(boxes) - center(others)).abs().sum(-1) + (sides(boxes) - sides(others)).abs().sum(-1)
+    measures = [(*center(each).unbind(-1), *sides(each).unbind(-1)) for each in (boxes, others)]
+    return sum((one - other).abs() for one, other in zip(*measures, strict=True))
 
 
 def covered_share(boxes: Tensor, regions: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ columns of padded targets hold anything. Boxes are compared as shares of their i
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -51,27 +52,38 @@ def cross_entropy_cost() -> Cost:
 @COSTS.register("l1")
 def l1_cost() -> Cost:
     """Sum of the absolute differences of centre, width and height, as shares of the image (DETR)."""
-    return lambda predictions, targets: relative_l1(*pairwise(predictions, targets))
+    return partial(pairwise, relative_l1)
 
 
 @COSTS.register("giou")
 def giou_cost(eps: float = 0.0) -> Cost:
     """-GIoU of boxes as shares of the image (DETR); `eps` is added to both denominators (1e-6 from DAB-DETR on)."""
-    return lambda predictions, targets: -relative_giou(*pairwise(predictions, targets), eps)
+    return partial(pairwise, lambda predicted, wanted: -relative_giou(predicted, wanted, eps))
 
 
 @COSTS.register("iou")
 def iou_cost() -> Cost:
     """-IoU of boxes as shares of the image."""
-    return lambda predictions, targets: -iou(*pairwise(predictions, targets))
+    return partial(pairwise, lambda predicted, wanted: -iou(predicted, wanted))
 
 
 def at_labels(values: Tensor, targets: Targets) -> Tensor:
     """Values (B, N, C) of the samples for the classes of the targets -> (B, N, M)."""
     labels = torch.where(targets.mask, targets.labels, 0)  # padding may hold any label
-    return values.gather(-1, labels[:, None].expand(-1, values.shape[1], -1))
+    by_target = values.transpose(1, 2).gather(1, labels[:, :, None].expand(-1, -1, values.shape[1]))
+    return by_target.transpose(1, 2)
 
 
-def pairwise(predictions: Predictions, targets: Targets) -> tuple[Tensor, Tensor]:
-    """Predicted boxes (B, N, 1, 4) and targets' boxes (B, 1, M, 4) as shares of the image."""
-    return targets.shares_of(predictions.boxes)[:, :, None], targets.shares_of(targets.boxes)[:, None]
+def pairwise(distance: Callable[[Tensor, Tensor], Tensor], predictions: Predictions, targets: Targets) -> Tensor:
+    """(B, N, M) distance of every predicted box, as a share of the image, from every target's.
+
+    Computed with the samples, of which there are many, along the last axis, and every coordinate in one piece: several
+    times as fast as in the order of the result, which is the same tensor turned round.
+    """
+    predicted, wanted = (_planes_apart(targets.shares_of(boxes)) for boxes in (predictions.boxes, targets.boxes))
+    return distance(predicted[:, None], wanted[:, :, None]).transpose(1, 2)
+
+
+def _planes_apart(boxes: Tensor) -> Tensor:
+    """The same boxes (B, K, 4), each coordinate contiguous in memory."""
+    return boxes.movedim(-1, 0).contiguous().movedim(0, -1)
