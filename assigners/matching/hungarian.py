@@ -115,17 +115,21 @@ def _valid_first(cost: Tensor, flags: Tensor, axis: int) -> tuple[Tensor, Tensor
 
 def _on_host(cost: Tensor, predictions: Predictions, targets: Targets) -> tuple[Tensor, Tensor, Tensor]:
     """Cost (B, N, M), valid samples (B, N) and real targets (B, M) on the host, in one copy."""
-    images, samples, places = cost.shape
-    valid = predictions.valid
+    valid = cost.new_ones(cost.shape[:2], dtype=torch.bool) if predictions.valid is None else predictions.valid
     if cost.device.type == "cpu":
-        return cost, torch.ones(images, samples, dtype=torch.bool) if valid is None else valid, targets.mask
-    packed = cost.new_ones(images, samples + 1, places + 1)
-    packed[:, :samples, :places] = cost
-    packed[:, samples, :places] = targets.mask
-    if valid is not None:
-        packed[:, :samples, places] = valid
-    packed = packed.cpu()
-    return packed[:, :samples, :places], packed[:, :samples, places] > 0, packed[:, samples, :places] > 0
+        return cost, valid, targets.mask
+    return unpacked(packed(cost, valid, targets.mask).cpu())
+
+
+def packed(cost: Tensor, valid: Tensor, mask: Tensor) -> Tensor:
+    """(B, N + 1, M + 1) the cost with valid samples (B, N) as its last column and real targets (B, M) as its last row."""
+    last_row = torch.cat([mask, mask.new_ones(len(mask), 1)], 1).to(cost)
+    return torch.cat([torch.cat([cost, valid[:, :, None].to(cost)], 2), last_row[:, None]], 1)
+
+
+def unpacked(packed: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """What `packed` put together."""
+    return packed[:, :-1, :-1], packed[:, :-1, -1] > 0, packed[:, -1, :-1] > 0
 
 
 def _first_broken(term: Cost, predictions: Predictions, targets: Targets) -> str | None:

@@ -12,7 +12,7 @@ from support.random_batches import law, random_boxes, random_targets
 from support.small import pairs
 
 from detassign.assigners import COSTS, Assigner, Hungarian, Predictions, Targets
-from detassign.assigners.matching.hungarian import FOCAL_COSTS, SOFTMAX_COSTS, solve
+from detassign.assigners.matching.hungarian import FOCAL_COSTS, SOFTMAX_COSTS, packed, solve, unpacked
 
 seeds = st.integers(0, 10_000)
 
@@ -76,6 +76,15 @@ def test_a_cost_that_is_not_finite_loses_to_every_finite_one(seed, value):
     image, sample, target = solve(cost, everything, everything[:, :3])
     assert len(image) == 3
     assert cost[image, sample, target].isfinite().all()
+
+
+@pytest.mark.parametrize("shape", [(2, 5, 3), (1, 4, 0), (3, 1, 2)])
+def test_what_goes_to_the_host_in_one_piece_comes_apart_again(shape):
+    generator = torch.Generator().manual_seed(0)
+    cost = torch.randn(shape, generator=generator).masked_fill(torch.rand(shape, generator=generator) < 0.2, torch.nan)
+    valid, mask = (torch.rand(shape[0], size, generator=generator) < 0.5 for size in shape[1:])
+    for ours, theirs in zip(unpacked(packed(cost, valid, mask)), (cost, valid, mask), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=0, equal_nan=True)
 
 
 @pytest.mark.filterwarnings("ignore:hungarian")
