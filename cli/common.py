@@ -27,6 +27,11 @@ images_option = click.option(
 )
 detector_option = click.option("--detector", metavar="NAME", help="A detector; see 'detassign list'.")
 assigner_option = click.option("--assigner", metavar="NAME", help="An assigner, or matching+weighting[+score].")
+denoising_option = click.option(
+    "--denoising",
+    metavar="dn|cdn|none",
+    help="Noised targets as further queries; the detector's usual way if left out.",
+)
 schedule_option = click.option("--schedule", metavar="NAME", help="A schedule; the detector's usual one if left out.")
 set_option = click.option(
     "--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change any config key; repeatable."
@@ -56,7 +61,14 @@ def options(*decorators: Callable[..., Any]) -> Callable[..., Any]:
 
 choice_options = options(detector_option, assigner_option, data_option, data_root_option, images_option, seed_option)
 run_options = options(
-    schedule_option, epochs_option, batch_size_option, pretrained_option, device_option, amp_option, set_option
+    denoising_option,
+    schedule_option,
+    epochs_option,
+    batch_size_option,
+    pretrained_option,
+    device_option,
+    amp_option,
+    set_option,
 )
 
 

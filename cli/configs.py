@@ -10,7 +10,7 @@ from ..engine import config as configs
 from .common import find_data
 
 DETECTIONS = 100  # COCO's limit per image
-DEFAULTS = {"detector": "fcos_tiny", "assigner": "fcos"}
+DEFAULT_DETECTOR = "fcos_tiny"
 
 
 def resolve_config(
@@ -22,12 +22,14 @@ def resolve_config(
     images: int | None,
     schedule: str | None,
     settings: tuple[str, ...],
+    denoising: str | None = None,
     **run: Any,
 ) -> dict[str, Any]:
     """The config of a run: a recipe or a run's config.json if named, with what the options say on top."""
     changes = configs.parse_changes(settings)
     if config and config.endswith(".json"):
-        chosen = {"--detector": detector, "--assigner": assigner, "--schedule": schedule, "--data-root": data_root}
+        chosen = {"--detector": detector, "--assigner": assigner, "--denoising": denoising}
+        chosen |= {"--schedule": schedule, "--data-root": data_root}
         clash = [name for name, value in chosen.items() if value is not None]
         if clash:
             raise ValueError(f"{clash[0]}: {config} is resolved already; change single keys with --set")
@@ -39,11 +41,12 @@ def resolve_config(
     if report.errors:
         raise ValueError(f"data: {report.errors[0]}; see 'detassign data check'")
     return configs.compose(
-        detector or recipe.get("detector", DEFAULTS["detector"]),
-        assigner or recipe.get("assigner", DEFAULTS["assigner"]),
+        detector or recipe.get("detector", DEFAULT_DETECTOR),
+        assigner or recipe.get("assigner"),
         source,
         schedule or recipe.get("schedule"),
         {**_limits(report), **recipe.get("changes", {}), **changes},
+        denoising or recipe.get("denoising"),
         **run,
     )
 

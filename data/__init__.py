@@ -4,6 +4,7 @@ from .check import check
 from .coco import DATASETS, DataSource, cache_folder, read_categories, resolve
 from .report import Finding, Report
 from .style import SceneStyle
+from .subset import make_subset
 from .synthetic import Summary, make_dataset
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "cache_folder",
     "check",
     "make_dataset",
+    "make_subset",
     "read_categories",
     "resolve",
 ]

@@ -6,5 +6,6 @@ _install()  # before mmdet is imported
 
 from .dense import DenseDetector  # noqa: E402
 from .mobilenet import MobileNetV2  # noqa: E402
+from .query import QueryDetector  # noqa: E402
 
-__all__ = ["DenseDetector", "MobileNetV2"]
+__all__ = ["DenseDetector", "MobileNetV2", "QueryDetector"]

@@ -2,27 +2,15 @@
 
 from __future__ import annotations
 
-import time
-from typing import Protocol
-
 import torch
 from mmdet.models import BaseDetector, DetDataPreprocessor
 from mmdet.structures import DetDataSample
 from torch import Tensor, nn
 
-from ..assigners import Assignment, Predictions, Targets
+from ..assigners import Predictions
 from ..heads import DenseHead, PostProcess
+from .observer import Observer, observed
 from .targets import targets_of, with_detections
-
-
-class Observer(Protocol):
-    """Something that watches a detector's assignments in training."""
-
-    def due(self) -> bool:
-        """Whether to watch the coming step."""
-
-    def __call__(self, assignment: Assignment, targets: Targets, seconds: float) -> None:
-        """Look at one assignment and the seconds that it and the loss took."""
 
 
 class DenseDetector(BaseDetector):
@@ -64,11 +52,9 @@ class DenseDetector(BaseDetector):
     def loss(self, batch_inputs: Tensor, batch_data_samples: list[DetDataSample]) -> dict[str, Tensor]:
         """The head's losses, and beside them, for the log, what each sum was divided by (norm_pos, norm_neg, norm_box)."""
         predictions, targets = self.predictions(batch_inputs), targets_of(batch_data_samples)
-        watched = self.observer is not None and self.observer.due()
-        started = _now(batch_inputs) if watched else 0.0
-        assignment, losses = self.bbox_head.assign_and_loss(predictions, targets)
-        if watched:
-            self.observer(assignment, targets, _now(batch_inputs) - started)
+        with observed(self.observer, batch_inputs) as report:
+            assignment, losses = self.bbox_head.assign_and_loss(predictions, targets)
+            report(assignment, targets)
         return losses | dict(zip(("norm_pos", "norm_neg", "norm_box"), assignment.normalizers, strict=True))
 
     @torch.no_grad()
@@ -88,10 +74,3 @@ class DenseDetector(BaseDetector):
         predictions = self.predictions(batch_inputs)
         scores, factor = self.bbox_head.scores(predictions)
         return predictions.boxes, scores if factor is None else scores * factor[..., None]
-
-
-def _now(like: Tensor) -> float:
-    """Seconds on a clock that has waited for the device."""
-    if like.is_cuda:
-        torch.cuda.synchronize(like.device)
-    return time.perf_counter()

@@ -22,8 +22,13 @@ def targets_of(samples: Sequence[DetDataSample]) -> Targets:
         [instance.bboxes for instance in instances],
         [instance.labels for instance in instances],
         ignored if use_ignored else None,
-        torch.tensor([sample.img_shape[1::-1] for sample in samples], dtype=torch.float),
+        sizes_of(samples),
     )
+
+
+def sizes_of(samples: Sequence[DetDataSample]) -> Tensor:
+    """(B, 2) float width and height of the images without padding, pixels."""
+    return torch.tensor([sample.img_shape[1::-1] for sample in samples], dtype=torch.float)
 
 
 def with_detections(sample: DetDataSample, found: Detections, rescale: bool) -> DetDataSample:

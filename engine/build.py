@@ -15,15 +15,15 @@ from torch import nn
 
 from ..assigners.registry import unknown_name
 from ..compat import safe_load
-from ..detectors import DenseDetector
+from ..detectors import DenseDetector, QueryDetector
 from ..heads import PostProcess
 
 PACKAGES = ("detassign", "mmdet", "torchvision")  # whose classes a config may name
 TRUST = "DETASSIGN_PACKAGES"
-PARTS = ("backbone", "neck", "head", "post_process", "preprocessor")
+Detector = DenseDetector | QueryDetector
 
 
-def build_model(config: Mapping[str, Any], initialise: bool = True) -> DenseDetector:
+def build_model(config: Mapping[str, Any], initialise: bool = True) -> Detector:
     """The detector that a resolved config describes.
 
     Args:
@@ -38,8 +38,7 @@ def build_model(config: Mapping[str, Any], initialise: bool = True) -> DenseDete
     if config.get("pretrained") or not initialise:
         description["backbone"] = {**description["backbone"], "init_cfg": None}
     description["backbone"] = _without_none(description["backbone"])
-    parts = {name: instantiate(description.pop(name), f"model.{name}") for name in PARTS if description.get(name)}
-    model = instantiate({**_without_none(description), **parts}, "model")
+    model = instantiate({**_without_none(description), **build_parts(description)}, "model")
     if not initialise:
         return model
     _initialise(model)
@@ -48,7 +47,13 @@ def build_model(config: Mapping[str, Any], initialise: bool = True) -> DenseDete
     return model
 
 
-def _initialise(model: DenseDetector) -> None:
+def build_parts(description: Mapping[str, Any]) -> dict[str, Any]:
+    """The objects among a model's arguments: those described by a dict with a "type"."""
+    parts = {name: part for name, part in description.items() if isinstance(part, Mapping) and "type" in part}
+    return {name: instantiate(part, f"model.{name}") for name, part in parts.items()}
+
+
+def _initialise(model: Detector) -> None:
     try:
         model.init_weights()
     except URLError as error:

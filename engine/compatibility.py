@@ -12,6 +12,7 @@ from itertools import product
 
 from ..assigners import MATCHINGS, SCORES, WEIGHTINGS, Assigner
 from ..heads.dense import check_assigner, second_branch
+from ..heads.query import check_assigner as check_query_assigner
 
 AXES = ("matching", "weighting", "score")
 
@@ -47,6 +48,7 @@ HEADS: dict[str, Callable[[Assigner], None]] = {
     "dense, branch=centerness": partial(check_assigner, branch="centerness"),
     "dense, branch=objectness": partial(check_assigner, branch="objectness"),
     "dense, branch=None": partial(check_assigner, branch=None),
+    "query": check_query_assigner,
 }
 """Each head's check, which raises ValueError for an assigner that it cannot serve."""
 

@@ -13,32 +13,36 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from ..assigners import ASSIGNERS
+from ..assigners import ASSIGNERS, DENOISINGS
 from ..assigners.registry import unknown_name
 from ..data import DataSource
 from . import fragments
 
 INPUT = {"scale": (1333, 800), "keep_ratio": True, "multi_scale": None, "flip": ("horizontal",), "workers": None}
 EVALUATION = {"every": 1, "max_detections": 100}
-RECIPE_KEYS = {"detector", "assigner", "data", "schedule", "changes"}
+DEFAULT_ASSIGNER = "fcos"
+RECIPE_KEYS = {"detector", "assigner", "denoising", "data", "schedule", "changes"}
 
 
 def compose(
     detector: str,
-    assigner: str | Mapping[str, Any],
+    assigner: str | Mapping[str, Any] | None,
     source: DataSource,
     schedule: str | None = None,
     changes: Mapping[str, Any] | None = None,
+    denoising: str | None = None,
     **run: Any,
 ) -> dict[str, Any]:
     """A resolved config.
 
     Args:
         detector: name of a detector fragment.
-        assigner: a preset, an assigner fragment, "matching+weighting", or a dict as `assigners.build` takes it.
+        assigner: a preset, an assigner fragment, "matching+weighting", or a dict as `assigners.build` takes it; None takes
+            the detector's own, or DEFAULT_ASSIGNER.
         source: the data set, found.
         schedule: name of a schedule fragment; None takes the detector's usual one.
         changes: dotted key -> value, applied last: {"model.head.stacked_convs": 1}.
+        denoising: how the targets of a query detector are noised into queries, or "none"; None takes its usual way.
         run: seed, device, amp, pretrained, epochs, batch_size; None leaves the default.
 
     Raises:
@@ -48,9 +52,12 @@ def compose(
     dataset_parts = fragments.load("datasets", source.name) if source.name in fragments.names("datasets") else {}
     schedule_parts = fragments.load("schedules", schedule or detector_parts["schedule"])
     model = dict(detector_parts["model"])
+    assigner = assigner or model["head"].get("assigner", DEFAULT_ASSIGNER)
     model["head"] = {**model["head"], "num_classes": len(source.classes), "assigner": assigner_spec(assigner)}
+    if denoising is not None:
+        model["denoising"] = _denoising(detector, model, denoising)
     config = {
-        "name": f"{detector}-{_assigner_name(assigner)}-{source.name}",
+        "name": "-".join([detector, *([denoising] if denoising else []), _assigner_name(assigner), source.name]),
         "model": model,
         "data": asdict(source),
         "input": {**INPUT, **detector_parts.get("input", {}), **dataset_parts.get("input", {})},
@@ -62,6 +69,17 @@ def compose(
         "pretrained": None,
     }
     return changed(plain(config), changes or {}, **run)
+
+
+def _denoising(detector: str, model: Mapping[str, Any], name: str) -> dict[str, Any] | None:
+    """The model's arguments of denoising with the named noise, or without any."""
+    if "queries" not in model:
+        raise ValueError(f"denoising: {detector} is a dense detector and has no queries; leave it out")
+    if name == "none":
+        return None
+    if name not in DENOISINGS:
+        raise ValueError(unknown_name("denoising", name, [*DENOISINGS, "none"]))
+    return {**(model.get("denoising") or {}), "denoising": name}
 
 
 def changed(config: dict[str, Any], changes: Mapping[str, Any], **run: Any) -> dict[str, Any]:

@@ -18,8 +18,7 @@ from mmengine.runner import Runner
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from ..detectors import DenseDetector
-from .build import build_model, load_checkpoint
+from .build import Detector, build_model, load_checkpoint
 from .config import read, source_of
 from .datasets import eval_loader, train_loader
 from .evaluation import AveragePrecision
@@ -129,7 +128,7 @@ def device_of(config: Mapping[str, Any]) -> torch.device:
     return device
 
 
-def _seeded_model(config: Mapping[str, Any]) -> DenseDetector:
+def _seeded_model(config: Mapping[str, Any]) -> Detector:
     torch.manual_seed(config["seed"])
     with calm():
         model = build_model(config)
@@ -196,13 +195,15 @@ def parameter_groups(
 ) -> list[dict[str, Any]]:
     """Parameters that share rate and decay together: a handful of groups, so an optimizer step is a handful of kernels.
 
-    Biases (those of norms aside) have `schedule["bias"]`'s factors, norms their own decay, the backbone its own rate.
+    Biases (those of norms aside) have `schedule["bias"]`'s factors, norms their own decay, the backbone its own rate;
+    parameters whose name holds one of `schedule["slow"]["names"]`, if any, learn at its factor of the rate.
     """
     norms = {
         f"{name}."
         for name, module in model.named_modules()
         if isinstance(module, _BatchNorm | nn.GroupNorm | nn.LayerNorm)
     }
+    slow = schedule.get("slow") or {"names": (), "lr_mult": 1.0}
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         if not parameter.requires_grad:
@@ -215,6 +216,8 @@ def parameter_groups(
             rate, decay = rate * schedule["bias"]["lr_mult"], decay * schedule["bias"]["decay_mult"]
         if name.startswith("backbone."):
             rate *= schedule["backbone_lr_mult"]
+        if any(part in name for part in slow["names"]):
+            rate *= slow["lr_mult"]
         groups.setdefault((rate, decay), []).append(parameter)
     return [{"params": parameters, "lr": rate, "weight_decay": decay} for (rate, decay), parameters in groups.items()]
 

@@ -6,6 +6,7 @@ _install()  # mmcv.cnn works without its extension; mmcv.ops needs it before the
 
 from .dense import DenseHead  # noqa: E402
 from .postprocess import Detections, PostProcess  # noqa: E402
+from .query import QueryHead  # noqa: E402
 from .refinement import BoxRefinement  # noqa: E402
 
-__all__ = ["BoxRefinement", "DenseHead", "Detections", "PostProcess"]
+__all__ = ["BoxRefinement", "DenseHead", "Detections", "PostProcess", "QueryHead"]

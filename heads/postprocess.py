@@ -30,6 +30,8 @@ class PostProcess:
         nms_iou: of two overlapping boxes the lower-scored one goes if their IoU is above; None switches NMS off.
         class_agnostic: suppress across classes too (for softmax scores and for duplicate boxes of different class).
         max_per_image: at most so many detections.
+        one_per_sample: only the best class of every sample goes on (DETR).
+        clip: boxes end at the border of their image (query detectors leave them as they are).
         min_size: boxes whose clipped width or height is not above it are dropped; None keeps even empty boxes.
     """
 
@@ -38,6 +40,8 @@ class PostProcess:
     nms_iou: float | None = 0.6
     class_agnostic: bool = False
     max_per_image: int = 100
+    one_per_sample: bool = False
+    clip: bool = True
     min_size: float | None = 0.0
 
     def candidates(self, scores: Tensor, factor: Tensor | None, predictions: Predictions, image: int) -> Detections:
@@ -57,7 +61,10 @@ class PostProcess:
 
     def _level_candidates(self, scores: Tensor) -> Tensor:
         """(2, K) sample and class indices of the best scores (n, C) above the threshold."""
-        index = (scores > self.score_threshold).flatten().nonzero()[:, 0]
+        passing = scores > self.score_threshold
+        if self.one_per_sample:
+            passing &= torch.zeros_like(passing).scatter_(1, scores.argmax(1, keepdim=True), True)
+        index = passing.flatten().nonzero()[:, 0]
         order = scores.flatten()[index].sort(descending=True, stable=True).indices[: self.per_level]
         index = index[order]
         return torch.stack([index // scores.shape[1], index % scores.shape[1]])
@@ -77,9 +84,9 @@ class PostProcess:
     def __call__(
         self, scores: Tensor, factor: Tensor | None, predictions: Predictions, image: int, size: tuple[int, int]
     ) -> Detections:
-        """Detections of one image of `size` (height, width) pixels, clipped to it."""
+        """Detections of one image of `size` (height, width) pixels, clipped to it if asked."""
         found = self.candidates(scores, factor, predictions, image)
-        boxes = clip_boxes_to_image(found.boxes, size)
+        boxes = clip_boxes_to_image(found.boxes, size) if self.clip else found.boxes
         if self.min_size is None:
             return self.suppress(Detections(boxes, found.scores, found.labels))
         keep = ((boxes[:, 2:] - boxes[:, :2]) > self.min_size).all(-1)

@@ -49,7 +49,7 @@ class ContrastiveDenoising:
         box_noise: float = 1.0,
         unknown_negatives: bool = False,
         far: Literal["negatives", "second_half"] = "negatives",
-        max_queries: int | None = None,
+        max_queries: int | None = 1000,
         padding_in_loss: bool | None = None,
     ) -> None:
         check_noise(label_noise, box_noise)

@@ -43,7 +43,7 @@ class Denoising:
         label_noise: float = 0.2,
         box_noise: float = 0.4,
         corners: bool = False,
-        max_queries: int | None = None,
+        max_queries: int | None = 1000,
         padding_in_loss: bool = False,
     ) -> None:
         check_noise(label_noise, box_noise)

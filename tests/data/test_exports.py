@@ -15,6 +15,7 @@ def test_public_names_are_these():
         "cache_folder",
         "check",
         "make_dataset",
+        "make_subset",
         "read_categories",
         "resolve",
     ]

@@ -31,7 +31,8 @@ def test_names_come_together_in_a_plain_config(source):
 @pytest.mark.parametrize("detector", fragments.names("detectors"))
 def test_every_detector_fragment_composes(source, detector):
     config = configs.compose(detector, "fcos", source)
-    assert config["model"]["type"] == "detassign.detectors.dense.DenseDetector"
+    kind = "query.QueryDetector" if "queries" in config["model"] else "dense.DenseDetector"
+    assert config["model"]["type"] == f"detassign.detectors.{kind}"
 
 
 @pytest.mark.parametrize("assigner", fragments.names("assigners"))

@@ -4,22 +4,8 @@ import numpy as np
 import pytest
 import torch
 from support.golden import cases, named_cases
+from support.noise import denoising_of
 from support.queries import RecordedNoise, drawn_slots, query_targets, recorded_arrays
-
-from detassign.assigners import ContrastiveDenoising, Denoising
-
-
-def denoising_of(settings):
-    """The denoising that a recording's settings describe, its kind for `drawn_slots`, and its probability of a flip."""
-    if "dn_number" in settings:
-        ratio, scale = (settings.get(f"dn_{n}", settings.get(n)) for n in ("label_noise_ratio", "box_noise_scale"))
-        return ContrastiveDenoising(settings["dn_number"], label_noise=ratio, box_noise=scale), "cdn", ratio / 2
-    scalar, label, box = settings["scalar"], settings["label_noise_scale"], settings["box_noise_scale"]
-    if settings.get("contrastive"):
-        count = {"queries": scalar // 2} if scalar >= 100 else {"groups": scalar}
-        form = {"unknown_negatives": True, "far": "second_half"}
-        return ContrastiveDenoising(**count, label_noise=2 * label, box_noise=box, **form), "packed", label
-    return Denoising(scalar, label, box, corners=settings["corners"]), "dn", label
 
 
 def check_queries(case, prefix, stored, settings, targets, label_embedding, first):

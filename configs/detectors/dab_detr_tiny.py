@@ -1,0 +1,8 @@
+"""CPU-sized DAB-DETR: one map of stride 16, 60 anchors."""
+
+from .query_parts import dab_detr
+from .tiny_parts import INPUT, MAP_16, SCHEDULE, STRIDE_16, TINY
+
+model = dab_detr(STRIDE_16, MAP_16, TINY)
+input = INPUT
+schedule = SCHEDULE

@@ -1,0 +1,8 @@
+"""CPU-sized DN-DAB-Deformable-DETR: three levels, 60 anchors."""
+
+from .query_parts import DN_MARKED, dab_deformable_detr
+from .tiny_parts import INPUT, MAPS, SCHEDULE, SMALL, TINY
+
+model = dab_deformable_detr(SMALL, MAPS, TINY, extra=0, denoising=DN_MARKED)
+input = INPUT
+schedule = SCHEDULE

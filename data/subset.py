@@ -1,0 +1,63 @@
+"""A few pictures of a data set as a set of their own, to train and evaluate on the same: can the model learn at all?"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from .coco import DataSource
+from .files import read_json, written_aside
+from .rules import is_inside_folder
+
+__all__ = ["make_subset"]
+
+
+def make_subset(source: DataSource, directory: str | Path, images: int) -> int:
+    """Copy the first training pictures that hold objects; train.json and val.json of the new set are the same.
+
+    Written aside and renamed, so an interruption leaves nothing half-written.
+
+    Args:
+        source: the data set to take from.
+        directory: a new or empty folder.
+        images: how many pictures, at least 1.
+
+    Returns:
+        The number of boxes.
+
+    Raises:
+        ValueError: when there are not so many, or a file name leaves the folder.
+        FileExistsError: when `directory` holds anything.
+        FileNotFoundError: when a picture is missing.
+    """
+    directory = Path(directory)
+    if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
+        raise FileExistsError(f"{directory} is in use; name a new or empty folder for the subset")
+    document = read_json(source.train_annotations)
+    chosen = _first_with_objects(document, images)
+    ids = {image["id"] for image in chosen}
+    annotations = [entry for entry in document["annotations"] if entry["image_id"] in ids]
+    with written_aside(directory) as aside:
+        for image in chosen:
+            _copy(source.train_images, aside / "images", image["file_name"])
+        text = json.dumps({**document, "images": chosen, "annotations": annotations})
+        for split in ("train", "val"):
+            (aside / f"{split}.json").write_text(text, encoding="utf-8")
+    return len(annotations)
+
+
+def _first_with_objects(document: dict[str, Any], count: int) -> list[dict[str, Any]]:
+    filled = {entry["image_id"] for entry in document["annotations"]}
+    found = [image for image in document["images"] if image["id"] in filled]
+    if not 1 <= count <= len(found):
+        raise ValueError(f"images: expected 1 to {len(found)}, the training pictures with objects, got {count}")
+    return found[:count]
+
+
+def _copy(source: Path, target: Path, name: str) -> None:
+    if not is_inside_folder(name):
+        raise ValueError(f"file name {name!r} leaves the folder of images")
+    (target / name).parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(source / name, target / name)

@@ -1,0 +1,149 @@
+"""The query detector: backbone, projection, encoder, queries, decoder, query head. Every DETR is one of these."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import torch
+from mmdet.models import BaseDetector, DetDataPreprocessor
+from mmdet.structures import DetDataSample
+from torch import Tensor, nn
+
+from ..assigners import Predictions, Targets
+from ..heads import PostProcess
+from ..heads.query import QueryHead, QueryOutputs, last_predictions
+from .observer import Observer, observed
+from .targets import sizes_of, targets_of, with_detections
+from .transformer import QueryDecoder, QueryDenoising
+from .transformer.queries import Queries
+
+
+class QueryDetector(BaseDetector):
+    """Detector whose predictions are a set of queries.
+
+    Args:
+        backbone: images (B, 3, H, W) -> tuple of feature maps.
+        neck: those -> levels (B, C, h, w), fine to coarse.
+        encoder: levels -> tokens that know of each other.
+        queries: where queries start.
+        decoder: moves them.
+        head: class, box and loss of every query.
+        denoising: None, or arguments of `QueryDenoising` ({"denoising": "cdn"}).
+        post_process: settings of inference.
+        preprocessor: mmdet's batching, normalisation and padding.
+
+    Raises:
+        ValueError: when the parts do not fit together.
+    """
+
+    def __init__(
+        self,
+        backbone: nn.Module,
+        neck: nn.Module,
+        encoder: nn.Module,
+        queries: nn.Module,
+        decoder: QueryDecoder,
+        head: QueryHead,
+        denoising: Mapping[str, Any] | None = None,
+        post_process: PostProcess | None = None,
+        preprocessor: DetDataPreprocessor | None = None,
+    ) -> None:
+        super().__init__(data_preprocessor=preprocessor or DetDataPreprocessor())
+        self.backbone = backbone
+        self.neck = neck
+        self.encoder = encoder
+        self.queries = queries
+        self.decoder = decoder
+        self.bbox_head = head  # the name that mmdet's detectors give it
+        self.denoising = None if denoising is None else self._denoising(dict(denoising))
+        self.post_process = post_process or PostProcess(score_threshold=-1.0, nms_iou=None)
+        self.observer: Observer | None = None
+
+    def _denoising(self, arguments: dict[str, Any]) -> QueryDenoising:
+        position = self.decoder.guide.needs_position and not self.queries.makes_positions
+        classes, channels = self.bbox_head.num_classes, self.encoder.channels
+        return QueryDenoising(num_classes=classes, channels=channels, position=position, **arguments)
+
+    def outputs(
+        self,
+        features: list[Tensor],
+        sizes: Tensor,
+        shape: tuple[int, int],
+        padded: bool,
+        targets: Targets | None = None,
+    ) -> QueryOutputs:
+        """Predictions from the backbone's maps.
+
+        Args:
+            features: (B, C_i, h_i, w_i), fine to coarse.
+            sizes: (B, 2) valid width and height of each image, pixels.
+            shape: height and width of the padded batch, pixels.
+            padded: whether any image is smaller than that.
+            targets: with denoising queries made from them; None at inference.
+        """
+        memory = self.encoder(self.neck(features), sizes, shape, padded)
+        queries = self.queries(memory, self.bbox_head)
+        denoising, allowed = None, None
+        if self.denoising is not None:
+            queries, denoising, allowed = self._with_denoising(queries, targets)
+        decoded = self.decoder(queries, memory, self.bbox_head, allowed)
+        outputs = self.bbox_head(decoded.states, decoded.references, decoded.boxes)
+        if queries.proposals is not None:
+            logits, boxes = queries.proposals.trained(self.bbox_head.encoder)
+            outputs = replace(outputs, encoder_logits=logits, encoder_boxes=boxes)
+        return replace(outputs, denoising=denoising)
+
+    def _with_denoising(self, queries: Queries, targets: Targets | None) -> tuple:
+        if targets is None:
+            return self.denoising.matching(queries), None, None
+        joined, denoising = self.denoising(queries, targets)
+        if denoising.boxes.shape[1] == 0:
+            return joined, denoising, None
+        return joined, denoising, ~denoising.attention_mask(queries.content.shape[1])
+
+    def extract_feat(self, batch_inputs: Tensor) -> list[Tensor]:
+        """The backbone's maps of images (B, 3, H, W)."""
+        return list(self.backbone(batch_inputs))
+
+    def loss(self, batch_inputs: Tensor, batch_data_samples: list[DetDataSample]) -> dict[str, Tensor]:
+        """The head's losses; see `QueryHead.assign_and_loss` for their names."""
+        targets = targets_of(batch_data_samples).to(batch_inputs.device)
+        outputs = self._outputs(batch_inputs, batch_data_samples, targets.sizes, targets)
+        with observed(self.observer, batch_inputs) as report:
+            assignment, losses = self.bbox_head.assign_and_loss(outputs, targets)
+            report(assignment, targets.repeat(len(assignment.negative) // len(targets.boxes)))
+        return losses
+
+    @torch.no_grad()
+    def predict(
+        self, batch_inputs: Tensor, batch_data_samples: list[DetDataSample], rescale: bool = True
+    ) -> list[DetDataSample]:
+        predictions = self.predictions(batch_inputs, batch_data_samples)
+        scores, _ = self.bbox_head.scores(predictions)
+        return [
+            with_detections(sample, self.post_process(scores, None, predictions, image, sample.img_shape), rescale)
+            for image, sample in enumerate(batch_data_samples)
+        ]
+
+    def predictions(self, batch_inputs: Tensor, batch_data_samples: list[DetDataSample]) -> Predictions:
+        """What the last decoder layer says of images (B, 3, H, W), undecided."""
+        sizes = sizes_of(batch_data_samples).to(batch_inputs.device)
+        return last_predictions(self._outputs(batch_inputs, batch_data_samples, sizes), sizes)
+
+    def _outputs(
+        self, images: Tensor, samples: list[DetDataSample], sizes: Tensor, targets: Targets | None = None
+    ) -> QueryOutputs:
+        shape = (images.shape[-2], images.shape[-1])
+        padded = any(tuple(sample.img_shape[:2]) != shape for sample in samples)  # known on the host: no wait for it
+        return self.outputs(self.extract_feat(images), sizes, shape, padded, targets)
+
+    def _forward(
+        self, batch_inputs: Tensor, batch_data_samples: list[DetDataSample] | None = None
+    ) -> tuple[Tensor, ...]:
+        height, width = batch_inputs.shape[-2:]
+        sizes = batch_inputs.new_tensor([[width, height]]).expand(len(batch_inputs), 2)
+        outputs = self.outputs(self.extract_feat(batch_inputs), sizes, (height, width), padded=False)
+        predictions = last_predictions(outputs, sizes)
+        return predictions.boxes, self.bbox_head.scores(predictions)[0]

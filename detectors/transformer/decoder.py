@@ -1,0 +1,190 @@
+"""The decoder: queries look at each other and at the image, layer by layer, and their references move."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from .attention import (
+    ConditionalCrossAttention,
+    ConditionalSelfAttention,
+    CrossAttention,
+    LevelCrossAttention,
+    QuerySelfAttention,
+)
+from .deformable import DeformableCrossAttention
+from .guides import GUIDES, Guide
+from .layers import Activation, FeedForward, xavier_
+from .memory import Memory
+from .queries import Queries
+
+ATTENTIONS = {
+    "dense": (QuerySelfAttention, CrossAttention),
+    "conditional": (ConditionalSelfAttention, ConditionalCrossAttention),
+    "levels": (ConditionalSelfAttention, LevelCrossAttention),
+    "deformable": (QuerySelfAttention, DeformableCrossAttention),
+}
+REFINEMENTS = (None, "detached", "forward_twice")
+
+
+class Refiner(Protocol):
+    """What moves references: the box part of a query head."""
+
+    def refine(self, layer: int, states: Tensor, reference: Tensor) -> Tensor:
+        """(B, Q, 4) boxes, shares of the image, from states (B, Q, C) and references (B, Q, 2 or 4)."""
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """What the decoder found, one entry per layer.
+
+    Attributes:
+        states: (L, B, Q, C) what class and box are predicted from.
+        references: L tensors (B, Q, 2 or 4), shares of the image, that each layer's boxes start from; None without any.
+        boxes: (L, B, Q, 4) cx, cy, w, h where refinement predicted them already, else None.
+    """
+
+    states: Tensor
+    references: tuple[Tensor, ...] | None
+    boxes: Tensor | None
+
+
+class DecoderLayer(nn.Module):
+    """Self-attention, cross-attention and a feed-forward network, normed after each (or before each, `pre_norm`)."""
+
+    def __init__(
+        self,
+        self_attention: nn.Module,
+        cross_attention: nn.Module,
+        channels: int,
+        hidden: int,
+        dropout: float = 0.0,
+        activation: Activation = "relu",
+        pre_norm: bool = False,
+    ) -> None:
+        super().__init__()
+        self.self_attention = self_attention
+        self.cross_attention = cross_attention
+        self.feed_forward = FeedForward(channels, hidden, activation, dropout)
+        self.norm1, self.norm2, self.norm3 = (nn.LayerNorm(channels) for _ in range(3))
+        self.dropout = nn.Dropout(dropout)
+        self.pre_norm = pre_norm
+
+    def forward(self, x: Tensor, guide: Guide, memory: Memory, allowed: Tensor | None) -> Tensor:
+        if self.pre_norm:
+            attended, own = self.self_attention(self.norm1(x), guide, allowed)
+            x = x + self.dropout(attended)
+            x = x + self.dropout(self.cross_attention(self.norm2(x), guide, memory, own))
+            return x + self.dropout(self.feed_forward(self.norm3(x)))
+        attended, own = self.self_attention(x, guide, allowed)
+        x = self.norm1(x + self.dropout(attended))
+        x = self.norm2(x + self.dropout(self.cross_attention(x, guide, memory, own)))
+        return self.norm3(x + self.dropout(self.feed_forward(x)))
+
+
+class QueryDecoder(nn.Module):
+    """Decoder of every query detector.
+
+    Args:
+        attention: "dense" (DETR), "conditional" (Conditional DETR, DAB-DETR), "levels" (deformable-encoder-only DAB),
+            "deformable".
+        guide: "learned", "conditional", "anchor" or "deformable_anchor"; what tells queries where to look.
+        refinement: None leaves references where they are; "detached" moves them and lets no gradient cross layers
+            (Deformable DETR); "forward_twice" predicts from moved references that keep their gradient (DAB-DETR, DINO).
+        layers, channels, heads, hidden, dropout, activation, pre_norm: as usual.
+        norm: one norm shared by all layers' outputs.
+        scale_positions: for the deformable_anchor guide, see there (DAB-Deformable-DETR).
+        levels, points: of deformable attention; levels of "levels" too.
+
+    Raises:
+        ValueError: for an unknown choice.
+    """
+
+    def __init__(
+        self,
+        attention: Literal["dense", "conditional", "levels", "deformable"] = "dense",
+        guide: Literal["learned", "conditional", "anchor", "deformable_anchor"] = "learned",
+        refinement: Literal["detached", "forward_twice"] | None = None,
+        layers: int = 6,
+        channels: int = 256,
+        heads: int = 8,
+        hidden: int = 2048,
+        dropout: float = 0.1,
+        activation: Activation = "relu",
+        pre_norm: bool = False,
+        norm: bool = True,
+        scale_positions: bool = False,
+        levels: int = 4,
+        points: int = 4,
+    ) -> None:
+        super().__init__()
+        known = {"attention": ATTENTIONS, "guide": GUIDES, "refinement": REFINEMENTS}
+        for name, value in {"attention": attention, "guide": guide, "refinement": refinement}.items():
+            if value not in known[name]:
+                raise ValueError(f"{name}: expected one of {', '.join(map(str, known[name]))}, got {value!r}")
+        self.refinement = refinement
+        extra = _guide_arguments(guide, attention, scale_positions)
+        self.guide = GUIDES[guide](channels, **extra)
+        self.layers = nn.ModuleList(
+            DecoderLayer(
+                *_attentions(attention, index, channels, heads, dropout, levels, points),
+                *(channels, hidden, dropout, activation, pre_norm),
+            )
+            for index in range(layers)
+        )
+        self.norm = nn.LayerNorm(channels) if norm else None
+        xavier_(self)
+        for layer in self.layers:
+            if isinstance(layer.cross_attention, DeformableCrossAttention):
+                layer.cross_attention.reset_parameters()
+
+    def forward(self, queries: Queries, memory: Memory, head: Refiner, allowed: Tensor | None = None) -> Decoded:
+        """Decode.
+
+        Args:
+            queries: where to start.
+            memory: the encoded image.
+            head: moves references.
+            allowed: (Q, Q) bool, which queries (columns) each query (row) may look at; None allows all.
+        """
+        x = queries.content
+        start = reference = None if queries.anchors is None else queries.anchors.sigmoid()
+        states, references, boxes = [], [], []
+        for index, layer in enumerate(self.layers):
+            x = layer(x, self.guide(index, x, queries.position, reference, memory), memory, allowed)
+            states.append(x if self.norm is None else self.norm(x))
+            references.append(start)
+            if self.refinement is None or (self.refinement == "forward_twice" and index == len(self.layers) - 1):
+                continue
+            moved = head.refine(index, x, reference)
+            boxes.append(moved)
+            reference = moved.detach()
+            start = moved if self.refinement == "forward_twice" else reference
+        finished = self.refinement == "detached" and self.norm is None
+        return Decoded(
+            torch.stack(states),
+            None if start is None else tuple(references),
+            torch.stack(boxes) if finished else None,
+        )
+
+
+def _guide_arguments(guide: str, attention: str, scale_positions: bool) -> dict[str, bool]:
+    if guide == "learned":
+        return {"deformable": attention == "deformable"}
+    return {"scaled": scale_positions} if guide == "deformable_anchor" else {}
+
+
+def _attentions(
+    kind: str, index: int, channels: int, heads: int, dropout: float, levels: int, points: int
+) -> tuple[nn.Module, nn.Module]:
+    own, cross = ATTENTIONS[kind]
+    special = {
+        "dense": {},
+        "conditional": {"first": index == 0},
+        "levels": {"first": index == 0, "levels": levels},
+        "deformable": {"levels": levels, "points": points},
+    }[kind]
+    return own(channels, heads, dropout), cross(channels, heads, dropout, **special)

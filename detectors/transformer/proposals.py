@@ -1,0 +1,80 @@
+"""Two-stage detection: every token of the image proposes a box (Deformable DETR, arXiv 2010.04159, appendix A.4)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from .memory import Memory
+
+BASE_SIZE = 0.05  # share of the image that a token of the finest level proposes; doubles with every level
+MARGIN = 0.01  # proposals closer than this to 0 or 1 in any coordinate are void
+
+
+class EncoderHead(Protocol):
+    """What turns tokens into proposals: the encoder part of a query head."""
+
+    def encoder_predictions(self, tokens: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:
+        """Class logits (B, S, C) and box logits (B, S, 4) from tokens (B, S, C) and proposals (B, S, 4), logits."""
+
+
+@dataclass(frozen=True)
+class Proposals:
+    """What the encoder predicted.
+
+    Attributes:
+        tokens: (B, S, C) projected features.
+        logits: (B, S, classes).
+        boxes: (B, S, 4) logits of cx, cy, w, h; infinite where a token proposes nothing.
+        chosen: (B, Q) long, the tokens that became queries.
+    """
+
+    tokens: Tensor
+    logits: Tensor
+    boxes: Tensor
+    chosen: Tensor
+
+    def trained(self, kind: str) -> tuple[Tensor, Tensor]:
+        """Logits and boxes (cx, cy, w, h, shares) that a head trains: "binary" all tokens, "classes" the chosen."""
+        logits, boxes = self.logits, self.boxes
+        if kind == "classes":
+            logits, boxes = gather_rows(logits, self.chosen), gather_rows(boxes, self.chosen)
+        return logits, boxes.sigmoid()
+
+
+class TokenProposals(nn.Module):
+    """Projected tokens and the square around each; tokens outside their image, or too close to its border, are void.
+
+    Args:
+        channels: C.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(channels, channels)
+        self.norm = nn.LayerNorm(channels)
+
+    def forward(self, memory: Memory) -> tuple[Tensor, Tensor]:
+        """Tokens (B, S, C) and proposals (B, S, 4), logits of cx, cy, w, h; +inf where void."""
+        places, void = token_boxes(memory)
+        void = void.expand(len(memory.features), -1, -1)
+        return self.norm(self.linear(memory.features.masked_fill(void, 0.0))), places
+
+
+def token_boxes(memory: Memory) -> tuple[Tensor, Tensor]:
+    """Logits (B or 1, S, 4) of each token's box, +inf where void, and which are void (B or 1, S, 1)."""
+    sizes = [torch.full((count,), BASE_SIZE * 2.0**level) for level, count in enumerate(memory.level_sizes)]
+    size = torch.cat(sizes).to(memory.features.device)[None, :, None].expand(len(memory.centers), -1, 2)
+    boxes = torch.cat((memory.centers, size), -1)
+    void = ~((boxes > MARGIN) & (boxes < 1 - MARGIN)).all(-1, keepdim=True)
+    if memory.padding is not None:
+        void = void | memory.padding[..., None]
+    return torch.log(boxes / (1 - boxes)).masked_fill(void, torch.inf), void
+
+
+def gather_rows(values: Tensor, chosen: Tensor) -> Tensor:
+    """Rows `chosen` (B, Q) of values (B, S, K) -> (B, Q, K)."""
+    return values.gather(1, chosen[..., None].expand(-1, -1, values.shape[-1]))

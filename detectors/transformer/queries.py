@@ -1,0 +1,214 @@
+"""Where queries start: learned places, points, anchor boxes, or the encoder's best proposals."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from ...heads.mlp import MLP
+from .layers import xavier_
+from .memory import Memory
+from .position import reference_encoding
+from .proposals import EncoderHead, Proposals, TokenProposals, gather_rows
+
+
+@dataclass(frozen=True)
+class Queries:
+    """Object queries of a batch.
+
+    Attributes:
+        content: (B, Q, C) what they start with.
+        position: (B, Q, C) where they look, for decoders that learn it; or None.
+        anchors: (B, Q, 2 or 4) logits of the reference points or boxes; or None.
+        proposals: what the encoder predicted, to be trained too; or None.
+        position_of: makes positions of further boxes, given as logits (B, K, 4); or None.
+    """
+
+    content: Tensor
+    position: Tensor | None = None
+    anchors: Tensor | None = None
+    proposals: Proposals | None = None
+    position_of: Callable[[Tensor], Tensor] | None = None
+
+
+class LearnedQueries(nn.Module):
+    """A learned place each, no content (DETR).
+
+    Args:
+        num_queries: Q.
+        channels: C.
+    """
+
+    makes_positions = False
+
+    def __init__(self, num_queries: int = 100, channels: int = 256) -> None:
+        super().__init__()
+        self.position = nn.Embedding(num_queries, channels)
+
+    def forward(self, memory: Memory, head: EncoderHead) -> Queries:
+        position = _for_batch(self.position.weight, memory)
+        return Queries(torch.zeros_like(position), position)
+
+
+class PointQueries(nn.Module):
+    """A learned place each and the reference point that follows from it.
+
+    Args:
+        num_queries: Q.
+        channels: C.
+        content: "zeros" (Conditional DETR) or "learned" (Deformable DETR).
+        hidden: find the point with a hidden layer (Conditional DETR) or by one linear map (Deformable DETR).
+    """
+
+    makes_positions = False
+
+    def __init__(
+        self,
+        num_queries: int = 300,
+        channels: int = 256,
+        content: Literal["zeros", "learned"] = "zeros",
+        hidden: bool = True,
+    ) -> None:
+        super().__init__()
+        _check_content(content)
+        self.position = nn.Embedding(num_queries, channels)
+        self.content = nn.Embedding(num_queries, channels) if content == "learned" else None
+        self.reference = MLP(channels, channels, 2) if hidden else MLP(channels, 2)
+        xavier_(self.reference)
+        if not hidden:
+            nn.init.zeros_(self.reference.layers[0].bias)
+
+    def forward(self, memory: Memory, head: EncoderHead) -> Queries:
+        position = _for_batch(self.position.weight, memory)
+        content = torch.zeros_like(position) if self.content is None else _for_batch(self.content.weight, memory)
+        return Queries(content, position, self.reference(position))
+
+
+class AnchorQueries(nn.Module):
+    """Learned anchor boxes (DAB-DETR).
+
+    Args:
+        num_queries: Q, per pattern.
+        channels: C.
+        content: "zeros" or "learned" (DAB-Deformable-DETR).
+        content_channels: learned channels of the content, the rest is zero; DN-DAB-Deformable-DETR leaves the last one
+            to the mark of denoising queries. None learns all.
+        patterns: so many learned contents for every anchor (Anchor DETR), pattern by pattern; 0 has none.
+        random_centers: draw the centres evenly over the image and keep them there.
+    """
+
+    makes_positions = False
+
+    def __init__(
+        self,
+        num_queries: int = 300,
+        channels: int = 256,
+        content: Literal["zeros", "learned"] = "zeros",
+        content_channels: int | None = None,
+        patterns: int = 0,
+        random_centers: bool = False,
+    ) -> None:
+        super().__init__()
+        _check_content(content)
+        self.channels = channels
+        self.random_centers = random_centers
+        self.anchors = nn.Embedding(num_queries, 4)
+        self.content = nn.Embedding(num_queries, content_channels or channels) if content == "learned" else None
+        self.patterns = nn.Embedding(patterns, channels) if patterns else None
+        if random_centers:
+            with torch.no_grad():
+                self.anchors.weight[:, :2] = torch.rand(num_queries, 2).logit(eps=1e-3)
+
+    def forward(self, memory: Memory, head: EncoderHead) -> Queries:
+        anchors = self.anchors.weight
+        if self.random_centers:
+            anchors = torch.cat((anchors[:, :2].detach(), anchors[:, 2:]), -1)
+        content = anchors.new_zeros(len(anchors), self.channels)
+        if self.content is not None:
+            learned = self.content.weight
+            content = nn.functional.pad(learned, (0, self.channels - learned.shape[1]))
+        if self.patterns is not None:
+            content = (content + self.patterns.weight[:, None]).flatten(0, 1)
+            anchors = anchors.repeat(self.patterns.num_embeddings, 1)
+        return Queries(_for_batch(content, memory), anchors=_for_batch(anchors, memory))
+
+
+class TwoStageQueries(nn.Module):
+    """The encoder's best proposals as anchor boxes.
+
+    Args:
+        num_queries: Q; fewer where the image has fewer tokens.
+        channels: C.
+        rank_by: "first" takes the tokens with the highest first class logit (Deformable DETR), "best" with the highest
+            of all classes (DINO).
+        content: "proposal" makes content and place from the anchor's encoding (Deformable DETR), "learned" learns it
+            (DINO's mixed selection), "memory" takes the encoder's features.
+        temperature: of the anchor's encoding.
+
+    Raises:
+        ValueError: for an unknown choice.
+    """
+
+    def __init__(
+        self,
+        num_queries: int = 300,
+        channels: int = 256,
+        rank_by: Literal["first", "best"] = "best",
+        content: Literal["proposal", "learned", "memory"] = "learned",
+        temperature: float = 10000.0,
+    ) -> None:
+        super().__init__()
+        if rank_by not in ("first", "best"):
+            raise ValueError(f"rank_by: expected 'first' or 'best', got {rank_by!r}")
+        if content not in ("proposal", "learned", "memory"):
+            raise ValueError(f"content: expected 'proposal', 'learned' or 'memory', got {content!r}")
+        self.num_queries, self.channels, self.rank_by, self.temperature = num_queries, channels, rank_by, temperature
+        self.proposals = TokenProposals(channels)
+        self.content = nn.Embedding(num_queries, channels) if content == "learned" else None
+        self.makes_positions = content == "proposal"
+        self.from_anchor = AnchorProjection(channels, temperature) if content == "proposal" else None
+        xavier_(self)
+
+    def forward(self, memory: Memory, head: EncoderHead) -> Queries:
+        tokens, places = self.proposals(memory)
+        logits, boxes = head.encoder_predictions(tokens, places)
+        rank = logits[..., 0] if self.rank_by == "first" else logits.amax(-1)
+        chosen = rank.topk(min(self.num_queries, rank.shape[1]), 1).indices  # (B, Q)
+        anchors = gather_rows(boxes, chosen).detach()
+        proposals = Proposals(tokens, logits, boxes, chosen)
+        if self.from_anchor is not None:
+            position, content = self.from_anchor(anchors)
+            return Queries(content, position, anchors, proposals, lambda boxes: self.from_anchor(boxes)[0])
+        if self.content is None:
+            return Queries(gather_rows(tokens, chosen).detach(), anchors=anchors, proposals=proposals)
+        content = self.content.weight[: chosen.shape[1]]
+        return Queries(_for_batch(content, memory), anchors=anchors, proposals=proposals)
+
+
+class AnchorProjection(nn.Module):
+    """Place and content of a query from its anchor box (two-stage Deformable DETR)."""
+
+    def __init__(self, channels: int, temperature: float) -> None:
+        super().__init__()
+        self.channels, self.temperature = channels, temperature
+        self.linear = nn.Linear(2 * channels, 2 * channels)
+        self.norm = nn.LayerNorm(2 * channels)
+
+    def forward(self, anchors: Tensor) -> tuple[Tensor, Tensor]:
+        """Positions and contents (B, K, C) of anchors (B, K, 4), logits."""
+        encoding = reference_encoding(anchors.sigmoid(), self.channels // 2, self.temperature, order=(0, 1, 2, 3))
+        return self.norm(self.linear(encoding)).chunk(2, -1)
+
+
+def _check_content(content: str) -> None:
+    if content not in ("zeros", "learned"):
+        raise ValueError(f"content: expected 'zeros' or 'learned', got {content!r}")
+
+
+def _for_batch(rows: Tensor, memory: Memory) -> Tensor:
+    """(Q, K) -> (B, Q, K)."""
+    return rows.expand(len(memory.features), *rows.shape)

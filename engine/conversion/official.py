@@ -1,0 +1,132 @@
+"""Names of the papers' own checkpoints (DETR, Conditional, Deformable, DAB, DN, DINO) in the query detector's names."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from torch import Tensor
+
+from .rules import Rule, Translation, translate
+
+ATTENTION = (
+    Rule(r"(.*)\.sa_qcontent_proj\.", r"\1.self_attention.query_content."),
+    Rule(r"(.*)\.sa_qpos_proj\.", r"\1.self_attention.query_position."),
+    Rule(r"(.*)\.sa_kcontent_proj\.", r"\1.self_attention.key_content."),
+    Rule(r"(.*)\.sa_kpos_proj\.", r"\1.self_attention.key_position."),
+    Rule(r"(.*)\.sa_v_proj\.", r"\1.self_attention.value."),
+    Rule(r"(.*)\.ca_qcontent_proj\.", r"\1.cross_attention.query_content."),
+    Rule(r"(.*)\.ca_qpos_proj\.", r"\1.cross_attention.query_position."),
+    Rule(r"(.*)\.ca_qpos_sine_proj\.", r"\1.cross_attention.query_spatial."),
+    Rule(r"(.*)\.ca_kcontent_proj\.", r"\1.cross_attention.key_content."),
+    Rule(r"(.*)\.ca_kpos_proj\.", r"\1.cross_attention.key_position."),
+    Rule(r"(.*)\.ca_v_proj\.", r"\1.cross_attention.value."),
+    Rule(r"(.*)\.ca_out_v_proj\.", r"\1.cross_attention.out_proj."),
+    Rule(r"(.*)\.lvl_attn\.", r"\1.cross_attention.level_weights."),
+    Rule(r"(decoder\.layers\.\d+)\.self_attn\.", r"\1.self_attention."),
+    Rule(r"(decoder\.layers\.\d+)\.(multihead_attn|cross_attn)\.", r"\1.cross_attention."),
+    Rule(r"(encoder\.layers\.\d+)\.self_attn\.", r"\1.attention."),
+    Rule(r"(.*layers\.\d+)\.(linear[12]|activation)\.", r"\1.feed_forward.\2."),
+)
+PARTS = (
+    Rule(r"backbone\.0\.body\.", "backbone."),
+    Rule(r"input_proj\.(weight|bias)$", r"neck.levels.0.0.\1"),
+    Rule(r"input_proj\.(\d+)\.", r"neck.levels.\1."),
+    Rule(r"level_embed$", "encoder.level_embedding"),
+    Rule(r"encoder\.query_scale\.", "encoder.position_scale."),
+    Rule(r"decoder\.query_scale\.", "decoder.guide.query_scale."),
+    Rule(r"decoder\.ref_anchor_head\.", "decoder.guide.reference_size."),
+    Rule(r"reference_points\.", "queries.reference.layers.0."),
+    Rule(r"query_embed\.", "queries.position."),
+    Rule(r"refpoint_embed\.", "queries.anchors."),
+    Rule(r"tgt_embed\.", "queries.content."),
+    Rule(r"patterns\.", "queries.patterns."),
+    Rule(r"label_enc\.", "denoising.labels."),
+    Rule(r"enc_output\.", "queries.proposals.linear."),
+    Rule(r"enc_output_norm\.", "queries.proposals.norm."),
+    Rule(r"pos_trans\.", "queries.from_anchor.linear."),
+    Rule(r"pos_trans_norm\.", "queries.from_anchor.norm."),
+    Rule(r"enc_out_class_embed\.", "bbox_head.encoder_class."),
+    Rule(r"enc_out_bbox_embed\.", "bbox_head.encoder_box."),
+)
+COPIES = Rule(r"decoder\.(bbox_embed|class_embed)\.", None, "a second name of the heads")
+
+
+def from_official(state: Mapping[str, Tensor]) -> Translation:
+    """A checkpoint of one of the papers' repositories in this project's names.
+
+    The family is read off the names. Names that are second ones of a tensor are dropped; a query embedding that holds
+    place and content side by side is cut in two.
+    """
+    state = {name.removeprefix("module."): tensor for name, tensor in state.items()}
+    bare = {_without_transformer(name): tensor for name, tensor in state.items()}
+    first = (COPIES, *_reference_rule(bare), *_head_rules(bare), *PARTS)
+    return translate(_cut_label_table(_cut_query_embedding(bare)), (first, _norm_rules(bare), ATTENTION))
+
+
+def _without_transformer(name: str) -> str:
+    return name.removeprefix("transformer.")
+
+
+def _reference_rule(state: Mapping[str, Tensor]) -> tuple[Rule, ...]:
+    """The same name finds points from places (Conditional DETR) and makes places from anchors (DAB-DETR on)."""
+    points = "query_embed.weight" in state
+    return (
+        Rule(r"decoder\.ref_point_head\.", "queries.reference." if points else "decoder.guide.reference_position."),
+    )
+
+
+def _norm_rules(state: Mapping[str, Tensor]) -> tuple[Rule, ...]:
+    """Deformable decoders number their norms by age, not by order: norm2 follows the self-attention, which is first."""
+    if not any("decoder.layers.0.cross_attn.sampling_offsets" in name for name in state):
+        return ()
+    return (
+        Rule(r"(decoder\.layers\.\d+)\.norm1\.", r"\1.norm2."),
+        Rule(r"(decoder\.layers\.\d+)\.norm2\.", r"\1.norm1."),
+    )
+
+
+def _head_rules(state: Mapping[str, Tensor]) -> tuple[Rule, ...]:
+    """Where class_embed and bbox_embed go: one head for all layers, one each, or one more for the encoder."""
+    layers = 1 + max((int(m[1]) for name in state if (m := re.match(r"decoder\.layers\.(\d+)\.", name))), default=-1)
+    heads = {int(m[1]) for name in state if (m := re.match(r"class_embed\.(\d+)\.", name))}
+    names = (("class_embed", "classes", "encoder_class"), ("bbox_embed", "boxes", "encoder_box"))
+    if not heads:
+        return tuple(Rule(rf"{theirs}\.", f"bbox_head.{ours}.0.") for theirs, ours, _ in names)
+    rules = [Rule(rf"{theirs}\.{layers}\.", f"bbox_head.{encoder}.") for theirs, _, encoder in names]
+    if _shared(state, heads):
+        rules += [Rule(rf"{theirs}\.0\.", f"bbox_head.{ours}.0.") for theirs, ours, _ in names]
+        rules += [Rule(rf"{theirs}\.\d+\.", None, "the same head again") for theirs, _, _ in names]
+    else:
+        rules += [Rule(rf"{theirs}\.(\d+)\.", rf"bbox_head.{ours}.\1.") for theirs, ours, _ in names]
+    return tuple(rules)
+
+
+def _shared(state: Mapping[str, Tensor], heads: set[int]) -> bool:
+    """Whether all decoder layers have one head: plain Deformable DETR and DINO store it once per layer."""
+    own = {index: _tensors_of_head(state, index) for index in heads}
+    same = [all(tensor.equal(own[0][key]) for key, tensor in other.items()) for i, other in own.items() if i > 0]
+    return bool(same) and all(same)
+
+
+def _tensors_of_head(state: Mapping[str, Tensor], index: int) -> dict[str, Tensor]:
+    pattern = re.compile(rf"(class_embed|bbox_embed)\.{index}(\..*)")
+    return {m[1] + m[2]: tensor for name, tensor in state.items() if (m := pattern.match(name))}
+
+
+def _cut_label_table(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """DINO's table of label embeddings may be longer than its classes and the unknown one; the rest is never read."""
+    state = dict(state)
+    classes = next((tensor for name, tensor in state.items() if re.match(r"class_embed\.(\d+\.)?bias", name)), None)
+    if classes is not None and "label_enc.weight" in state:
+        state["label_enc.weight"] = state["label_enc.weight"][: len(classes) + 1]
+    return state
+
+
+def _cut_query_embedding(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Deformable DETR's query embedding is [place, content]."""
+    state = dict(state)
+    embedding, reference = state.get("query_embed.weight"), state.get("reference_points.weight")
+    if embedding is not None and reference is not None and embedding.shape[1] == 2 * reference.shape[1]:
+        state["query_embed.weight"], state["tgt_embed.weight"] = embedding.chunk(2, 1)
+    return state

@@ -1,0 +1,64 @@
+"""Renaming the tensors of a state dict, with every one accounted for."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Rule:
+    """Names that match `pattern` from their beginning become `replacement`, or are dropped for a reason."""
+
+    pattern: str
+    replacement: str | None
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Translation:
+    """A renamed state dict.
+
+    Attributes:
+        state: our name -> tensor.
+        names: our name -> theirs.
+        dropped: their name -> why it is not needed.
+    """
+
+    state: dict[str, Tensor] = field(default_factory=dict)
+    names: dict[str, str] = field(default_factory=dict)
+    dropped: dict[str, str] = field(default_factory=dict)
+
+
+def translate(state: Mapping[str, Tensor], stages: Iterable[Iterable[Rule]]) -> Translation:
+    """Pass each name through the stages; in each the first rule that matches, if any, is applied.
+
+    Raises:
+        ValueError: when two tensors get one name.
+    """
+    result, stages = Translation(), tuple(map(tuple, stages))
+    for name, tensor in state.items():
+        new, reason = _rename(name, stages)
+        if new is None:
+            result.dropped[name] = reason
+            continue
+        if new in result.state:
+            raise ValueError(f"{name} and {result.names[new]}: both would become {new}")
+        result.state[new] = tensor
+        result.names[new] = name
+    return result
+
+
+def _rename(name: str, stages: tuple[tuple[Rule, ...], ...]) -> tuple[str | None, str]:
+    """The new name, or None and why there is none."""
+    for rules in stages:
+        rule = next((rule for rule in rules if re.match(rule.pattern, name)), None)
+        if rule is None:
+            continue
+        if rule.replacement is None:
+            return None, rule.reason
+        name = re.sub("^" + rule.pattern, rule.replacement, name, count=1)
+    return name, ""

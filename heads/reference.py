@@ -1,0 +1,17 @@
+"""Between boxes and logits: the arithmetic of references that move."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+
+def inverse_sigmoid(share: Tensor, eps: float) -> Tensor:
+    """Logit of shares in [0, 1]; both the share and what is left of it are floored at `eps`.
+
+    The families differ in eps: 1e-5 in Conditional and Deformable DETR, 1e-3 in DAB-DETR and what followed.
+
+    >>> inverse_sigmoid(Tensor([0.5, 1.0]), eps=1e-3).tolist()
+    [0.0, 6.90775...]
+    """
+    share = share.clamp(0, 1)
+    return (share.clamp(min=eps) / (1 - share).clamp(min=eps)).log()

@@ -1,0 +1,31 @@
+"""Two processes, one of them without any object, learn what one process learns from the joint batch."""
+
+from functools import partial
+
+import pytest
+import torch
+from support.distributed import gradients_of_ranks
+from support.query import batch, detector, total
+
+EXACT = {"denoising": {"type": "dn", "groups": 2, "label_noise": 0.0, "box_noise": 0.0}}
+
+
+def noiseless(family):
+    """A detector whose denoising draws nothing, so that one process and two see the same."""
+    model = detector(family, "dn")
+    model.denoising.denoise.label_noise = model.denoising.denoise.box_noise = 0.0
+    return model
+
+
+@pytest.mark.parametrize("family", ["detr", "dn_detr", "dino_4scale", "deformable_detr_two_stage"])
+def test_gradients_of_two_processes_equal_those_of_the_joint_batch(family, tmp_path):
+    """Without looking for unused parameters; sums are divided by what all processes have."""
+    images, samples = batch(3, 0)
+    parts = [(images[i : i + 1], samples[i : i + 1]) for i in range(2)]
+    torch.manual_seed(0)
+    joint = noiseless(family)
+    total(joint.loss(images, samples)).backward()
+    averaged = gradients_of_ranks(partial(noiseless, family), parts, tmp_path)
+    for name, parameter in joint.named_parameters():
+        scale = parameter.grad.abs().max().clamp(min=1e-3)
+        torch.testing.assert_close(averaged[name] / scale, parameter.grad / scale, rtol=1e-3, atol=2e-4)
