@@ -66,7 +66,7 @@ def cuda_extension() -> Extension:
             "cxx": [*COMPILE_FLAGS, "-DUSE_CUDA"],
             "nvcc": ["-O3", "-std=c++17", *DEFINES, "-DUSE_CUDA"],
         },
-        depends=glob("csrc/*.h") + glob("csrc/cpu/*.h") + glob("csrc/cpu/*.inl"),
+        depends=glob("csrc/*.h") + glob("csrc/cuda/*.h") + glob("csrc/cuda/*.cuh"),
         py_limited_api=True,
         optional=True,
     )

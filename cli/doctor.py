@@ -18,7 +18,7 @@ import torch
 from .. import ops
 
 CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")
-WITHOUT_CUDA = {"ms_deform_attn": "reference", "linear_assignment": "on the host"}  # ops that have no CUDA kernel
+WITHOUT_CUDA = {"linear_assignment": "on the host"}  # ops that have no CUDA kernel
 
 
 @click.command("doctor")

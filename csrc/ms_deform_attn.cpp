@@ -1,4 +1,4 @@
-// The schema of ms_deform_attn; its kernels register themselves in cpu/.
+// The schema of ms_deform_attn; its kernels register themselves in cpu/ and cuda/.
 #include <torch/csrc/stable/library.h>
 
 STABLE_TORCH_LIBRARY_FRAGMENT(detassign, m) {
@@ -7,5 +7,5 @@ STABLE_TORCH_LIBRARY_FRAGMENT(detassign, m) {
       "Tensor attention_weights) -> Tensor");
   m.def(
       "ms_deform_attn_backward(Tensor grad, Tensor value, Tensor spatial_shapes, Tensor level_start_index, "
-      "Tensor sampling_locations, Tensor attention_weights) -> (Tensor, Tensor, Tensor)");
+      "Tensor sampling_locations, Tensor attention_weights, bool deterministic=False) -> (Tensor, Tensor, Tensor)");
 }

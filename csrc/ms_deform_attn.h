@@ -6,10 +6,10 @@
 #include <torch/csrc/stable/ops.h>
 #include <torch/csrc/stable/tensor.h>
 #include <torch/headeronly/core/ScalarType.h>
+#include <torch/headeronly/macros/Macros.h>
 #include <torch/headeronly/util/Exception.h>
 
 #include <cstdint>
-#include <limits>
 #include <vector>
 
 namespace detassign {
@@ -20,7 +20,12 @@ struct Level {
   int64_t height;
   int64_t width;
 
-  int64_t cells() const { return height * width; }
+  C10_HOST_DEVICE int64_t cells() const { return height * width; }
+
+  C10_HOST_DEVICE bool within(int64_t count) const {
+    const bool countable = height >= 0 && height <= INT32_MAX && width >= 0 && width <= INT32_MAX;
+    return countable && start >= 0 && start <= count && cells() <= count - start;
+  }
 };
 
 // value (B, S, H, D), sampling_locations (B, Q, H, L, P, 2), attention_weights (B, Q, H, L, P), result (B, Q, H * D).
@@ -56,6 +61,7 @@ inline void check_attention_shapes(const torch::stable::Tensor& value, const tor
   }
   STD_TORCH_CHECK(weighted, "ms_deform_attn: expected attention_weights of the shape of sampling_locations, ",
       shape_text(locations), ", less its last axis, but got ", shape_text(weights));
+  STD_TORCH_CHECK(value.size(1) <= INT32_MAX, "ms_deform_attn: ", value.size(1), " values are too many");
 }
 
 inline void check_attention_types(const torch::stable::Tensor& value, const torch::stable::Tensor& spatial_shapes,
@@ -88,17 +94,13 @@ inline std::vector<Level> read_levels(
     const torch::stable::Tensor& spatial_shapes, const torch::stable::Tensor& level_start_index, int64_t cells) {
   STD_TORCH_CHECK(spatial_shapes.is_cpu() && level_start_index.is_cpu(),
       "ms_deform_attn: expected spatial_shapes and level_start_index on the CPU");
-  STD_TORCH_CHECK(cells <= std::numeric_limits<int32_t>::max(), "ms_deform_attn: ", cells, " values are too many");
   const auto shapes = torch::stable::contiguous(spatial_shapes), starts = torch::stable::contiguous(level_start_index);
   const int64_t* sides = shapes.const_data_ptr<int64_t>();
   const int64_t* start = starts.const_data_ptr<int64_t>();
   std::vector<Level> levels;
   for (int64_t l = 0; l < starts.size(0); ++l) {
     const Level level{start[l], sides[2 * l], sides[2 * l + 1]};
-    const auto countable = [](int64_t side) { return side >= 0 && side <= std::numeric_limits<int32_t>::max(); };
-    const bool within = level.start >= 0 && level.start <= cells && countable(level.height) &&
-        countable(level.width) && level.cells() <= cells - level.start;
-    STD_TORCH_CHECK(within, "ms_deform_attn: spatial_shapes and level_start_index must lie within the ", cells,
+    STD_TORCH_CHECK(level.within(cells), "ms_deform_attn: spatial_shapes and level_start_index must lie within the ", cells,
         " values, but level ", l, " starts at ", level.start, " and is ", level.height, " x ", level.width);
     levels.push_back(level.cells() ? level : Level{level.start, 0, 0});
   }

@@ -45,10 +45,14 @@ def ms_deform_attn(
 
     Raises:
         ValueError: when shapes, dtypes or devices do not agree or a level reaches beyond the S values. Compiled graphs
-            find the latter out only in the kernel, which raises a RuntimeError.
+            find the latter out only in the kernel, which raises a RuntimeError; so it is with levels that are given on
+            a GPU, since reading them would wait for it: there the kernel stops with a device-side assertion.
 
-    The CPU kernels are deterministic, for any number of threads. They have first derivatives only, and neither vmap nor
-    any other transform of ``torch.func``: for those, call the reference.
+    The CPU kernels are deterministic, for any number of threads. The CUDA kernels' backward adds to the gradient of
+    ``value`` with atomics; under ``torch.use_deterministic_algorithms(True)``, with ``warn_only`` or without, it sorts
+    the samples by the cell that they reach and adds them in that order instead, which is slower, repeats every bit and
+    takes 64 bytes more for each point of one head of one image. All kernels have first derivatives only, and neither
+    vmap nor any other transform of ``torch.func``: for those, call the reference.
 
     Example:
         >>> value = torch.tensor([1.0, 2.0, 3.0, 4.0]).view(1, 4, 1, 1)  # one level of 2 x 2
@@ -58,9 +62,9 @@ def ms_deform_attn(
         2.5
     """
     arguments = (value, spatial_shapes, level_start_index, sampling_locations, attention_weights)
-    _check_arguments(*arguments)
-    if not _kernel_serves(value):
-        return _attend(*arguments)
+    if not has_kernels(value.device.type):
+        return ms_deform_attn_reference(*arguments)
+    _check_arguments(*arguments, wait=not value.is_cuda)
     return torch.ops.detassign.ms_deform_attn(*_kernel_arguments(*arguments)).to(value.dtype)
 
 
@@ -100,20 +104,21 @@ def ms_deform_attn_backward(
         ValueError: as :func:`ms_deform_attn`.
     """
     differentiated = (value, sampling_locations, attention_weights)
-    if not _kernel_serves(value):
+    if not has_kernels(value.device.type):
         leaves = [tensor.detach().requires_grad_() for tensor in differentiated]
         with torch.enable_grad():
             output = ms_deform_attn_reference(leaves[0], spatial_shapes, level_start_index, leaves[1], leaves[2])
         return torch.autograd.grad(output, leaves, grad)
     arguments = (value, spatial_shapes, level_start_index, sampling_locations, attention_weights)
-    _check_arguments(*arguments)
+    _check_arguments(*arguments, wait=not value.is_cuda)
     computed = _kernel_arguments(*arguments)
-    gradients = torch.ops.detassign.ms_deform_attn_backward(grad.to(computed[0].dtype), *computed)
+    gradients = _kernel_gradients(grad.to(computed[0].dtype), *computed)
     return tuple(gradient.to(tensor.dtype) for gradient, tensor in zip(gradients, differentiated, strict=True))
 
 
-def _kernel_serves(value: Tensor) -> bool:
-    return value.device.type == "cpu" and has_kernels("cpu")
+def _kernel_gradients(grad: Tensor, *arguments: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    deterministic = torch.are_deterministic_algorithms_enabled()
+    return torch.ops.detassign.ms_deform_attn_backward(grad, *arguments, deterministic)
 
 
 def _computed_dtype(*tensors: Tensor) -> torch.dtype:
@@ -129,10 +134,11 @@ def _kernel_arguments(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """The arguments in the dtypes of the kernels, which read narrow values as they are."""
     computed = _computed_dtype(value, sampling_locations, attention_weights)
+    no_wait = value.is_cuda  # of pageable memory CUDA takes a copy before it returns
     return (
         value.to(torch.float64) if computed == torch.float64 else value,
-        spatial_shapes.to(value.device, torch.int64),
-        level_start_index.to(value.device, torch.int64),
+        spatial_shapes.to(value.device, torch.int64, non_blocking=no_wait),
+        level_start_index.to(value.device, torch.int64, non_blocking=no_wait),
         sampling_locations.to(computed),
         attention_weights.to(computed),
     )
@@ -190,7 +196,9 @@ def _check_arguments(
     level_start_index: Tensor,
     sampling_locations: Tensor,
     attention_weights: Tensor,
+    wait: bool = True,
 ) -> None:
+    """``wait``: read the levels also where they are on a GPU, and so wait for it."""
     _check_shapes(value, spatial_shapes, level_start_index, sampling_locations, attention_weights)
     floating = {"value": value, "sampling_locations": sampling_locations, "attention_weights": attention_weights}
     for name, tensor in floating.items():
@@ -202,7 +210,8 @@ def _check_arguments(
         if tensor.is_floating_point() or tensor.is_complex() or tensor.dtype == torch.bool:
             raise ValueError(f"{name} must hold integers, got {tensor.dtype}")
     readable = type(spatial_shapes) is Tensor and type(level_start_index) is Tensor  # and not a tracer's stand-in
-    if readable and not torch.compiler.is_compiling():
+    at_hand = wait or not (spatial_shapes.is_cuda or level_start_index.is_cuda)
+    if readable and at_hand and not torch.compiler.is_compiling():
         _check_levels(_levels(spatial_shapes, level_start_index), value.shape[1])
 
 
@@ -243,7 +252,13 @@ def _fake(value: Tensor, shapes: Tensor, starts: Tensor, locations: Tensor, weig
 
 
 def _fake_backward(
-    grad: Tensor, value: Tensor, shapes: Tensor, starts: Tensor, locations: Tensor, weights: Tensor
+    grad: Tensor,
+    value: Tensor,
+    shapes: Tensor,
+    starts: Tensor,
+    locations: Tensor,
+    weights: Tensor,
+    deterministic: bool = False,
 ) -> tuple[Tensor, Tensor, Tensor]:
     return tuple(
         torch.empty_like(tensor, memory_format=torch.contiguous_format) for tensor in (value, locations, weights)
@@ -255,7 +270,7 @@ def _setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None
 
 
 def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, Tensor, Tensor]:
-    gradients = torch.ops.detassign.ms_deform_attn_backward(grad, *ctx.saved_tensors)
+    gradients = _kernel_gradients(grad, *ctx.saved_tensors)
     return gradients[0], None, None, gradients[1], gradients[2]
 
 

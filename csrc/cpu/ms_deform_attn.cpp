@@ -312,7 +312,7 @@ Tensor ms_deform_attn(const Tensor& value, const Tensor& spatial_shapes, const T
 
 std::tuple<Tensor, Tensor, Tensor> ms_deform_attn_backward(const Tensor& grad, const Tensor& value,
     const Tensor& spatial_shapes, const Tensor& level_start_index, const Tensor& sampling_locations,
-    const Tensor& attention_weights) {
+    const Tensor& attention_weights, bool) { // deterministic in any case
   check_attention_shapes(value, spatial_shapes, level_start_index, sampling_locations, attention_weights);
   check_attention_types(value, spatial_shapes, level_start_index, sampling_locations, attention_weights);
   check_attention_grad(grad, value, sampling_locations);

@@ -1,17 +1,14 @@
 // sample_maps on CUDA, one thread for each output cell. The backward adds with atomics, so the order of its sums varies
 // from run to run; the Python face takes the reference where deterministic algorithms are asked for.
 #include "../sample_maps.h"
+#include "launch.h"
 
-#include <torch/csrc/inductor/aoti_torch/c/shim.h>
 #include <torch/csrc/stable/accelerator.h>
 #include <torch/csrc/stable/library.h>
 #include <torch/csrc/stable/macros.h>
 #include <torch/csrc/stable/ops.h>
 #include <torch/headeronly/core/Dispatch_v2.h>
 
-#include <cuda_runtime.h>
-
-#include <algorithm>
 #include <tuple>
 
 namespace detassign {
@@ -21,7 +18,6 @@ using torch::headeronly::ScalarType;
 using torch::stable::Tensor;
 
 constexpr int threads_per_block = 256;
-constexpr int64_t most_blocks = 65535; // each thread strides over the cells that are left
 
 // One output cell: its plane's first cell in the maps, and its own row and column.
 struct Cell {
@@ -72,14 +68,7 @@ __global__ void differentiate_cells(const scalar_t* grad, const scalar_t* maps, 
 }
 
 unsigned blocks_for(const Planes& planes) {
-  const int64_t cells = planes.count * planes.cells();
-  return static_cast<unsigned>(std::min(most_blocks, (cells + threads_per_block - 1) / threads_per_block));
-}
-
-cudaStream_t current_stream(const Tensor& tensor) {
-  void* stream = nullptr;
-  TORCH_ERROR_CODE_CHECK(aoti_torch_get_current_cuda_stream(tensor.get_device_index(), &stream));
-  return static_cast<cudaStream_t>(stream);
+  return detassign::blocks_for(planes.count * planes.cells(), threads_per_block);
 }
 
 template <typename scalar_t>
