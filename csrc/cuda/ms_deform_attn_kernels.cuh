@@ -3,7 +3,7 @@
 // in shared memory. The gradients of a location and of its weight have one writer each; only to the value's gradient do
 // several blocks add.
 //
-// Of CUDA this needs the built-in names alone, for which tests/ops/cuda_on_host.h has stand-ins.
+// Of CUDA this needs the built-in names alone, for which tests/support/cuda_on_host.h has stand-ins.
 #pragma once
 
 #include "../ms_deform_attn.h"
@@ -272,10 +272,10 @@ struct AttentionGradient {
 // To memory that other threads add to as well; four floats lie as aligned as the values that they are gradients of.
 template <int width, typename acc_t>
 __device__ inline void add_shared(acc_t* to, const acc_t (&amounts)[width]) {
-#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
-  constexpr bool at_once = sizeof(acc_t) == sizeof(float) && width % 4 == 0;
-#else
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 900
   constexpr bool at_once = false;
+#else
+  constexpr bool at_once = sizeof(acc_t) == sizeof(float) && width % 4 == 0;
 #endif
 #pragma unroll
   for (int i = 0; i < width; i += at_once ? 4 : 1) {
