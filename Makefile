@@ -7,7 +7,7 @@ KERNELS := $(shell find csrc -type f)
 CUDA_ARCHITECTURES ?= 8.0;9.0+PTX
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format cuda-check dist clean
+.PHONY: help setup demo test lint format cuda-check gpu-check dist clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,6 +45,9 @@ cuda-check: setup ## Compile the CUDA kernels (needs the CUDA compiler, not a GP
 		$(BIN)/python setup.py --quiet build --build-base build/cuda --build-lib build/cuda/lib
 	PYTHONPATH=build/cuda/lib $(BIN)/python -c "from detassign.ops import extension_status; \
 		status = extension_status()['cuda']; print(status); raise SystemExit(not status.loaded)"
+
+gpu-check: ## On a machine with a GPU: build, test and measure the CUDA kernels (bench/results/ops_cuda.json)
+	PYTHON="$(if $(wildcard $(BIN)/python),$(BIN)/python,$(PYTHON))" sh bench/gpu_check.sh
 
 dist: setup ## Build the source distribution and the wheel, and check what they hold
 	rm -rf build dist

@@ -1,6 +1,1 @@
-"""Benchmarks: assigners compared under equal conditions, with tables and a figure."""
-
-from .assigners import Cell, compare
-from .report import write_report
-
-__all__ = ["Cell", "compare", "write_report"]
+"""Benchmarks: assigners compared under equal conditions, with tables and a figure; ops beside their peers."""

@@ -1,4 +1,4 @@
-"""How fast the compiled ops are: each beside a peer in the same process, as a ratio of medians."""
+"""How fast the compiled ops are, on a CPU or a GPU: each beside a peer in the same process, as a ratio of medians."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from torch import Tensor
 from torchvision.ops import deform_conv2d
 
 from ..ops import linear_assignment, ms_deform_attn, ms_deform_attn_reference, sample_maps
+from . import gpu
 
 DINO_LEVELS = ((100, 134), (50, 67), (25, 34), (13, 17))  # 800 x 1066 at strides 8 to 64
 RT_DETR_LEVELS = ((80, 80), (40, 40), (20, 20))
@@ -23,7 +24,10 @@ SPREAD = 2.0  # cells that model-like offsets lie from their query's reference p
 
 @dataclass(frozen=True)
 class Row:
-    """One measurement: median seconds of ours and of the peer, and how many times faster ours is."""
+    """One measurement: median seconds of ours and of the peer, and how many times faster ours is.
+
+    ``floor_seconds`` is what the memory of a GPU takes to move the bytes that have to move, where that was measured.
+    """
 
     op: str
     case: str
@@ -31,22 +35,45 @@ class Row:
     peer: str
     seconds: float
     peer_seconds: float
+    floor_seconds: float | None = None
 
     @property
     def ratio(self) -> float:
         return self.peer_seconds / self.seconds
 
+    @property
+    def share_of_floor(self) -> float | None:
+        """How much of the memory's speed ours reaches."""
+        return None if self.floor_seconds is None else self.floor_seconds / self.seconds
+
     def to_dict(self) -> dict[str, Any]:
-        return {**asdict(self), "ratio": self.ratio}
+        return {**asdict(self), "ratio": self.ratio, "share_of_floor": self.share_of_floor}
 
 
-def measure(repeats: int = 5) -> Iterator[Row]:
-    """All rows, one by one; the whole takes a minute or two on two cores."""
+Clock = Callable[[Callable[[], Any]], float]
+
+
+def measure(repeats: int = 5, device: str = "cpu", dtype: torch.dtype = torch.float32) -> Iterator[Row]:
+    """All rows, one by one; the whole takes a minute or two on two cores.
+
+    In half precision there is attention alone, with float32 locations and weights as models have them under autocast;
+    on a GPU there is no linear assignment, which has no kernel for one.
+    """
     torch.manual_seed(0)
-    for case, inputs in attention_cases():
-        yield from _attention(case, inputs, repeats)
-    yield from _assignment(repeats)
-    yield from _map_sampling(repeats)
+    on_gpu, wide = torch.device(device).type == "cuda", dtype == torch.float32
+    clock = gpu.seconds if on_gpu else host_seconds
+    for case, (value, *others) in attention_cases():
+        inputs = (value.to(device, dtype), *(tensor.to(device) for tensor in others))
+        yield from _attention(case if wide else f"{case}, {str(dtype).removeprefix('torch.')}", inputs, repeats, clock)
+    if wide and not on_gpu:
+        yield from _assignment(repeats)
+    if wide:
+        yield from _map_sampling(repeats, device, clock)
+
+
+def row_count(device: str, dtype: torch.dtype) -> int:
+    """How many rows :func:`measure` gives."""
+    return 8 + (dtype == torch.float32) * (1 if torch.device(device).type == "cuda" else 4)
 
 
 def attention_cases() -> Iterator[tuple[str, tuple[Tensor, ...]]]:
@@ -86,19 +113,22 @@ def _cell_centres(levels: tuple[tuple[int, int], ...]) -> Tensor:
     return torch.cat(grids)
 
 
-def _attention(case: str, inputs: tuple[Tensor, ...], repeats: int) -> Iterator[Row]:
+def _attention(case: str, inputs: tuple[Tensor, ...], repeats: int, clock: Clock) -> Iterator[Row]:
     value, shapes, starts, locations, weights = inputs
+    on_host = shapes.cpu(), starts.cpu()  # where the peer reads them without waiting for a GPU
     leaves = [tensor.clone().requires_grad_() for tensor in (value, locations, weights)]
 
-    def forward(op: Callable[..., Tensor]) -> Callable[[], Any]:
-        return lambda: op(value, shapes, starts, locations, weights)
+    def forward(op: Callable[..., Tensor], *levels: Tensor) -> Callable[[], Any]:
+        return lambda: op(value, *levels, locations, weights)
 
-    def both(op: Callable[..., Tensor]) -> Callable[[], Any]:
-        return lambda: torch.autograd.grad(op(leaves[0], shapes, starts, *leaves[1:]).sum(), leaves)
+    def both(op: Callable[..., Tensor], *levels: Tensor) -> Callable[[], Any]:
+        return lambda: torch.autograd.grad(op(leaves[0], *levels, *leaves[1:]).sum(), leaves)
 
     for name, run in (("forward", forward), ("forward + backward", both)):
-        ours, peer = run(ms_deform_attn), run(ms_deform_attn_reference)
-        yield Row("ms_deform_attn", case, name, "torch grid_sample", *medians(ours, peer, repeats))
+        ours, peer = run(ms_deform_attn, shapes, starts), run(ms_deform_attn_reference, *on_host)
+        times = medians(ours, peer, repeats, clock)
+        floor = gpu.attention_bytes(inputs, run is both) / gpu.copy_bandwidth() if value.is_cuda else None
+        yield Row("ms_deform_attn", case, name, "torch grid_sample", *times, floor)
 
 
 def _assignment(repeats: int) -> Iterator[Row]:
@@ -113,25 +143,33 @@ def _assignment(repeats: int) -> Iterator[Row]:
         yield Row("linear_assignment", f"{problems} of {rows} x {columns}", "forward", "scipy loop", *times)
 
 
-def _map_sampling(repeats: int) -> Iterator[Row]:
-    maps, offsets = torch.randn(2, 4, 100, 168, requires_grad=True), torch.randn(2, 4, 2, 100, 168, requires_grad=True)
-    weight = torch.ones(4, 1, 1, 1)
+def _map_sampling(repeats: int, device: str, clock: Clock) -> Iterator[Row]:
+    shapes = (2, 4, 100, 168), (2, 4, 2, 100, 168)
+    maps, offsets = (torch.randn(shape).to(device).requires_grad_() for shape in shapes)
+    weight = torch.ones(4, 1, 1, 1, device=device)
 
     def run(op: Callable[[], Tensor]) -> Callable[[], Any]:
         return lambda: torch.autograd.grad(op().sum(), (maps, offsets))
 
     ours = run(lambda: sample_maps(maps, offsets))
     peer = run(lambda: deform_conv2d(maps, offsets.flatten(1, 2), weight))
-    times = medians(ours, peer, repeats)
+    times = medians(ours, peer, repeats, clock)
     yield Row("sample_maps", "2 x 4 x 100 x 168", "forward + backward", "torchvision deform_conv2d", *times)
 
 
-def medians(ours: Callable[[], Any], peer: Callable[[], Any], repeats: int) -> tuple[float, float]:
+def host_seconds(run: Callable[[], Any]) -> float:
+    """Seconds that `run` takes."""
+    started = time.perf_counter()
+    run()
+    return time.perf_counter() - started
+
+
+def medians(
+    ours: Callable[[], Any], peer: Callable[[], Any], repeats: int, clock: Clock = host_seconds
+) -> tuple[float, float]:
     """Median seconds of both, measured in turn so that both meet the same machine; the first run of each warms up."""
     times: tuple[list[float], list[float]] = ([], [])
     for _ in range(repeats + 1):
         for run, taken in zip((ours, peer), times, strict=True):
-            started = time.perf_counter()
-            run()
-            taken.append(time.perf_counter() - started)
+            taken.append(clock(run))
     return statistics.median(times[0][1:]), statistics.median(times[1][1:])

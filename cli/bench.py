@@ -104,30 +104,75 @@ def processor() -> str:
 
 @command.command("ops")
 @click.option("--repeats", type=click.IntRange(min=1), default=5, show_default=True, help="Runs behind each median.")
+@click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True)
+@click.option(
+    "--dtype", "dtypes", default="float32", show_default=True, metavar="A,B,…",
+    help="float32, float16, bfloat16; of the values.",
+)  # fmt: skip
 @click.option("--out", type=click.Path(path_type=Path), help="Also write the rows to this JSON file.")
-def ops(repeats: int, out: Path | None) -> None:
-    """Measure the compiled ops beside their peers on the CPU, as ratios in one run.
+def ops(repeats: int, device: str, dtypes: str, out: Path | None) -> None:
+    """Measure the compiled ops beside their peers, as ratios in one run.
+
+    On a GPU the times are the GPU's own, from cold caches, and attention is also set against the least that its memory
+    has to move, at the speed of a copy measured there.
 
     \b
     detassign bench ops --repeats 3
+    detassign bench ops --device cuda --dtype float32,bfloat16
     """
-    from ..bench.ops import measure
+    from ..bench.ops import measure, row_count
     from ..engine.files import write_json
-    from ..engine.hooks import ProgressBar
+    from ..engine.progress import progress_bar
 
-    rows = []
-    with ProgressBar.images("bench ops", 12) as advance:
-        for row in measure(repeats):
-            rows.append(row)
-            advance()
+    chosen, rows = _dtypes(dtypes), []
+    _require(device)
+    with progress_bar("bench ops", sum(row_count(device, dtype) for dtype in chosen)) as advance:
+        for dtype in chosen:
+            for row in measure(repeats, device, dtype):
+                rows.append(row)
+                advance()
     columns = ["op", "case", "pass", "ours, ms", "peer", "peer, ms", "times faster"]
-    table(
-        columns, [[r.op, r.case, r.pass_, _ms(r.seconds), r.peer, _ms(r.peer_seconds), f"{r.ratio:.1f}"] for r in rows]
-    )
+    columns += ["of memory's speed, %"] if device == "cuda" else []
+    table(columns, [_texts(row)[: len(columns)] for row in rows])
     if out:
-        write_json({"device": processor(), "rows": [row.to_dict() for row in rows]}, out)
+        write_json({**_machine(device), "rows": [row.to_dict() for row in rows]}, out)
         click.echo(str(out))
 
 
+def _dtypes(text: str) -> list[Any]:
+    import torch
+
+    names = choose(text)
+    wrong = [name for name in names if name not in ("float32", "float16", "bfloat16")]
+    if wrong:
+        raise click.BadParameter(f"expected float32, float16 or bfloat16, got {wrong[0]!r}", param_hint="--dtype")
+    return [getattr(torch, name) for name in names]
+
+
+def _require(device: str) -> None:
+    import torch
+
+    from ..ops import extension_status
+
+    if device == "cuda" and not torch.cuda.is_available():
+        raise ValueError("--device cuda needs a GPU, and torch sees none")
+    if device == "cuda" and not extension_status()["cuda"].loaded:
+        raise ValueError(f"the CUDA kernels are not loaded: {extension_status()['cuda'].error}")
+
+
+def _machine(device: str) -> dict[str, Any]:
+    from ..bench import gpu
+
+    if device == "cpu":
+        return {"device": processor()}
+    return {**gpu.hardware(), "copy_bytes_per_second": gpu.copy_bandwidth()}
+
+
+def _texts(row: Any) -> list[str]:
+    share = "" if row.share_of_floor is None else f"{100 * row.share_of_floor:.0f}"
+    times = [_ms(row.seconds), row.peer, _ms(row.peer_seconds), f"{row.ratio:.1f}"]
+    return [row.op, row.case, row.pass_, *times, share]
+
+
 def _ms(seconds: float) -> str:
-    return f"{1000 * seconds:.2f}"
+    return f"{1000 * seconds:.3f}"

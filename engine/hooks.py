@@ -8,8 +8,6 @@ import random
 import resource
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +15,10 @@ import numpy as np
 import torch
 from mmengine.hooks import Hook
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import Progress
 
 from ..assigners import Assignment, Targets
+from .progress import make_bar
 
 FLUSH_EVERY = 50  # steps between reads of the losses: reading one waits for the device
 
@@ -149,32 +148,11 @@ class ProgressBar(Hook):
             if self.bar:
                 self.bar.update(self.task, note=f"epoch {runner.epoch}/{runner.max_epochs}{self.score}")
 
-    @staticmethod
-    @contextmanager
-    def images(title: str, total: int, quiet: bool = False) -> Iterator[Callable[[], None]]:
-        """A bar over `total` batches; the function it gives advances it by one."""
-        with make_bar(Console(stderr=True, quiet=quiet)) as bar:
-            task = bar.add_task(title, total=total, note="")
-            yield lambda: bar.advance(task)
-
     def stop(self) -> None:
         """Leave the terminal in order, whatever ended the run."""
         if self.bar:
             self.bar.stop()
             self.bar = None
-
-
-def make_bar(console: Console) -> Progress:
-    """The project's progress bar."""
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}"),
-        console=console,
-    )
 
 
 class AssignmentStatistics:

@@ -25,7 +25,7 @@ from .build import build_model, load_checkpoint
 from .config import source_of
 from .datasets import eval_steps
 from .drawing import draw_detections
-from .hooks import ProgressBar
+from .progress import progress_bar
 from .train import CONFIG, calm, device_of, find_config, find_run
 
 PREDICTIONS = "predictions.json"
@@ -77,7 +77,7 @@ def predict(
     with calm(), _silent_decoder(), _naming(folder):
         detector = ImageDetector(config, checkpoint, score, limit)
         prepare_folder(folder)
-        with _json_list(folder / PREDICTIONS) as write, ProgressBar.images("predict", len(images), quiet) as advance:
+        with _json_list(folder / PREDICTIONS) as write, progress_bar("predict", len(images), quiet) as advance:
             for path, name in zip(images, drawing_names(images), strict=True):
                 try:
                     pixels, inputs = detector.read(path)

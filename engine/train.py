@@ -24,6 +24,7 @@ from .datasets import eval_loader, train_loader
 from .evaluation import AveragePrecision
 from .files import write_json
 from .hooks import AssignmentStatistics, EpochSeed, MetricsFile, ProgressBar, peak_memory_bytes, read_metrics
+from .progress import progress_bar
 
 CONFIG, METRICS, SUMMARY, LOG = "config.json", "metrics.jsonl", "summary.json", "train.log"
 LAST = "last_checkpoint"  # mmengine's pointer file
@@ -83,7 +84,7 @@ def evaluate(config: Mapping[str, Any], checkpoint: Path, split: str = "val") ->
         loader = eval_loader(source, config["input"], config["schedule"]["batch_size"], split)
         metric = AveragePrecision(source, split, config["evaluation"]["max_detections"])
         model.to(device_of(config)).eval()
-        with ProgressBar.images(config["name"], len(loader)) as advance, torch.no_grad():
+        with progress_bar(config["name"], len(loader)) as advance, torch.no_grad():
             for batch in loader:
                 metric.process(batch, [sample.to_dict() for sample in model.test_step(batch)])
                 advance()
