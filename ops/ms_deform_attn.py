@@ -77,7 +77,8 @@ def ms_deform_attn_reference(
 ) -> Tensor:
     """:func:`ms_deform_attn` in plain torch: what the kernels are tested against, and what runs where there is none.
 
-    It reads ``spatial_shapes`` and ``level_start_index`` on the host, once per call.
+    It reads ``spatial_shapes`` and ``level_start_index`` on the host, and so waits for a GPU that has them. Its backward
+    is grid_sample's, which torch refuses on a GPU under ``torch.use_deterministic_algorithms(True)``.
     """
     arguments = (value, spatial_shapes, level_start_index, sampling_locations, attention_weights)
     _check_arguments(*arguments)

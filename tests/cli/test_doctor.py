@@ -74,6 +74,7 @@ def test_ops_run_compiled_where_their_kernels_are_loaded(status):
     assert doctor.where_ops_run()["sample_maps"] == {"cpu": "compiled", "cuda": "reference"}
     status(cpu=None, cuda=None)
     assert doctor.where_ops_run()["sample_maps"] == {"cpu": "compiled", "cuda": "compiled"}
+    assert doctor.where_ops_run()["ms_deform_attn"] == {"cpu": "compiled", "cuda": "compiled"}
     assert doctor.where_ops_run()["linear_assignment"] == {"cpu": "compiled", "cuda": "on the host"}
 
 
