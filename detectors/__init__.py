@@ -4,8 +4,9 @@ from ..compat import install as _install
 
 _install()  # before mmdet is imported
 
+from .convnext import ConvNeXt  # noqa: E402
 from .dense import DenseDetector  # noqa: E402
 from .mobilenet import MobileNetV2  # noqa: E402
 from .query import QueryDetector  # noqa: E402
 
-__all__ = ["DenseDetector", "MobileNetV2", "QueryDetector"]
+__all__ = ["ConvNeXt", "DenseDetector", "MobileNetV2", "QueryDetector"]

@@ -15,21 +15,28 @@ class MobileNetV2(nn.Module):
     Args:
         frozen_blocks: the first so many of the 18 blocks keep their weights.
         norm_eval: leave batch-norm statistics as they are (right for pretrained weights and small batches).
+        maps: how many of the maps, counted from the coarsest.
+
+    Raises:
+        ValueError: for an impossible number of maps.
     """
 
-    def __init__(self, frozen_blocks: int = 2, norm_eval: bool = True) -> None:
+    def __init__(self, frozen_blocks: int = 2, norm_eval: bool = True, maps: int = 3) -> None:
         super().__init__()
+        if not 1 <= maps <= len(STAGE_ENDS):
+            raise ValueError(f"maps: expected 1 to {len(STAGE_ENDS)}, got {maps!r}")
         self.features = mobilenet_v2(weights=None).features[: STAGE_ENDS[-1] + 1]
+        self.ends = STAGE_ENDS[-maps:]
         self.norm_eval = norm_eval
         for block in self.features[:frozen_blocks]:
             block.requires_grad_(False)
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        """(B, 3, H, W) -> three maps (B, channels, H / stride, W / stride)."""
+        """(B, 3, H, W) -> maps (B, channels, H / stride, W / stride), fine to coarse."""
         maps = []
         for index, block in enumerate(self.features):
             images = block(images)
-            if index in STAGE_ENDS:
+            if index in self.ends:
                 maps.append(images)
         return tuple(maps)
 

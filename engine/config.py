@@ -18,7 +18,14 @@ from ..assigners.registry import unknown_name
 from ..data import DataSource
 from . import fragments
 
-INPUT = {"scale": (1333, 800), "keep_ratio": True, "multi_scale": None, "flip": ("horizontal",), "workers": None}
+INPUT = {
+    "scale": (1333, 800),
+    "keep_ratio": True,
+    "multi_scale": None,
+    "augmentation": None,
+    "flip": ("horizontal",),
+    "workers": None,
+}
 EVALUATION = {"every": 1, "max_detections": 100}
 DEFAULT_ASSIGNER = "fcos"
 RECIPE_KEYS = {"detector", "assigner", "denoising", "data", "schedule", "changes"}

@@ -20,7 +20,9 @@ from mmengine.dataset import Compose, DefaultSampler, pseudo_collate
 from mmengine.registry import DefaultScope
 from torch.utils.data import DataLoader
 
+from ..assigners.registry import unknown_name
 from ..data import DataSource
+from .augmentation import AUGMENTATIONS
 
 
 class SortedCategories(COCO):
@@ -133,10 +135,24 @@ def _train_transforms(settings: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [
         *_load(),
         {"type": "LoadAnnotations", "with_bbox": True},
-        _resize(settings, training=True),
+        _augment(settings),
         *flips,
         _pack(flips),
     ]
+
+
+def _augment(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """A resize, or a named augmentation around one."""
+    name = settings.get("augmentation")
+    if name is None:
+        return _resize(settings, training=True)
+    if name not in AUGMENTATIONS:
+        raise ValueError(unknown_name("input.augmentation", name, AUGMENTATIONS))
+    if settings["multi_scale"]:
+        raise ValueError(
+            f"input.multi_scale: {name!r} of input.augmentation chooses sizes itself; set one of them to None"
+        )
+    return AUGMENTATIONS[name](tuple(settings["scale"]), settings["keep_ratio"])
 
 
 def _eval_transforms(settings: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -11,7 +11,7 @@ from typing import Any
 from ..assigners.registry import unknown_name
 
 KINDS = ("detectors", "assigners", "datasets", "schedules", "recipes")
-SHARED = ("parts", "query_parts", "tiny_parts", "dw_parts")  # helpers of the fragments, not fragments
+SHARED = ("parts", "backbones", "query_parts", "query_constants", "tiny_parts", "dw_parts")  # no fragments: helpers
 _CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 
 

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from .parts import imagenet_resnet
+
 MULTI_SCALE = {"input.multi_scale": ((1333, 480), (1333, 960))}  # any short side between
 DCN = {
     "model.backbone.dcn": {"type": "DCNv2", "deform_groups": 1, "fallback_on_stride": False},
@@ -18,5 +20,4 @@ def dw_changes(depth: int, refine: bool) -> dict[str, Any]:
         "model.head.initial_distance": 4.0,
         "model.head.refinement": {"border": "zeros"} if refine else None,
         "schedule.norm_decay_mult": 0.0,
-        "model.backbone.init_cfg": {"type": "Pretrained", "checkpoint": f"torchvision://resnet{depth}"},
-    }
+    } | imagenet_resnet(depth)

@@ -30,8 +30,8 @@ def test_names_come_together_in_a_plain_config(source):
 
 @pytest.mark.parametrize("detector", fragments.names("detectors"))
 def test_every_detector_fragment_composes(source, detector):
-    config = configs.compose(detector, "fcos", source)
-    kind = "query.QueryDetector" if "queries" in config["model"] else "dense.DenseDetector"
+    config = configs.compose(detector, None, source)
+    kind = "dense.DenseDetector" if detector.startswith("fcos") else "query.QueryDetector"
     assert config["model"]["type"] == f"detassign.detectors.{kind}"
 
 
@@ -45,7 +45,10 @@ def test_every_assigner_fragment_builds(assigner):
 @pytest.mark.parametrize("recipe", fragments.names("recipes"))
 def test_every_recipe_composes_with_its_changes(source, recipe):
     parts = configs.read_recipe(recipe)
-    config = configs.compose(parts["detector"], parts["assigner"], source, parts["schedule"], parts["changes"])
+    assert parts["data"] == "coco"
+    config = configs.compose(
+        parts["detector"], parts.get("assigner"), source, parts["schedule"], changes=parts["changes"]
+    )
     for key, value in parts["changes"].items():
         place = config
         for name in key.split("."):

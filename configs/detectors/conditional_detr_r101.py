@@ -1,0 +1,9 @@
+"""Conditional DETR on ResNet-101, 300 queries."""
+
+from .backbones import resnet
+from .query_constants import COCO_INPUT, CONDITIONAL_DETR
+from .query_parts import conditional_detr
+
+model = conditional_detr(*resnet(101), CONDITIONAL_DETR)
+input = COCO_INPUT
+schedule = "detr_50e"

@@ -1,0 +1,9 @@
+"""Conditional DETR on ResNet-18: 128 channels, three layers, for small data sets."""
+
+from .backbones import resnet
+from .query_constants import SMALL, SMALL_INPUT
+from .query_parts import conditional_detr
+
+model = conditional_detr(*resnet(18), SMALL)
+input = SMALL_INPUT
+schedule = "finetune_query"

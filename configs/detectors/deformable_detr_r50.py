@@ -1,0 +1,9 @@
+"""Deformable DETR on ResNet-50, four levels."""
+
+from .backbones import resnet
+from .query_constants import COCO_INPUT, DEFORMABLE_DETR
+from .query_parts import deformable_detr
+
+model = deformable_detr(*resnet(50, maps=3), DEFORMABLE_DETR)
+input = COCO_INPUT
+schedule = "deformable_detr_50e"

@@ -1,0 +1,9 @@
+"""DN-DETR on ResNet-18: 128 channels, three layers, for small data sets."""
+
+from .backbones import resnet
+from .query_constants import SMALL, SMALL_INPUT
+from .query_parts import DN_LABELS, dab_detr
+
+model = dab_detr(*resnet(18), SMALL, denoising=DN_LABELS)
+input = SMALL_INPUT
+schedule = "finetune_query"

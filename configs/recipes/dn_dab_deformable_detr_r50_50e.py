@@ -1,0 +1,8 @@
+"""DN-DAB-Deformable-DETR R50 (v2), 50 epochs; published as 49.5 AP."""
+
+from .parts import imagenet_resnet
+
+detector = "dn_dab_deformable_detr_r50"
+data = "coco"
+schedule = "detr_50e"
+changes = imagenet_resnet(50)

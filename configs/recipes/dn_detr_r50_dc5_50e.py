@@ -1,0 +1,8 @@
+"""DN-DETR R50-DC5, 50 epochs; published as 46.3 AP."""
+
+from .parts import imagenet_resnet
+
+detector = "dn_detr_r50_dc5"
+data = "coco"
+schedule = "detr_50e"
+changes = imagenet_resnet(50)
