@@ -6,7 +6,7 @@ from .query_parts import Size
 WIDTH = 32  # of the first stage; ResNet-18 has 64
 SMALL = resnet(18, base_channels=WIDTH, frozen_stages=-1, norm_eval=False, zero_init_residual=False)
 MAPS = (2 * WIDTH, 4 * WIDTH, 8 * WIDTH)  # strides 8, 16, 32
-STRIDE_16 = {**SMALL, "num_stages": 3, "out_indices": (2,)}
+STRIDE_16 = {**SMALL, "num_stages": 3, "strides": (1, 2, 2), "dilations": (1, 1, 1), "out_indices": (2,)}
 MAP_16 = (4 * WIDTH,)
 TINY = Size(
     channels=96,
