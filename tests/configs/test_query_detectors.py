@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from detassign.configs.detectors.backbones import resnet
+from detassign.configs.detectors.backbones import convnext_l, mobilenet_v2, resnet, swin_l
 from detassign.detectors import QueryDetector
 from detassign.engine import fragments
 from detassign.engine.build import build_model, instantiate
@@ -52,10 +52,15 @@ def parameters(detector: QueryDetector) -> list[torch.nn.Parameter]:
     return [parameter for parameter in detector.parameters() if id(parameter) not in norms]
 
 
+def read_values_at_construction(monkeypatch) -> None:
+    """Swin reads its drop rates off a tensor, which one without memory cannot give."""
+    monkeypatch.setattr(torch, "linspace", partial(torch.linspace, device="cpu"))
+
+
 @pytest.fixture
 def build(monkeypatch):
     """A fragment's detector of 91 classes, without memory."""
-    monkeypatch.setattr(torch, "linspace", partial(torch.linspace, device="cpu"))  # Swin reads its values
+    read_values_at_construction(monkeypatch)
 
     def built(name: str) -> QueryDetector:
         description = plain(fragments.load("detectors", name)["model"])
@@ -90,6 +95,26 @@ def test_usual_inputs_and_schedules_exist(name):
     parts = fragments.load("detectors", name)
     assert parts["schedule"] in fragments.names("schedules")
     assert parts["input"]["augmentation"] == "detr"
+
+
+@pytest.mark.parametrize(
+    ("make", "maps"),
+    [
+        *((partial(resnet, depth), maps) for depth in (18, 50) for maps in (1, 3, 4)),
+        *((make, maps) for make in (swin_l, convnext_l) for maps in (3, 4)),
+        *((mobilenet_v2, maps) for maps in (1, 3)),
+    ],
+)
+def test_backbones_give_the_channels_they_declare(monkeypatch, make, maps):
+    """So many maps as asked for, each half as large as the one before, the last at stride 32."""
+    read_values_at_construction(monkeypatch)
+    description, channels = make(maps=maps)
+    with torch.device("meta"), torch.no_grad():
+        features = instantiate(plain(description), "backbone")(torch.zeros(2, 3, 128, 192))
+    strides = [32 // 2**finer for finer in reversed(range(maps))]
+    assert [tuple(f.shape) for f in features] == [
+        (2, width, 128 // stride, 192 // stride) for width, stride in zip(channels, strides, strict=True)
+    ]
 
 
 @pytest.mark.parametrize(("dc5", "last"), [(False, (2, 3)), (True, (4, 6))])
