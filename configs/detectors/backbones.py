@@ -21,6 +21,8 @@ SWIN_L_CHANNELS = (192, 384, 768, 1536)
 def resnet(depth: int, maps: int = 1, dc5: bool = False) -> Backbone:
     """ResNet as the DETR family has it: stem and first stage frozen, every batch norm frozen whole.
 
+    With `dc5`, mmdet's ResNet dilates the first block of the last stage too; the papers' does not.
+
     Args:
         depth: 18, 34, 50, 101 or 152.
         maps: how many of the last stages give a map.
