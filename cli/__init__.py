@@ -12,7 +12,7 @@ COMMANDS = {
     "test": "Measure a trained detector's AP.",
     "predict": "Draw and write down detections of images.",
     "bench": "Compare assigners under equal conditions.",
-    "inspect": "Show which point learns which object, and how strongly.",
+    "inspect": "Show which point or query learns which object, and how strongly.",
     "list": "List assigners, detectors, data sets and what goes with what.",
     "data": "Make or check a data set.",
     "config": "Print a resolved config.",

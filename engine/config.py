@@ -64,7 +64,7 @@ def compose(
     if denoising is not None:
         model["denoising"] = _denoising(detector, model, denoising)
     config = {
-        "name": "-".join([detector, *([denoising] if denoising else []), _assigner_name(assigner), source.name]),
+        "name": "-".join([detector, *([denoising] if denoising else []), assigner_name(assigner), source.name]),
         "model": model,
         "data": asdict(source),
         "input": {**INPUT, **detector_parts.get("input", {}), **dataset_parts.get("input", {})},
@@ -108,6 +108,11 @@ def assigner_spec(assigner: str | Mapping[str, Any]) -> dict[str, Any]:
     if assigner in known:
         return fragments.load("assigners", assigner)["assigner"]
     raise ValueError(unknown_name("assigner", assigner, [*ASSIGNERS, *known]))
+
+
+def assigner_name(assigner: str | Mapping[str, Any]) -> str:
+    """What to call an assigner by."""
+    return assigner if isinstance(assigner, str) else str(assigner.get("type", "custom"))
 
 
 def change(config: dict[str, Any], key: str, value: Any) -> None:
@@ -197,10 +202,6 @@ def plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [plain(inner) for inner in value]
     return str(value) if isinstance(value, Path) else value
-
-
-def _assigner_name(assigner: str | Mapping[str, Any]) -> str:
-    return assigner if isinstance(assigner, str) else str(assigner.get("type", "custom"))
 
 
 def _run_changes(run: Mapping[str, Any]) -> dict[str, Any]:

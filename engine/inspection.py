@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -63,6 +63,10 @@ class Inspection:
     targets: list[TargetShare]
     sums: tuple[float, float, float]
     normalizers: tuple[float, float, float]
+
+    def target(self, index: int) -> dict[str, Any]:
+        """All there is about one target, in plain values."""
+        return asdict(self.targets[index])
 
     def totals(self) -> dict[str, Any]:
         """Figures of the whole image; means are per target."""

@@ -6,28 +6,38 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from textwrap import fill
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
 
 from .inspection import Inspection
+from .inspection_canvas import (
+    DPI,
+    GROUND,
+    HEAD,
+    INK,
+    LINE,
+    MARGIN,
+    color_of,
+    dim,
+    draw_head,
+    image_axes,
+    outline_targets,
+    rule,
+    show,
+    wrap,
+    write,
+)
 from .inspection_scene import Scene
 
-DPI = 100
 PICTURE = (1900, 2300)  # pixels that the panels of three assigners are fitted into
 LEAST_PANEL = 150  # pixels, shorter side; many assigners make the picture longer instead
-MARGIN, GAP, SIGN, BAR = 14, 6, 34, 70  # pixels: left border, between panels, a row's sign, colour bar with numbers
-HEAD, LINE, BLOCK, TITLE = 36, 16, 30, 17  # pixels: the title, a line of text, above each assigner, above each row
-TITLED = 200  # pixels, width of a panel that has room for its title at full size
-LETTER = 6.2  # pixels, mean width of the explanation's letters
+GAP, SIGN, BAR = 6, 34, 70  # pixels: between panels, a row's sign, colour bar with numbers
+BLOCK, TITLE = 30, 17  # pixels: above each assigner, above each row
 NARROWEST = 900  # pixels
-INK, GROUND, EDGE = "white", "#16181d", "#5c6370"
-PALETTE = ("#ff6ec7", "#ffe95c", "#b9a2ff", "#e9ecef", "#ff9e9e", "#8df0dc", "#d0a97a", "#c6f36b", "#9fb8ff", "#ff6b6b")
 TINY = 1e-12  # keeps scales of all-zero weights defined
 LEGEND = 12  # classes named
 EXPLANATION = (
@@ -108,7 +118,7 @@ def draw(scene: Scene, inspections: Sequence[Inspection], path: Path, subtitle: 
     layout = lay_out(scene.image.shape[:2], len(inspections[0].strides), len(inspections))
     figure = Figure(figsize=(layout.size[0] / DPI, layout.size[1] / DPI), dpi=DPI, facecolor=GROUND)
     FigureCanvasAgg(figure)
-    _draw_head(figure, layout, scene, subtitle)
+    draw_head(figure, layout.size, scene, subtitle, explanation(layout.size[0]))
     for block, inspection in enumerate(inspections):
         _draw_overview(figure, layout, block, scene, inspection)
         for row, kind in enumerate(ROWS):
@@ -133,13 +143,7 @@ def lay_out(shape: tuple[int, int], levels: int, assigners: int) -> Layout:
 
 def explanation(width: int) -> str:
     """What the picture shows, in lines for a picture of so many pixels."""
-    return "\n".join(fill(sentence, int((width - 2 * MARGIN) / LETTER)) for sentence in EXPLANATION)
-
-
-def dim(image: np.ndarray) -> np.ndarray:
-    """(H, W, 3) grey and dark, in [0, 1], from uint8 RGB."""
-    grey = image.astype(np.float32).mean(-1, keepdims=True) / 255
-    return np.repeat(0.05 + 0.33 * grey, 3, -1)
+    return wrap(EXPLANATION, width)
 
 
 def colored(values: np.ndarray, largest: float, kind: Row) -> np.ndarray:
@@ -151,33 +155,20 @@ def colored(values: np.ndarray, largest: float, kind: Row) -> np.ndarray:
     return rgba
 
 
-def color_of(label: int) -> str:
-    """The colour of a class."""
-    return PALETTE[label % len(PALETTE)]
-
-
-def _draw_head(figure: Figure, layout: Layout, scene: Scene, subtitle: str) -> None:
-    height, width = scene.image.shape[:2]
-    title = f"{scene.name}, {width} x {height}" + (f"   ·   {subtitle}" if subtitle else "")
-    _write(figure, layout, MARGIN, 10, title, size=11, weight="bold")
-    _write(figure, layout, MARGIN, HEAD, explanation(layout.size[0]), size=8.5, linespacing=1.3, color="#c8ccd4")
-
-
 def _draw_overview(figure: Figure, layout: Layout, block: int, scene: Scene, inspection: Inspection) -> None:
     """The assigner's name, the image with every target's number of positives, and the figures of the whole image."""
     top = layout.top(block)
-    line = figure.add_axes((0, 1 - (top + 3) / layout.size[1], 1, 1 / layout.size[1]), facecolor=EDGE)
-    line.set(xticks=[], yticks=[])
-    _write(figure, layout, MARGIN, top + 7, inspection.name, size=14, weight="bold")
-    panel = _panel(figure, layout.place(block, 0, -1), scene, "points per object")
-    panel.imshow(scene.image, extent=_extent(scene), interpolation="bilinear")
-    _outline_targets(panel, scene)
+    rule(figure, top + 3, layout.size)
+    write(figure, layout.size, MARGIN, top + 7, inspection.name, points=14, weight="bold")
+    panel = image_axes(figure, layout.place(block, 0, -1), scene, "points per object")
+    show(panel, scene.image)
+    outline_targets(panel, scene)
     _write_counts(panel, scene, [share.pairs for share in inspection.targets])
     below = top + BLOCK + 2 * TITLE + layout.panel[1]
-    _write(figure, layout, MARGIN, below, _figures(inspection), size=9, linespacing=1.5)
+    write(figure, layout.size, MARGIN, below, _figures(inspection), points=9, linespacing=1.5)
     for place, (label, count) in enumerate(Counter(scene.targets.labels[0].tolist()).most_common(LEGEND)):
         spot = MARGIN + 0.5 * layout.panel[0] * (place % 2), below + 8 * LINE + LINE * (place // 2)
-        _write(figure, layout, *spot, f"{count} {scene.classes[label][:13]}", size=9, color=color_of(label))
+        write(figure, layout.size, *spot, f"{count} {scene.classes[label][:13]}", points=9, color=color_of(label))
 
 
 def _figures(inspection: Inspection) -> str:
@@ -201,12 +192,12 @@ def _draw_row(
     dimmed = dim(scene.image)
     for column, (stride, values) in enumerate(zip(inspection.strides, levels, strict=True)):
         title = f"stride {stride}: {describe(kind, values, levels)}"
-        panel = _panel(figure, layout.place(*place, column), scene, title)
-        panel.imshow(dimmed, extent=_extent(scene), interpolation="bilinear")
+        panel = image_axes(figure, layout.place(*place, column), scene, title)
+        show(panel, dimmed)
         rows, columns = values.shape
         cells = (0, columns * stride, rows * stride, 0)
         panel.imshow(colored(values, top, kind), extent=cells, interpolation="nearest")
-        _outline_targets(panel, scene)
+        outline_targets(panel, scene)
     x, y, _, height = layout.place(*place, 0)
     figure.text(x - 0.5 * SIGN / layout.size[0], y + height / 2, kind.sign, color=INK, fontsize=15, ha="center")
     _draw_bar(figure, layout.place(*place, layout.levels), kind, top, max(float(level.max()) for level in levels))
@@ -236,43 +227,9 @@ def _draw_bar(figure: Figure, place: tuple[float, float, float, float], kind: Ro
         label.set_verticalalignment(side)
 
 
-def _panel(figure: Figure, place: tuple[float, float, float, float], scene: Scene, title: str) -> Axes:
-    panel = figure.add_axes(place, facecolor="black")
-    panel.set(xlim=(0, scene.image.shape[1]), ylim=(scene.image.shape[0], 0), xticks=[], yticks=[])
-    panel.set_autoscale_on(False)
-    panel.set_aspect("auto")
-    panel.set_title(title, color=INK, fontsize=8.5 * min(1, place[2] * figure.bbox.width / TITLED), pad=3)
-    for spine in panel.spines.values():
-        spine.set_color(EDGE)
-    return panel
-
-
-def _outline_targets(panel: Axes, scene: Scene) -> None:
-    """Boxes in the colours of their classes; hatched regions are ignored."""
-    targets = scene.targets
-    for box, label in zip(targets.boxes[0].tolist(), targets.labels[0].tolist(), strict=True):
-        panel.add_patch(_rectangle(box, edgecolor=color_of(label), linewidth=0.9))
-    ignored = [] if targets.ignore_boxes is None else targets.ignore_boxes[0].tolist()
-    for box in ignored:
-        panel.add_patch(_rectangle(box, edgecolor="#9aa0aa", linewidth=0.6, hatch="////"))
-
-
 def _write_counts(panel: Axes, scene: Scene, counts: Sequence[int]) -> None:
     """A number at the middle of every target, red for none."""
     centers = (scene.targets.boxes[0, :, :2] + scene.targets.boxes[0, :, 2:]) / 2
     for (x, y), count in zip(centers.tolist(), counts, strict=True):
         ground = {"facecolor": "black" if count else "#e03131", "alpha": 0.65, "pad": 0.8, "linewidth": 0}
         panel.text(x, y, str(count), color=INK, fontsize=8, ha="center", va="center", bbox=ground, clip_on=True)
-
-
-def _rectangle(box: Sequence[float], **style: object) -> Rectangle:
-    return Rectangle((box[0], box[1]), box[2] - box[0], box[3] - box[1], fill=False, **style)
-
-
-def _extent(scene: Scene) -> tuple[int, int, int, int]:
-    return 0, scene.image.shape[1], scene.image.shape[0], 0
-
-
-def _write(figure: Figure, layout: Layout, left: float, top: float, text: str, size: float, **style: object) -> None:
-    place = left / layout.size[0], 1 - top / layout.size[1]
-    figure.text(*place, text, fontsize=size, va="top", **{"color": INK, **style})

@@ -11,10 +11,12 @@ from typing import Any
 import numpy as np
 import torch
 from mmengine.dataset import pseudo_collate
+from torch import Tensor
 
 from ..assigners import Predictions, Targets
 from ..data import DataSource
-from .build import build_model, load_checkpoint
+from ..heads.query import QueryOutputs
+from .build import Detector, build_model, load_checkpoint
 from .datasets import DetectionData, eval_loader
 from .predict import check_header
 from .train import calm
@@ -94,11 +96,29 @@ def predict_scene(config: Mapping[str, Any], checkpoint: Path, scene: Scene) -> 
     Raises:
         ValueError: when the checkpoint is not of the config's model.
     """
+    model, images = _load(config, checkpoint, scene)
+    return model.predictions(images).at_least_float32(), model.bbox_head.assigner.score
+
+
+@torch.no_grad()
+def predict_scene_queries(config: Mapping[str, Any], checkpoint: Path, scene: Scene) -> tuple[QueryOutputs, Any]:
+    """What every decoder layer of a trained query detector says of a scene, and the score model it is written for.
+
+    Raises:
+        ValueError: when the checkpoint is not of the config's model.
+    """
+    model, images = _load(config, checkpoint, scene)
+    shape = (images.shape[-2], images.shape[-1])
+    outputs = model.outputs(model.extract_feat(images), scene.targets.sizes, shape, shape != scene.image.shape[:2])
+    return outputs, model.bbox_head.assigner.score
+
+
+def _load(config: Mapping[str, Any], checkpoint: Path, scene: Scene) -> tuple[Detector, Tensor]:
+    """A trained model and the batch (1, 3, H, W) that it makes of a scene."""
     with calm():
         model = build_model(config, initialise=False).eval()
         load_checkpoint(model, checkpoint)
-    batch = model.data_preprocessor(pseudo_collate([scene.packed]), False)
-    return model.predictions(batch["inputs"]).at_least_float32(), model.bbox_head.assigner.score
+    return model, model.data_preprocessor(pseudo_collate([scene.packed]), False)["inputs"]
 
 
 def _at_most(size: tuple[int, int], limit: tuple[int, int]) -> tuple[int, int]:

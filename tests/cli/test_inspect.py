@@ -19,15 +19,23 @@ def data(tmp_path_factory):
     return folder
 
 
-@pytest.fixture(scope="module")
-def run_folder(data, tmp_path_factory):
+def leave_run(folder, detector, data):
     """What a run leaves behind: a config, a checkpoint, and which checkpoint is the last."""
-    folder = tmp_path_factory.mktemp("run")
-    config = compose("fcos_tiny", "fcos", resolve(data), None, {"input.scale": (64, 64)})
+    config = compose(detector, None, resolve(data), changes={"input.scale": (64, 64)})
     write_json(config, folder / "config.json")
     torch.save({"state_dict": build_model(config).state_dict()}, folder / "epoch_1.pth")
     (folder / "last_checkpoint").write_text(str(folder / "epoch_1.pth"))
     return folder
+
+
+@pytest.fixture(scope="module")
+def run_folder(data, tmp_path_factory):
+    return leave_run(tmp_path_factory.mktemp("run"), "fcos_tiny", data)
+
+
+@pytest.fixture(scope="module")
+def query_run(data, tmp_path_factory):
+    return leave_run(tmp_path_factory.mktemp("query_run"), "dino_r18_tiny", data)
 
 
 def invoke(*arguments):
@@ -166,3 +174,53 @@ def test_a_checkpoint_of_another_model_is_refused(run_folder, tmp_path):
     torch.save({"state_dict": {"weight": torch.zeros(1)}}, tmp_path / "epoch_1.pth")
     (tmp_path / "last_checkpoint").write_text("epoch_1.pth")
     assert "a checkpoint of another model" in refusal("--run", tmp_path, "--out", tmp_path / "p.png")
+
+
+def written_by(run, folder, *arguments):
+    """The JSON, and what is on the terminal, for the first training image of a run."""
+    counts = folder / "counts.json"
+    result = invoke("--run", run, "--split", "train", "--out", folder / "p.png", "--json", counts, *arguments)
+    assert result.exit_code == 0, result.output
+    return json.loads(counts.read_text()), result.output
+
+
+def test_a_query_detectors_run_shows_its_own_assigners_matches(query_run, tmp_path):
+    """A dict per layer and target, with every term of the cost; the picture is there."""
+    written, output = written_by(query_run, tmp_path)
+    assert list(written["assigners"]) == ["hungarian"]
+    assert written["assigners"]["hungarian"]["queries"] == 60
+    for target in written["targets"]:
+        match = target["assigners"]["hungarian"]["layers"][-1]
+        assert match["cost"] == pytest.approx(sum(match["costs"].values()), abs=1e-5)
+        assert f" {match['query']} " in output
+        assert target["label"] in output
+    assert matplotlib.image.imread(tmp_path / "p.png").shape[1] > 1200
+
+
+def test_several_assigners_match_the_same_queries_side_by_side(query_run, tmp_path):
+    """The boxes are those of one prediction, the costs are each assigner's own."""
+    written, output = written_by(query_run, tmp_path, "--assigners", "hungarian,deformable_detr,detr")
+    assert list(written["assigners"]) == ["hungarian", "deformable_detr", "detr"]
+    first, same, other = written["targets"][0]["assigners"].values()
+    assert first["boxes"] == same["boxes"]
+    assert set(other["layers"][0]["costs"]) == {"softmax", "l1", "giou"}
+    assert "as hungarian" in output
+
+
+@pytest.mark.parametrize(
+    ("detector", "numbers"),
+    [("detr_tiny", None), ("conditional_detr_tiny", [2, 2, 2]), ("deformable_detr_tiny", [2, 4, 4])],
+)
+def test_detectors_without_references_and_with_points_are_shown_too(detector, numbers, data, tmp_path):
+    """DETR's queries have no place, Conditional DETR's a point, Deformable DETR's one that becomes a box."""
+    written, _ = written_by(leave_run(tmp_path, detector, data), tmp_path)
+    references = next(iter(written["targets"][0]["assigners"].values()))["references"]
+    assert (references and [len(reference) for reference in references]) == numbers
+
+
+def test_an_assigner_of_points_is_refused_for_queries(query_run):
+    assert "'atss': expected a Hungarian matching" in refusal("--run", query_run, "--assigners", "hungarian,atss")
+
+
+def test_an_untrained_query_detector_is_refused_with_the_way_out(data):
+    assert "give a trained run's folder with --run" in refusal("--data", data, "--detector", "dino_r18_tiny")

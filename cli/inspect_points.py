@@ -1,0 +1,82 @@
+"""`detassign inspect` of dense detectors: the weights of every sample point."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .common import choose, table
+from .inspect import objects_of
+
+if TYPE_CHECKING:
+    from ..assigners import Predictions
+    from ..engine.inspection import Inspection
+    from ..engine.inspection_scene import Scene
+
+ASSIGNERS = "fcos,atss,dw"
+
+
+def inspections_of(
+    assigners: str | None, config: Mapping[str, Any], checkpoint: Path | None, scene: Scene, seed: int
+) -> list[Inspection]:
+    """Every assigner on the run's predictions, or on simulated ones."""
+    from ..assigners import build
+    from ..engine.config import assigner_spec
+    from ..engine.inspection import inspect, translate
+
+    built = {
+        name: build(assigner_spec(name), num_classes=len(scene.classes)) for name in choose(assigners or ASSIGNERS)
+    }
+    predictions, score = _predictions(config, checkpoint, scene, seed)
+    return [
+        inspect(name, assigner, translate(predictions, score, assigner.score), scene.targets)
+        for name, assigner in built.items()
+    ]
+
+
+def draw(scene: Scene, inspections: Sequence[Inspection], picture: Path, subtitle: str) -> None:
+    """The picture."""
+    from ..engine.inspection_plot import draw
+
+    draw(scene, inspections, picture, subtitle)
+
+
+def print_tables(scene: Scene, inspections: Sequence[Inspection], origin: str) -> None:
+    """A row per object, and one per assigner."""
+    heads = ["object", "size", "assigner", "points", "effective", "strides", "Σw⁺", "best IoU"]
+    rows = []
+    for index, (name, size) in enumerate(objects_of(scene)):
+        shares = [inspection.targets[index] for inspection in inspections]
+        cells = zip(*([i.name, *_cells(share)] for i, share in zip(inspections, shares, strict=True)), strict=True)
+        rows.append([name, size, *("\n".join(column) for column in cells)])
+    height, width = scene.image.shape[:2]
+    table(heads, rows, title=f"{scene.name}, {width} x {height}, {origin}")
+    heads = ["assigner", "objects", "without a point", "points", "per object", "effective", "Σw⁺", "Σw⁻", "Σw°"]
+    table(heads, [[inspection.name, *_total_cells(inspection.totals())] for inspection in inspections])
+
+
+def _predictions(
+    config: Mapping[str, Any], checkpoint: Path | None, scene: Scene, seed: int
+) -> tuple[Predictions, Any]:
+    """Predictions for the scene and the score model they are written for."""
+    from ..assigners import SigmoidObjectness
+    from ..engine.inspection_scene import predict_scene
+    from ..engine.simulation import simulate
+
+    if checkpoint:
+        return predict_scene(config, checkpoint, scene)
+    strides, shape = config["model"]["head"]["strides"], scene.image.shape[:2]
+    return simulate(scene.targets, shape, strides, len(scene.classes), seed), SigmoidObjectness()
+
+
+def _cells(share: Any) -> list[str]:
+    best = "-" if share.best_iou is None else f"{share.best_iou:.2f}"
+    strides = " ".join(map(str, share.strides)) or "-"
+    return [str(share.pairs), f"{share.effective:.1f}", strides, f"{share.positive:.3g}", best]
+
+
+def _total_cells(total: dict[str, Any]) -> list[str]:
+    counts = [str(total[key]) for key in ("targets", "without_positive", "pairs")]
+    means = [f"{total[key]:.1f}" for key in ("pairs_per_target", "effective_per_target")]
+    return counts + means + [f"{total[key]:.3g}" for key in ("sum_positive", "sum_negative", "sum_box")]

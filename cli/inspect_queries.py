@@ -1,0 +1,88 @@
+"""`detassign inspect` of query detectors: matches, layer by layer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .common import choose, table
+from .inspect import objects_of
+
+if TYPE_CHECKING:
+    from ..engine.inspection_queries import QueryInspection
+    from ..engine.inspection_scene import Scene
+
+
+def inspections_of(
+    assigners: str | None, config: Mapping[str, Any], checkpoint: Path, scene: Scene, seed: int
+) -> list[QueryInspection]:
+    """Every assigner, or the run's own, on the run's predictions; the seed changes nothing."""
+    from ..assigners import build
+    from ..engine.config import assigner_name, assigner_spec
+    from ..engine.inspection_queries import inspect_queries
+    from ..engine.inspection_scene import predict_scene_queries
+
+    own = config["model"]["head"]["assigner"]
+    specs = {name: assigner_spec(name) for name in choose(assigners)} if assigners else {assigner_name(own): own}
+    built = {name: build(spec, num_classes=len(scene.classes)) for name, spec in specs.items()}
+    outputs, score = predict_scene_queries(config, checkpoint, scene)
+    return [inspect_queries(name, assigner, outputs, score, scene.targets) for name, assigner in built.items()]
+
+
+def draw(scene: Scene, inspections: Sequence[QueryInspection], picture: Path, subtitle: str) -> None:
+    """The picture."""
+    from ..engine.inspection_queries_plot import draw
+
+    draw(scene, inspections, picture, subtitle)
+
+
+def print_tables(scene: Scene, inspections: Sequence[QueryInspection], origin: str) -> None:
+    """A row per object with its last match, and one per assigner with the means of its layers."""
+    terms = list(dict.fromkeys(term for inspection in inspections for term in inspection.costs))
+    heads = ["object", "size", "assigner", "queries, layer by layer", "IoU", "P", *terms, "cost", "margin"]
+    rows = []
+    for index, (name, size) in enumerate(objects_of(scene)):
+        lines = [_match_cells(inspection, inspection.target(index), terms) for inspection in inspections]
+        rows.append([name, size, *("\n".join(column) for column in zip(*lines, strict=True))])
+    height, width = scene.image.shape[:2]
+    table(heads, rows, title=f"{scene.name}, {width} x {height}, {origin}; costs of the last layer")
+    heads = [
+        "assigner",
+        "objects",
+        "without a query",
+        "never changed",
+        "layer",
+        "changed",
+        "IoU",
+        "P",
+        "cost",
+        "margin",
+    ]
+    compared = len(inspections) > 1
+    if compared:
+        heads.append(f"as {inspections[0].name}")
+    table(heads, [_layer_cells(inspection, inspections[0] if compared else None) for inspection in inspections])
+
+
+def _match_cells(inspection: QueryInspection, target: dict[str, Any], terms: Sequence[str]) -> list[str]:
+    first, last = target["layers"][0], target["layers"][-1]
+    held = [first["query"], *(layer["query"] for layer in target["layers"] if layer["changed"])]
+    queries = " → ".join("-" if query is None else str(query) for query in held)
+    numbers = [last["iou"], last["score"], *(last["costs"].get(term) for term in terms), last["cost"], last["margin"]]
+    return [inspection.name, queries, *map(_decimals, numbers)]
+
+
+def _layer_cells(inspection: QueryInspection, first: QueryInspection | None) -> list[str]:
+    totals = inspection.totals()
+    layers = totals["layers"]
+    columns = [[str(number + 1) for number in range(len(layers))], [str(layer["changed"]) for layer in layers]]
+    columns += [[_decimals(layer[key]) for layer in layers] for key in ("iou", "score", "cost", "margin")]
+    if first is not None:
+        columns.append([f"{agreeing} of {totals['targets']}" for agreeing in inspection.agreement(first).tolist()])
+    counts = [str(totals[key]) for key in ("targets", "without_query", "never_changed")]
+    return [inspection.name, *counts, *("\n".join(column) for column in columns)]
+
+
+def _decimals(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"

@@ -1,0 +1,89 @@
+"""What the pictures of `detassign inspect` share: colours, axes placed by pixels, an image with its objects."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from textwrap import fill
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+from .inspection_scene import Scene
+
+DPI = 100
+MARGIN, HEAD, LINE = 14, 36, 16  # pixels: left border, the title, a line of text
+LETTER = 6.2  # pixels, mean width of the explanation's letters
+TITLED = 200  # pixels, width of an image that has room for its title at full size
+INK, GROUND, EDGE, SOFT = "white", "#16181d", "#5c6370", "#c8ccd4"
+PALETTE = ("#ff6ec7", "#ffe95c", "#b9a2ff", "#e9ecef", "#ff9e9e", "#8df0dc", "#d0a97a", "#c6f36b", "#9fb8ff", "#ff6b6b")
+
+
+def color_of(label: int) -> str:
+    """The colour of a class."""
+    return PALETTE[label % len(PALETTE)]
+
+
+def wrap(sentences: Sequence[str], width: int) -> str:
+    """Sentences in lines for a picture of so many pixels, each on its own."""
+    return "\n".join(fill(sentence, int((width - 2 * MARGIN) / LETTER)) for sentence in sentences)
+
+
+def dim(image: np.ndarray) -> np.ndarray:
+    """(H, W, 3) grey and dark, in [0, 1], from uint8 RGB."""
+    grey = image.astype(np.float32).mean(-1, keepdims=True) / 255
+    return np.repeat(0.05 + 0.33 * grey, 3, -1)
+
+
+def draw_head(figure: Figure, size: tuple[int, int], scene: Scene, subtitle: str, explanation: str) -> None:
+    """The title of a picture of `size` pixels, and what it shows."""
+    height, width = scene.image.shape[:2]
+    title = f"{scene.name}, {width} x {height}" + (f"   ·   {subtitle}" if subtitle else "")
+    write(figure, size, MARGIN, 10, title, points=11, weight="bold")
+    write(figure, size, MARGIN, HEAD, explanation, points=8.5, linespacing=1.3, color=SOFT)
+
+
+def image_axes(figure: Figure, place: tuple[float, float, float, float], scene: Scene, title: str) -> Axes:
+    """Axes in pixels of the image, at a place in the figure's fractions."""
+    axes = figure.add_axes(place, facecolor="black")
+    axes.set(xlim=(0, scene.image.shape[1]), ylim=(scene.image.shape[0], 0), xticks=[], yticks=[])
+    axes.set_autoscale_on(False)
+    axes.set_aspect("auto")
+    axes.set_title(title, color=INK, fontsize=8.5 * min(1, place[2] * figure.bbox.width / TITLED), pad=3)
+    for spine in axes.spines.values():
+        spine.set_color(EDGE)
+    return axes
+
+
+def show(axes: Axes, image: np.ndarray) -> None:
+    """An image (H, W, 3) as the ground of its axes."""
+    axes.imshow(image, extent=(0, image.shape[1], image.shape[0], 0), interpolation="bilinear")
+
+
+def outline_targets(axes: Axes, scene: Scene) -> None:
+    """Boxes in the colours of their classes; hatched regions are ignored."""
+    targets = scene.targets
+    for box, label in zip(targets.boxes[0].tolist(), targets.labels[0].tolist(), strict=True):
+        axes.add_patch(rectangle(box, edgecolor=color_of(label), linewidth=0.9))
+    ignored = [] if targets.ignore_boxes is None else targets.ignore_boxes[0].tolist()
+    for box in ignored:
+        axes.add_patch(rectangle(box, edgecolor="#9aa0aa", linewidth=0.6, hatch="////"))
+
+
+def rectangle(box: Sequence[float], **style: object) -> Rectangle:
+    """A box xyxy, not filled."""
+    return Rectangle((box[0], box[1]), box[2] - box[0], box[3] - box[1], **{"fill": False, **style})
+
+
+def rule(figure: Figure, top: int, size: tuple[int, int]) -> None:
+    """A line across a picture of `size` pixels."""
+    line = figure.add_axes((0, 1 - top / size[1], 1, 1 / size[1]), facecolor=EDGE)
+    line.set(xticks=[], yticks=[])
+
+
+def write(
+    figure: Figure, size: tuple[int, int], left: float, top: float, text: str, points: float, **style: object
+) -> None:
+    """Text whose top left corner is at a pixel of a picture of `size` pixels."""
+    figure.text(left / size[0], 1 - top / size[1], text, fontsize=points, **{"color": INK, "va": "top", **style})
