@@ -4,7 +4,8 @@
 numpy values. Allowing those classes as they are would undo the protection: ``HistoryBuffer`` needs ``getattr``, which
 reaches any function of any module, and numpy's dtypes can be given a state that reads raw bytes as objects. So the few
 names that mmengine writes are mapped to small readers defined here, which accept plain numbers only, and what they read
-is turned into the real values afterwards. Any other name is refused.
+is turned into the real values afterwards. So is the ``argparse.Namespace`` of options that research code puts beside its
+weights, which becomes a dict. Any other name is refused.
 
 mmengine loads every checkpoint, local or by URL, through this module once ``install_safe_loading`` was called. It may
 go when mmengine writes its logs as plain data.
@@ -35,7 +36,8 @@ def safe_load(path: str | os.PathLike[str], map_location: Any = "cpu") -> Any:
         map_location: as in ``torch.load``.
 
     Returns:
-        What was saved: tensors, containers, text, numbers, numpy arrays of numbers and mmengine's ``HistoryBuffer``.
+        What was saved: tensors, containers, text, numbers, numpy arrays of numbers and mmengine's ``HistoryBuffer``; an
+        ``argparse.Namespace`` as a dict.
 
     Raises:
         FileNotFoundError: when there is no such file.
@@ -152,6 +154,16 @@ class _History:
         return history
 
 
+class _Namespace:
+    """Stands for ``argparse.Namespace``; keeps its entries."""
+
+    def __init__(self) -> None:
+        self.entries: dict[str, Any] = {}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.entries = dict(state)
+
+
 def _scalar(dtype: _Dtype, data: bytes) -> np.generic:
     return _numbers(dtype, data, 1)[0]
 
@@ -177,6 +189,7 @@ READERS: list[Any] = [
     (_Dtype, "numpy.dtype"),
     (_Array, "numpy.ndarray"),
     (_History, "mmengine.logging.history_buffer.HistoryBuffer"),
+    (_Namespace, "argparse.Namespace"),
     (_method_name, "builtins.getattr"),
     (_no_bytes, "builtins.bytes"),
     *((_Array, f"numpy.{core}.multiarray._reconstruct") for core in ("core", "_core")),  # numpy 1, numpy 2
@@ -193,6 +206,8 @@ def _restored(value: Any, memo: dict[int, tuple[Any, Any]]) -> Any:
         return value.value
     if isinstance(value, _History):
         return value.value()
+    if isinstance(value, _Namespace):
+        return _restored(value.entries, memo)
     if type(value) is not tuple and not isinstance(value, dict | list):
         return value
     if id(value) not in memo:

@@ -1,3 +1,4 @@
+import argparse
 import os
 import shutil
 import zipfile
@@ -62,6 +63,25 @@ def test_mmengine_loads_by_url_what_is_data(tmp_path):
     loaded = checkpoint.load_url((tmp_path / "data.pth").as_uri(), model_dir=str(tmp_path / "cache"), progress=False)
     assert torch.equal(loaded["weight"], torch.ones(2))
     assert loaded["log"].mean() == 1.0
+
+
+@pytest.mark.parametrize("as_zip", [True, False])
+def test_the_options_of_research_code_become_a_dict(tmp_path, as_zip):
+    options = argparse.Namespace(lr=1e-4, device=torch.device("cpu"), nested=argparse.Namespace(sizes=[480, 512]))
+    file = tmp_path / "checkpoint.pth"
+    saved = {"model": {"weight": torch.ones(2)}, "args": options, "again": options}
+    torch.save(saved, file, _use_new_zipfile_serialization=as_zip)
+    loaded = safe_load(file)
+    assert loaded["args"] == {"lr": 1e-4, "device": torch.device("cpu"), "nested": {"sizes": [480, 512]}}
+    assert loaded["again"] is loaded["args"]
+
+
+def test_options_may_hold_no_code(tmp_path):
+    trace, file = tmp_path / "trace", tmp_path / "evil.pth"
+    torch.save({"args": argparse.Namespace(run=PAYLOADS["exec"](trace))}, file)
+    with pytest.raises(ValueError, match=r"asks for (builtins\.)?exec"):
+        safe_load(file)
+    assert not trace.exists()
 
 
 def test_getattr_yields_a_name_and_never_a_function(tmp_path):
