@@ -65,7 +65,8 @@ class QueryHead(nn.Module):
         shared: one classifier and one box network for all layers, or one each.
         encoder: how the encoder's proposals are trained: None without any; "binary" all of them, as one class
             (Deformable DETR); "classes" those that became queries, on the real classes (DINO).
-        eps: of the inverse sigmoid.
+        eps: of the inverse sigmoid that boxes start from.
+        refine_eps: the same where references move between layers; None takes `eps` (mmdet's DAB-DETR and DINO differ).
         class_prior: initial probability of every class; None keeps torch's initialisation.
         zero_boxes: the last layer of box networks starts at zero.
         size_bias: initial bias of w and h of the first box network (Deformable DETR starts at -2).
@@ -83,6 +84,7 @@ class QueryHead(nn.Module):
         shared: bool = True,
         encoder: Literal["binary", "classes"] | None = None,
         eps: float = 1e-3,
+        refine_eps: float | None = None,
         class_prior: float | None = 0.01,
         zero_boxes: bool = True,
         size_bias: float = 0.0,
@@ -90,7 +92,8 @@ class QueryHead(nn.Module):
         super().__init__()
         if encoder not in (None, "binary", "classes"):
             raise ValueError(f"encoder: expected None, 'binary' or 'classes', got {encoder!r}")
-        self.num_classes, self.encoder, self.eps = num_classes, encoder, eps
+        self.num_classes, self.encoder = num_classes, encoder
+        self.eps, self.refine_eps = eps, eps if refine_eps is None else refine_eps
         self.assigner = build(assigner, num_classes=num_classes)
         check_assigner(self.assigner)
         logits = num_classes + self.assigner.score.background_column
@@ -110,7 +113,7 @@ class QueryHead(nn.Module):
 
     def refine(self, layer: int, states: Tensor, reference: Tensor) -> Tensor:
         """(B, Q, 4) boxes, shares of the image, from states (B, Q, C) and references (B, Q, 2 or 4)."""
-        return move(self.boxes[layer % len(self.boxes)](states), reference, self.eps)
+        return move(self.boxes[layer % len(self.boxes)](states), reference, self.refine_eps)
 
     def encoder_predictions(self, tokens: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:
         """Class logits (B, S, C) and box logits (B, S, 4) from tokens (B, S, C) and proposals (B, S, 4), logits."""

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
+from .heads import head_rules
 from .rules import Rule, Translation, translate
 
 ATTENTION = (
@@ -60,7 +61,7 @@ def from_official(state: Mapping[str, Tensor]) -> Translation:
     """
     state = {name.removeprefix("module."): tensor for name, tensor in state.items()}
     bare = {_without_transformer(name): tensor for name, tensor in state.items()}
-    first = (COPIES, *_reference_rule(bare), *_head_rules(bare), *PARTS)
+    first = (COPIES, *_reference_rule(bare), *head_rules(bare, "class_embed", "bbox_embed"), *PARTS)
     return translate(_cut_label_table(_cut_query_embedding(bare)), (first, _norm_rules(bare), ATTENTION))
 
 
@@ -84,34 +85,6 @@ def _norm_rules(state: Mapping[str, Tensor]) -> tuple[Rule, ...]:
         Rule(r"(decoder\.layers\.\d+)\.norm1\.", r"\1.norm2."),
         Rule(r"(decoder\.layers\.\d+)\.norm2\.", r"\1.norm1."),
     )
-
-
-def _head_rules(state: Mapping[str, Tensor]) -> tuple[Rule, ...]:
-    """Where class_embed and bbox_embed go: one head for all layers, one each, or one more for the encoder."""
-    layers = 1 + max((int(m[1]) for name in state if (m := re.match(r"decoder\.layers\.(\d+)\.", name))), default=-1)
-    heads = {int(m[1]) for name in state if (m := re.match(r"class_embed\.(\d+)\.", name))}
-    names = (("class_embed", "classes", "encoder_class"), ("bbox_embed", "boxes", "encoder_box"))
-    if not heads:
-        return tuple(Rule(rf"{theirs}\.", f"bbox_head.{ours}.0.") for theirs, ours, _ in names)
-    rules = [Rule(rf"{theirs}\.{layers}\.", f"bbox_head.{encoder}.") for theirs, _, encoder in names]
-    if _shared(state, heads):
-        rules += [Rule(rf"{theirs}\.0\.", f"bbox_head.{ours}.0.") for theirs, ours, _ in names]
-        rules += [Rule(rf"{theirs}\.\d+\.", None, "the same head again") for theirs, _, _ in names]
-    else:
-        rules += [Rule(rf"{theirs}\.(\d+)\.", rf"bbox_head.{ours}.\1.") for theirs, ours, _ in names]
-    return tuple(rules)
-
-
-def _shared(state: Mapping[str, Tensor], heads: set[int]) -> bool:
-    """Whether all decoder layers have one head: plain Deformable DETR and DINO store it once per layer."""
-    own = {index: _tensors_of_head(state, index) for index in heads}
-    same = [all(tensor.equal(own[0][key]) for key, tensor in other.items()) for i, other in own.items() if i > 0]
-    return bool(same) and all(same)
-
-
-def _tensors_of_head(state: Mapping[str, Tensor], index: int) -> dict[str, Tensor]:
-    pattern = re.compile(rf"(class_embed|bbox_embed)\.{index}(\..*)")
-    return {m[1] + m[2]: tensor for name, tensor in state.items() if (m := pattern.match(name))}
 
 
 def _cut_label_table(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
