@@ -11,6 +11,7 @@ COMMANDS = {
     "train": "Train a detector under an assigner.",
     "test": "Measure a trained detector's AP.",
     "predict": "Draw and write down detections of images.",
+    "convert": "Take over a checkpoint of the papers' code or of mmdet.",
     "bench": "Compare assigners under equal conditions.",
     "inspect": "Show which point or query learns which object, and how strongly.",
     "list": "List assigners, detectors, data sets and what goes with what.",

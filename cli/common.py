@@ -46,6 +46,11 @@ amp_option = click.option("--amp", is_flag=True, default=None, help="Mixed preci
 pretrained_option = click.option(
     "--pretrained", type=click.Path(path_type=Path), help="Backbone weights (a state dict in the backbone's layout)."
 )
+init_option = click.option(
+    "--init",
+    type=click.Path(path_type=Path),
+    help="A checkpoint of this very model to start from; see 'detassign convert'.",
+)
 
 
 def options(*decorators: Callable[..., Any]) -> Callable[..., Any]:
@@ -66,6 +71,7 @@ run_options = options(
     epochs_option,
     batch_size_option,
     pretrained_option,
+    init_option,
     device_option,
     amp_option,
     set_option,

@@ -27,23 +27,30 @@ def build_model(config: Mapping[str, Any], initialise: bool = True) -> Detector:
     """The detector that a resolved config describes.
 
     Args:
-        config: resolved; its `pretrained` file takes the place of weights that the backbone would download.
+        config: resolved; its `pretrained` file takes the place of weights that the backbone would download, and its
+            `init` file, a checkpoint of this very model, the place of all.
         initialise: start from initial or pretrained weights; False where a checkpoint is loaded right after.
 
     Raises:
         ValueError: for a class or an argument that does not exist, for parts that do not fit, for weights of another
             backbone, and for weights that cannot be downloaded.
     """
+    start, pretrained = config.get("init"), config.get("pretrained")
+    if start and pretrained:
+        raise ValueError("--init: the checkpoint has the backbone's weights too; leave out --pretrained")
     description = dict(config["model"])
-    if config.get("pretrained") or not initialise:
+    if start or pretrained or not initialise:
         description["backbone"] = {**description["backbone"], "init_cfg": None}
     description["backbone"] = _without_none(description["backbone"])
     model = instantiate({**_without_none(description), **build_parts(description)}, "model")
     if not initialise:
         return model
+    if start:
+        load_checkpoint(model, Path(start))
+        return model
     _initialise(model)
-    if config.get("pretrained"):
-        load_backbone(model.backbone, Path(config["pretrained"]))
+    if pretrained:
+        load_backbone(model.backbone, Path(pretrained))
     return model
 
 
@@ -71,7 +78,7 @@ def _without_none(description: Mapping[str, Any]) -> dict[str, Any]:
 def instantiate(description: Mapping[str, Any], where: str) -> Any:
     """An object from {"type": "package.module.Class", ...arguments}; nested dicts stay arguments."""
     arguments = {key: value for key, value in description.items() if key != "type"}
-    entry = _find(description.get("type"), where)
+    entry = find_class(description.get("type"), where)
     accepted = inspect.signature(entry).parameters
     takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in accepted.values())
     unknown = [] if takes_any else sorted(set(arguments) - set(accepted))
@@ -123,7 +130,7 @@ def load_checkpoint(model: nn.Module, path: Path) -> None:
     model.load_state_dict(state)
 
 
-def _find(name: Any, where: str) -> type:
+def find_class(name: Any, where: str) -> type:
     """The class of a dotted name; only modules of known packages, since a config may come from anywhere."""
     if not isinstance(name, str) or "." not in name:
         raise ValueError(f"{where}.type: expected the dotted name of a class, got {name!r}")

@@ -50,7 +50,7 @@ def compose(
         schedule: name of a schedule fragment; None takes the detector's usual one.
         changes: dotted key -> value, applied last: {"model.head.stacked_convs": 1}.
         denoising: how the targets of a query detector are noised into queries, or "none"; None takes its usual way.
-        run: seed, device, amp, pretrained, epochs, batch_size; None leaves the default.
+        run: seed, device, amp, pretrained, init, epochs, batch_size; None leaves the default.
 
     Raises:
         ValueError: for unknown names and keys, with the nearest known ones.
@@ -74,6 +74,7 @@ def compose(
         "device": "auto",
         "amp": False,
         "pretrained": None,
+        "init": None,
     }
     return changed(plain(config), changes or {}, **run)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,14 @@ def write_json(value: Any, path: Path) -> None:
 
 def write_bytes(content: bytes, path: Path) -> None:
     """Write bytes; on a full disk the file that was there before stays."""
+    write_whole(lambda aside: aside.write_bytes(content), path)
+
+
+def write_whole(write: Callable[[Path], Any], path: Path) -> None:
+    """Let `write` make a file aside, then give it its name."""
     aside = path.with_name(path.name + ".part")
     try:
-        aside.write_bytes(content)
+        write(aside)
         aside.replace(path)
     finally:
         aside.unlink(missing_ok=True)

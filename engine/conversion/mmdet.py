@@ -73,11 +73,15 @@ def from_dense(state: Mapping[str, Tensor]) -> Translation:
     return translate(state, (DENSE,))
 
 
-def settings_of(state: Mapping[str, Tensor]) -> dict[str, Any]:
-    """Config keys with which this project's detector computes what mmdet's does with these weights.
+def settings_of(state: Mapping[str, Tensor], description: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Config keys with which this project's query detector computes what mmdet's does with these weights.
 
     mmdet's DAB-DETR and DINO floor the inverse sigmoid differently where references move and where boxes are read off;
     its projections have no bias before a norm; it cuts boxes at the border of their image.
+
+    Args:
+        state: in mmdet's names.
+        description: the model in mmdet's config, where known.
     """
     settings: dict[str, Any] = {"model.post_process.clip": True}
     settings["model.neck.bias"] = "neck.convs.0.conv.bias" in state
@@ -85,7 +89,30 @@ def settings_of(state: Mapping[str, Tensor]) -> dict[str, Any]:
         settings |= {"model.head.eps": 1e-3, "model.head.refine_eps": 1e-5}
     elif _learns_contents(state):
         settings |= {"model.head.eps": 1e-5, "model.head.refine_eps": 1e-3}
-    return settings
+    encoding = (description or {}).get("positional_encoding", {})
+    settings |= {f"model.encoder.{key}": encoding[key] for key in ("temperature", "offset") if key in encoding}
+    return settings | _image_settings(description or {})
+
+
+def dense_settings(state: Mapping[str, Tensor], description: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """The same for FCOS-style detectors; that boxes are log-distances, and where centerness sits, weights do not say."""
+    settings: dict[str, Any] = {"model.head.conv_bias": "bbox_head.cls_convs.0.conv.bias" in state}
+    head = (description or {}).get("bbox_head", {})
+    if head.get("type") == "FCOSHead":
+        settings["model.head.distances"] = "relu" if head.get("norm_on_bbox") else "exp"
+        settings["model.head.branch_on"] = "reg" if head.get("centerness_on_reg") else "cls"
+    overlap = (description or {}).get("test_cfg", {}).get("nms", {}).get("iou_threshold")
+    if overlap is not None:
+        settings["model.post_process.nms_iou"] = overlap
+    return settings | _image_settings(description or {})
+
+
+def _image_settings(description: Mapping[str, Any]) -> dict[str, Any]:
+    """How images are normalised, and which of a block's convolutions has the stride (caffe's models differ in both)."""
+    given = description.get("data_preprocessor", {})
+    settings = {f"model.preprocessor.{key}": given[key] for key in ("mean", "std", "bgr_to_rgb") if key in given}
+    style = description.get("backbone", {}).get("style")
+    return settings if style is None else {**settings, "model.backbone.style": style}
 
 
 def _has_anchors(state: Mapping[str, Tensor]) -> bool:

@@ -74,6 +74,7 @@ def test_config_prints_what_train_would_run(data, capsys):
         (["--set", "nothing"], "expected key=value"),
         (["--assigner", "center_prior+focal+objectness"], "unknown score model 'objectness'"),
         (["--pretrained", "nowhere.pth"], "nowhere.pth"),
+        (["--init", "nowhere.pth"], "checkpoint 'nowhere.pth' does not exist"),
         (["--device", "cuda:99"], "device"),
         (["no_such_recipe"], "unknown recipe 'no_such_recipe'"),
     ],

@@ -68,6 +68,20 @@ def test_a_checkpoint_of_another_model_is_refused(source, tmp_path):
         load_checkpoint(other, tmp_path / "one.pth")
 
 
+def test_a_model_starts_from_a_checkpoint_of_its_own(source, tmp_path):
+    config = compose("fcos_tiny", "dw", source)
+    torch.manual_seed(1)
+    trained = build_model(config)
+    torch.save({"state_dict": trained.state_dict()}, tmp_path / "one.pth")
+    started = build_model({**config, "init": str(tmp_path / "one.pth")})
+    assert all(torch.equal(tensor, trained.state_dict()[name]) for name, tensor in started.state_dict().items())
+
+
+def test_a_whole_checkpoint_and_a_backbones_are_not_given_both(source):
+    with pytest.raises(ValueError, match=r"--init: the checkpoint has the backbone's weights too"):
+        build_model(compose("fcos_tiny", "dw", source, init="a.pth", pretrained="b.pth"))
+
+
 def test_weights_that_cannot_be_downloaded_are_told_with_the_way_out(source, monkeypatch):
     def refuse(*arguments, **named):
         raise URLError("no network")

@@ -1,0 +1,115 @@
+"""From another project's checkpoint to one that `train`, `test` and `predict` load."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
+from inspect import signature
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..build import build_model, find_class
+from ..config import change, plain, read
+from ..files import write_json, write_whole
+from .classes import choose_rows, names_of_rows
+from .families import recognise
+from .fit import ClassRows, Report, count_classes, fit, names_fit
+from .reading import read_checkpoint
+
+CONFIG = "config.json"
+
+
+def convert(
+    config: Mapping[str, Any], checkpoint: Path, ema: bool = False, new_classes: bool = False, by_index: bool = False
+) -> tuple[dict[str, Any], dict[str, Tensor], Report]:
+    """The config with the checkpoint's settings, the weights in this project's names, and the report.
+
+    Args:
+        config: resolved; describes the target.
+        checkpoint: of one of the papers' repositories, mmdet 3, DW, or this project.
+        ema: take the averaged weights.
+        new_classes: classes that the checkpoint does not know start anew.
+        by_index: take the checkpoint's rows as they are, 91 of the papers' say, whatever their names.
+
+    Raises:
+        FileNotFoundError, ValueError: for a checkpoint that is missing, unsafe, or of another architecture, and for classes
+            that it does not know.
+    """
+    read_from = read_checkpoint(checkpoint, ema)
+    recognised = recognise(read_from)
+    config, settings = adapted(config, recognised.settings)
+    model = build_model(config, initialise=False)
+    report = Report(recognised.source, settings=settings)
+    classes, translation = config["data"]["classes"], recognised.translation
+    if names_fit(translation, model):
+        total = count_classes(translation.state, bool(model.bbox_head.assigner.score.background_column))
+        names = None if by_index else names_of_rows(total, read_from.classes)
+        rows = ClassRows(choose_rows(total, names, classes, new_classes), total)
+        report.classes = class_map(classes, rows, names)
+    else:  # whatever the classes are, it is another model
+        rows = ClassRows((None,) * len(classes), 0)
+    return config, fit(translation, model, rows, report), report
+
+
+def class_map(classes: Sequence[str], rows: ClassRows, names: Sequence[str | None] | None) -> dict[str, str | None]:
+    """Our class -> theirs, by name or else by number; None for a new one.
+
+    >>> class_map(("dog", "newt"), ClassRows((2, None), 3), ("cat", None, "dog"))
+    {'dog': 'dog', 'newt': None}
+    """
+    theirs = [str(row) for row in range(rows.total)] if names is None else names
+    return {ours: None if row is None else theirs[row] for ours, row in zip(classes, rows.chosen, strict=True)}
+
+
+def adapted(config: Mapping[str, Any], settings: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The config with the settings that differ from its own, and those; settings that a part does not have are left out."""
+    config, changed = deepcopy(dict(config)), {}
+    for key, value in settings.items():
+        _, part, name = key.split(".")
+        value = plain(value)
+        if value == config["model"][part].get(name, _default(config["model"][part], name, value)):
+            continue
+        change(config, key, value)
+        changed[key] = value
+    return config, changed
+
+
+def _default(description: Mapping[str, Any], name: str, otherwise: Any) -> Any:
+    """The default of a part's argument; where it takes no such argument, `otherwise`."""
+    parameters = signature(find_class(description["type"], name)).parameters
+    return plain(parameters[name].default) if name in parameters else otherwise
+
+
+def write(config: Mapping[str, Any], state: Mapping[str, Tensor], out: Path) -> None:
+    """The checkpoint, and the config beside it that makes `predict` and `train` understand it.
+
+    Raises:
+        ValueError, OSError: when the folder is missing or belongs to another config.
+    """
+    beside = check_place(config, out)
+    write_whole(lambda file: torch.save({"state_dict": dict(state), "meta": {"name": config["name"]}}, file), out)
+    write_json(config, beside)
+
+
+def check_folder(out: Path) -> None:
+    """Raise ValueError where no file can be written."""
+    if not out.parent.is_dir():
+        raise ValueError(f"--out: the folder {out.parent} does not exist")
+    if out.is_dir():
+        raise ValueError(f"--out: {out} is a folder; expected a file to write, such as {out / 'converted.pth'}")
+
+
+def check_place(config: Mapping[str, Any], out: Path) -> Path:
+    """Where the config goes.
+
+    Raises:
+        ValueError: when the folder is missing or belongs to another config.
+    """
+    check_folder(out)
+    beside = out.parent / CONFIG
+    if beside.exists() and read(beside) != config:
+        raise ValueError(f"--out: {beside} belongs to something else; give a folder of its own")
+    return beside

@@ -1,0 +1,154 @@
+"""Fitting translated tensors to a model, with every tensor of both sides accounted for."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from torch import Tensor, nn
+
+from .rules import Translation
+
+CLASS_LAYER = re.compile(r"bbox_head\.(classes\.\d+|encoder_class|conv_cls)\.(weight|bias)")
+LABELS = "denoising.labels.weight"
+COUNTER = "num_batches_tracked"
+
+
+@dataclass(frozen=True)
+class ClassRows:
+    """The checkpoint's row for each class of the target, None for a new one, of so many classes in total."""
+
+    chosen: tuple[int | None, ...]
+    total: int
+
+
+@dataclass
+class Report:
+    """Where every tensor went.
+
+    Attributes:
+        source: the project whose names the checkpoint has.
+        mapped: our name -> theirs.
+        dropped: their name -> why it is not needed.
+        fresh: our name -> which part of it starts anew.
+        missing: our names that nothing was found for.
+        unexplained: their name -> why it could not be used.
+        settings: config key -> value, chosen so that the model computes what theirs does.
+        classes: our class -> theirs, None for one that starts anew.
+    """
+
+    source: str
+    mapped: dict[str, str] = field(default_factory=dict)
+    dropped: dict[str, str] = field(default_factory=dict)
+    fresh: dict[str, str] = field(default_factory=dict)
+    missing: list[str] = field(default_factory=list)
+    unexplained: dict[str, str] = field(default_factory=dict)
+    settings: dict[str, Any] = field(default_factory=dict)
+    classes: dict[str, str | None] = field(default_factory=dict)
+
+    @property
+    def complete(self) -> bool:
+        """Whether nothing is missing and nothing unexplained."""
+        return not self.missing and not self.unexplained
+
+    def plain(self) -> dict[str, Any]:
+        """As JSON holds it."""
+        return {**asdict(self), "complete": self.complete}
+
+
+def fit(translation: Translation, model: nn.Module, rows: ClassRows, report: Report) -> dict[str, Tensor]:
+    """The model's state dict with the translated tensors in it.
+
+    Tensors that count classes have their rows picked; what starts anew keeps the model's own initial values.
+
+    Args:
+        translation: of a checkpoint.
+        model: on the CPU or on "meta".
+        rows: which rows of class layers are taken.
+        report: filled.
+    """
+    own = model.state_dict()
+    report.dropped |= translation.dropped
+    state = dict(own)
+    for name, tensor in own.items():
+        if name in translation.state:
+            state[name] = _fitted(name, tensor, translation, rows, model, report)
+        elif not name.endswith(COUNTER):
+            report.missing.append(name)
+    for name in translation.state.keys() - own.keys():
+        report.unexplained[translation.names[name]] = f"the model has no {name}"
+    return state
+
+
+def _fitted(
+    name: str, own: Tensor, translation: Translation, rows: ClassRows, model: nn.Module, report: Report
+) -> Tensor:
+    """What becomes of one of the model's tensors."""
+    theirs, their_name = translation.state[name], translation.names[name]
+    chosen = rows_of(name, theirs, rows, model)
+    if chosen is not None and len(chosen) == len(own) and theirs.shape[1:] == own.shape[1:]:
+        new = chosen.count(None)
+        if new:
+            report.fresh[name] = f"{new} of {len(chosen)} rows"
+        if new == len(chosen):
+            report.dropped[their_name] = "of other classes"
+            return own
+        theirs = _picked(theirs, own, chosen)
+    if theirs.shape != own.shape:
+        report.missing.append(name)
+        report.unexplained[their_name] = f"{_shape(theirs)} where {name} is {_shape(own)}"
+        return own
+    report.mapped[name] = their_name
+    return theirs
+
+
+def names_fit(translation: Translation, model: nn.Module) -> bool:
+    """Whether both sides have tensors of the same names."""
+    theirs, ours = (
+        {name for name in names if not name.endswith(COUNTER)} for names in (translation.state, model.state_dict())
+    )
+    return theirs == ours
+
+
+def count_classes(state: Mapping[str, Tensor], background: bool) -> int:
+    """Classes of a translated state dict, the background column aside.
+
+    Raises:
+        ValueError: when it has no class layer.
+    """
+    biases = (tensor for name, tensor in state.items() if CLASS_LAYER.fullmatch(name) and name.endswith("bias"))
+    bias = next(biases, None)
+    if bias is None:
+        raise ValueError("the checkpoint has no class layer")
+    return len(bias) - background
+
+
+def rows_of(name: str, theirs: Tensor, rows: ClassRows, model: nn.Module) -> tuple[int | None, ...] | None:
+    """Which rows a tensor takes of theirs; None where it does not count classes.
+
+    The row after the classes (background of a softmax, unknown label of denoising) is kept as the last. The classifier
+    of proposals that are told from background alone uses its first row only, whatever the classes are.
+    """
+    if name == LABELS:
+        return (*rows.chosen, rows.total if len(theirs) > rows.total else None)
+    if not CLASS_LAYER.fullmatch(name):
+        return None
+    background = bool(model.bbox_head.assigner.score.background_column)
+    if "encoder_class" in name and model.bbox_head.encoder == "binary":
+        return tuple(row if row < len(theirs) else None for row in range(len(rows.chosen) + background))
+    return (*rows.chosen, rows.total) if background else rows.chosen
+
+
+def _picked(theirs: Tensor, own: Tensor, chosen: tuple[int | None, ...]) -> Tensor:
+    """The chosen rows of theirs on top of our initial ones."""
+    result = own.clone()
+    for place, row in enumerate(chosen):
+        if row is not None:
+            result[place] = theirs[row]
+    return result
+
+
+def _shape(tensor: Tensor) -> str:
+    return " x ".join(map(str, tensor.shape)) or "a number"

@@ -1,0 +1,43 @@
+"""COCO's ids, names and rows."""
+
+import pytest
+
+from detassign.engine.conversion.classes import COCO_CLASSES, COCO_IDS, COCO_ROWS, choose_rows, names_of_rows
+
+
+def test_coco_has_80_classes_with_ids_up_to_90():
+    assert (len(COCO_CLASSES), len(COCO_IDS), len(COCO_ROWS)) == (80, 80, 91)
+    assert [COCO_ROWS[index] for index in (1, 11, 13, 17, 90)] == [
+        "person",
+        "fire hydrant",
+        "stop sign",
+        "cat",
+        "toothbrush",
+    ]
+    assert COCO_ROWS.count(None) == 11
+
+
+def test_91_rows_become_80_in_the_order_of_ids():
+    assert choose_rows(91, names_of_rows(91, None), COCO_CLASSES) == COCO_IDS
+
+
+def test_what_the_checkpoint_states_goes_before_coco():
+    assert names_of_rows(2, ("cat", "dog")) == ("cat", "dog")
+    assert names_of_rows(80, ("cat", "dog")) == COCO_CLASSES
+    assert names_of_rows(7, None) is None
+
+
+def test_another_order_is_followed_by_name():
+    assert choose_rows(80, COCO_CLASSES, ("dog", "person")) == (16, 0)
+
+
+def test_rows_without_names_need_the_same_number():
+    assert choose_rows(3, None, ("a", "b", "c")) == (0, 1, 2)
+    with pytest.raises(ValueError, match=r"the checkpoint has 3 without names, the target 2; .* --finetune-classes 2"):
+        choose_rows(3, None, ("a", "b"))
+    assert choose_rows(3, None, ("a", "b"), may_be_new=True) == (None, None)
+
+
+def test_an_unknown_class_is_named():
+    with pytest.raises(ValueError, match=r"1 of the target's 2 .* such as 'aeroplane'; .* --finetune-classes 2"):
+        choose_rows(80, COCO_CLASSES, ("person", "aeroplane"))

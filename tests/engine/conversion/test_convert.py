@@ -1,0 +1,230 @@
+"""From a file to weights that a model of this project takes, with everything accounted for."""
+
+import pytest
+import torch
+from support import zoo
+
+from detassign.configs.detectors import parts
+from detassign.detectors.targets import sizes_of
+from detassign.engine.build import build_model, load_checkpoint
+from detassign.engine.config import plain
+from detassign.engine.conversion.classes import COCO_CLASSES, COCO_IDS
+from detassign.engine.conversion.convert import convert, write
+from detassign.engine.conversion.fit import Report
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
+NAMES = tuple("abcdefg")
+
+
+def target(name, classes=NAMES, **changes):
+    """The config of a small detector for given classes."""
+    config = zoo.ours(name, {"model.head.num_classes": len(classes), **changes})
+    return {"name": name, "data": {"classes": list(classes)}, "pretrained": None, **config}
+
+
+def save(path, state, **meta):
+    torch.save({"state_dict": state, "meta": meta}, path)
+    return path
+
+
+def own_state(config):
+    """A detector's weights, drawn at random."""
+    return zoo.randomised(build_model(config, initialise=False)).state_dict()
+
+
+@pytest.mark.parametrize("name", ["detr", "dab_detr", "deformable_detr", "deformable_detr_two_stage", "dino"])
+def test_a_zoo_checkpoint_computes_here_what_it_computes_there(name, tmp_path):
+    """By way of the file: the config gets mmdet's settings, and nothing is left over on either side."""
+    model = zoo.theirs(name)
+    file = save(tmp_path / "zoo.pth", model.state_dict(), dataset_meta={"classes": NAMES})
+    config, state, report = convert(target(name), file)
+    assert report.complete
+    assert report.source == "mmdet"
+    write(config, state, tmp_path / "ours.pth")
+    detector = build_model(config, initialise=False).eval()
+    load_checkpoint(detector, tmp_path / "ours.pth")
+    images, samples = zoo.padded_batch()
+    with torch.no_grad():
+        outputs = detector._outputs(images, samples, sizes_of(samples))
+    logits, boxes = zoo.their_outputs(model, images, samples)
+    torch.testing.assert_close(outputs.logits, logits, rtol=0, atol=2e-5)
+    torch.testing.assert_close(outputs.boxes, boxes, rtol=0, atol=2e-5)
+
+
+def test_settings_are_told_and_only_where_they_change_something(tmp_path):
+    file = save(tmp_path / "zoo.pth", zoo.theirs("dino").state_dict(), dataset_meta={"classes": NAMES})
+    _, _, report = convert(target("dino"), file)
+    assert report.settings == {
+        "model.head.shared": False,
+        "model.post_process.clip": True,
+        "model.neck.bias": False,
+        "model.head.eps": 1e-5,
+        "model.head.refine_eps": 1e-3,
+    }
+    assert report.fresh == {"denoising.labels.weight": "1 of 8 rows"}  # the unknown class, which mmdet has no row for
+
+
+def test_what_the_zoo_configured_is_followed(tmp_path):
+    """DINO "improved" encodes positions as Deformable DETR does; caffe's backbones want other pixels."""
+    text = (
+        "model = dict(positional_encoding=dict(num_feats=128, offset=-0.5, temperature=10000), "
+        "backbone=dict(style='caffe'), data_preprocessor=dict(mean=[102.9801, 115.9465, 122.7717], std=[1.0, 1.0, 1.0], "
+        "bgr_to_rgb=False))"
+    )
+    file = save(tmp_path / "zoo.pth", zoo.theirs("dino").state_dict(), dataset_meta={"classes": NAMES}, cfg=text)
+    config, _, _ = convert(target("dino"), file)
+    model = config["model"]
+    assert (model["encoder"]["temperature"], model["encoder"]["offset"]) == (10000, -0.5)
+    assert model["backbone"]["style"] == "caffe"
+    assert model["preprocessor"]["std"] == [1.0, 1.0, 1.0]
+    assert model["preprocessor"]["bgr_to_rgb"] is False
+
+
+@pytest.mark.parametrize("name", ["conditional_detr", "detr"])
+def test_91_rows_become_80_by_id(name, tmp_path):
+    """The papers' row is the COCO id; a softmax keeps its background as the last column."""
+    state = own_state(target(name, classes=["x"] * 91))
+    file = save(tmp_path / "papers.pth", state)
+    _, converted, report = convert(target(name, COCO_CLASSES), file)
+    theirs, ours = state["bbox_head.classes.0.weight"], converted["bbox_head.classes.0.weight"]
+    assert report.complete
+    assert torch.equal(ours[:80], theirs[list(COCO_IDS)])
+    assert torch.equal(ours[80:], theirs[91:])
+    assert len(ours) == 80 + (name == "detr")
+    assert report.classes["toothbrush"] == "toothbrush"
+
+
+def test_denoising_labels_follow_their_classes(tmp_path):
+    """91 labels and the unknown one become 80 and the unknown one."""
+    state = own_state(target("dino", classes=["x"] * 91))
+    _, converted, _ = convert(target("dino", COCO_CLASSES), save(tmp_path / "papers.pth", state))
+    theirs = state["denoising.labels.weight"]
+    assert torch.equal(converted["denoising.labels.weight"], theirs[[*COCO_IDS, 91]])
+
+
+def test_proposals_of_one_class_keep_their_first_row(tmp_path):
+    """Two-stage Deformable DETR ranks proposals by row 0, which among the papers' 91 is no class."""
+    state = own_state(target("deformable_detr_two_stage", classes=["x"] * 91))
+    file = save(tmp_path / "papers.pth", state)
+    _, converted, _ = convert(target("deformable_detr_two_stage", COCO_CLASSES), file)
+    assert torch.equal(converted["bbox_head.encoder_class.weight"], state["bbox_head.encoder_class.weight"][:80])
+
+
+def test_the_papers_rows_can_be_kept(tmp_path):
+    state = own_state(target("conditional_detr", classes=["x"] * 91))
+    file = save(tmp_path / "papers.pth", state)
+    names = [f"row {row}" for row in range(91)]
+    _, converted, report = convert(target("conditional_detr", names), file, by_index=True)
+    assert report.complete
+    assert torch.equal(converted["bbox_head.classes.0.bias"], state["bbox_head.classes.0.bias"])
+
+
+def test_new_classes_begin_anew_and_known_ones_go_on(tmp_path):
+    state = own_state(target("dino", COCO_CLASSES))
+    file = save(tmp_path / "coco.pth", state)
+    _, converted, report = convert(target("dino", ("newt", "dog")), file, new_classes=True)
+    assert report.complete
+    assert report.classes == {"newt": None, "dog": "dog"}
+    assert report.fresh["bbox_head.classes.0.weight"] == "1 of 2 rows"
+    assert report.fresh["denoising.labels.weight"] == "1 of 3 rows"
+    ours, theirs = converted["bbox_head.classes.0.bias"], state["bbox_head.classes.0.bias"]
+    assert torch.equal(ours[1], theirs[16])
+    assert ours[0] == pytest.approx(-4.595, abs=1e-3)  # a prior of 0.01
+    kept = [name for name in state if name not in report.fresh]
+    assert all(torch.equal(converted[name], state[name]) for name in kept)
+
+
+def test_classes_that_all_begin_anew_are_not_called_mapped(tmp_path):
+    file = save(tmp_path / "coco.pth", own_state(target("detr", COCO_CLASSES)))
+    _, _, report = convert(target("detr", ("newt",)), file, new_classes=True)
+    assert report.fresh == {name: "1 of 2 rows" for name in ("bbox_head.classes.0.weight", "bbox_head.classes.0.bias")}
+    file = save(tmp_path / "coco.pth", own_state(target("conditional_detr", COCO_CLASSES)))
+    _, _, report = convert(target("conditional_detr", ("newt",)), file, new_classes=True)
+    assert report.complete
+    assert set(report.fresh) == set(report.dropped) == {"bbox_head.classes.0.weight", "bbox_head.classes.0.bias"}
+    assert not set(report.fresh) & set(report.mapped)
+
+
+def test_another_architecture_is_not_complete(tmp_path):
+    file = save(tmp_path / "dino.pth", zoo.theirs("dino").state_dict())
+    _, _, report = convert(target("deformable_detr"), file)
+    assert not report.complete
+    assert "queries.position.weight" in report.missing
+    assert report.unexplained["memory_trans_fc.weight"] == "the model has no queries.proposals.linear.weight"
+
+
+def test_another_size_is_told_with_both_shapes(tmp_path):
+    file = save(tmp_path / "detr.pth", own_state(target("detr")))
+    _, _, report = convert(target("detr", **{"model.queries.num_queries": 9}), file)
+    assert report.missing == ["queries.position.weight"]
+    assert report.unexplained == {"queries.position.weight": "12 x 256 where queries.position.weight is 9 x 256"}
+
+
+def test_names_of_nobody_are_refused(tmp_path):
+    file = save(tmp_path / "resnet.pth", {"conv1.weight": torch.ones(2)})
+    with pytest.raises(ValueError, match=r"none of the projects .* names its tensors like 'conv1.weight'"):
+        convert(target("detr"), file)
+
+
+def test_nothing_is_written_over_another_models_config(tmp_path):
+    config = target("detr")
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+    write({**config, "input": {}, "schedule": {}}, own_state(config), tmp_path / "a" / "one.pth")
+    write({**config, "input": {}, "schedule": {}}, own_state(config), tmp_path / "a" / "two.pth")
+    assert {path.name for path in (tmp_path / "a").iterdir()} == {"one.pth", "two.pth", "config.json"}
+    with pytest.raises(ValueError, match=r"config.json belongs to something else; give a folder of its own"):
+        write({**config, "input": {}, "schedule": {"epochs": 3}}, own_state(config), tmp_path / "a" / "three.pth")
+
+
+def test_a_report_is_plain():
+    assert Report("mmdet", missing=["a"]).plain() == {
+        "source": "mmdet",
+        "mapped": {},
+        "dropped": {},
+        "fresh": {},
+        "missing": ["a"],
+        "unexplained": {},
+        "settings": {},
+        "classes": {},
+        "complete": False,
+    }
+
+
+def dense_target(**head):
+    backbone = parts.resnet(18, base_channels=8)
+    model = parts.fcos(backbone, zoo.MULTIPLE, channels=32, num_classes=len(NAMES), **{"assigner": "fcos", **head})
+    return {"name": "fcos", "data": {"classes": list(NAMES)}, "pretrained": None, "model": plain(model)}
+
+
+def test_an_fcos_checkpoint_brings_its_form(tmp_path):
+    """Bias and centerness place come from the weights and the config inside the file; the numbers are mmdet's."""
+    model, _ = zoo.fcos_pair(paper_like=True)
+    text = "model = dict(bbox_head=dict(type='FCOSHead'), test_cfg=dict(nms=dict(type='nms', iou_threshold=0.5)))"
+    file = save(tmp_path / "fcos.pth", model.state_dict(), CLASSES=NAMES, config=text)
+    config, state, report = convert(dense_target(conv_bias=True), file)
+    assert report.complete
+    assert report.source == "dense"
+    assert report.settings == {
+        "model.head.conv_bias": False,
+        "model.head.distances": "exp",
+        "model.head.branch_on": "cls",
+        "model.post_process.nms_iou": 0.5,
+    }
+    detector = zoo.build(config, state)
+    images, _ = zoo.padded_batch()
+    with torch.no_grad():
+        logits = zoo.flat(model.bbox_head(model.extract_feat(images))[0])
+        torch.testing.assert_close(detector.predictions(images).logits, logits, rtol=0, atol=2e-5)
+
+
+def test_a_dw_checkpoint_is_accounted_for(tmp_path):
+    """Its box refinement has another name here, its prior is the assigner's."""
+    target_of_dw = dense_target(assigner="dw", conv_bias=True, refinement={"border": "zeros"})
+    state = own_state(target_of_dw)
+    theirs = {name.replace("bbox_head.refinement.", "bbox_head."): tensor for name, tensor in state.items()}
+    prior = {"bbox_head.center_prior.mean": torch.zeros(7, 2), "bbox_head.center_prior.sigma": torch.full((7, 2), 1.11)}
+    _, converted, report = convert(target_of_dw, save(tmp_path / "dw.pth", {**theirs, **prior}, CLASSES=NAMES))
+    assert report.complete
+    assert set(report.dropped) == set(prior)
+    assert all(torch.equal(converted[name], tensor) for name, tensor in state.items())
