@@ -65,7 +65,8 @@ def from_mmdet(state: Mapping[str, Tensor]) -> Translation:
     """A checkpoint of one of mmdet's query detectors in this project's names."""
     heads = head_rules(state, "bbox_head.cls_branches", "bbox_head.reg_branches")
     first = (*heads, *SINGLE_HEAD, *_neck_rules(state), *_query_rules(state), *PARTS)
-    return translate(_cut_query_embedding(state), (first, LAYERS, PROJECTIONS))
+    translation = translate(_cut_query_embedding(state), (first, LAYERS, PROJECTIONS))
+    return translation.with_names({"query_content.weight": "query_embedding.weight"})
 
 
 def from_dense(state: Mapping[str, Tensor]) -> Translation:

@@ -29,8 +29,17 @@ ATTENTION = (
     Rule(r"(encoder\.layers\.\d+)\.self_attn\.", r"\1.attention."),
     Rule(r"(.*layers\.\d+)\.(linear[12]|activation)\.", r"\1.feed_forward.\2."),
 )
+SWIN = (
+    Rule(r"backbone\.0\.patch_embed\.proj\.", "backbone.patch_embed.projection."),
+    Rule(r"backbone\.0\.layers\.(\d+\.blocks\.\d+)\.attn\.", r"backbone.stages.\1.attn.w_msa."),
+    Rule(r"backbone\.0\.layers\.(\d+\.blocks\.\d+)\.mlp\.fc1\.", r"backbone.stages.\1.ffn.layers.0.0."),
+    Rule(r"backbone\.0\.layers\.(\d+\.blocks\.\d+)\.mlp\.fc2\.", r"backbone.stages.\1.ffn.layers.1."),
+    Rule(r"backbone\.0\.layers\.", "backbone.stages."),
+    Rule(r"backbone\.0\.(patch_embed|norm)", r"backbone.\1"),
+)
 PARTS = (
     Rule(r"backbone\.0\.body\.", "backbone."),
+    *SWIN,
     Rule(r"input_proj\.(weight|bias)$", r"neck.levels.0.0.\1"),
     Rule(r"input_proj\.(\d+)\.", r"neck.levels.\1."),
     Rule(r"level_embed$", "encoder.level_embedding"),
@@ -59,14 +68,26 @@ def from_official(state: Mapping[str, Tensor]) -> Translation:
     The family is read off the names. Names that are second ones of a tensor are dropped; a query embedding that holds
     place and content side by side is cut in two.
     """
-    state = {name.removeprefix("module."): tensor for name, tensor in state.items()}
-    bare = {_without_transformer(name): tensor for name, tensor in state.items()}
+    originals = {_bare(name): name for name in state}
+    bare = {name: _merged_patches(name, state[original]) for name, original in originals.items()}
     first = (COPIES, *_reference_rule(bare), *head_rules(bare, "class_embed", "bbox_embed"), *PARTS)
-    return translate(_cut_label_table(_cut_query_embedding(bare)), (first, _norm_rules(bare), ATTENTION))
+    prepared = _cut_label_table(_cut_query_embedding(bare))
+    translation = translate(prepared, (first, _norm_rules(bare), ATTENTION))
+    return translation.with_names({"tgt_embed.weight": "query_embed.weight", **originals})
 
 
-def _without_transformer(name: str) -> str:
-    return name.removeprefix("transformer.")
+def _bare(name: str) -> str:
+    """Without the prefix of the transformer, which not all repositories have at the same place."""
+    return name.removeprefix("module.").removeprefix("transformer.")
+
+
+def _merged_patches(name: str, tensor: Tensor) -> Tensor:
+    """Swin's patch merging takes its 2 x 2 patches column by column, neighbour by neighbour; mmdet's row by row, channel by
+    channel."""
+    if re.match(r"backbone\.0\.layers\.\d+\.downsample\.", name):
+        patches = tensor.unflatten(-1, (2, 2, -1))  # (..., column, row, channel)
+        return patches.movedim((-3, -2, -1), (-1, -2, -3)).flatten(-3)
+    return tensor
 
 
 def _reference_rule(state: Mapping[str, Tensor]) -> tuple[Rule, ...]:

@@ -32,6 +32,12 @@ class Translation:
     names: dict[str, str] = field(default_factory=dict)
     dropped: dict[str, str] = field(default_factory=dict)
 
+    def with_names(self, originals: Mapping[str, str]) -> Translation:
+        """The same, told in the names that the file has, where tensors were prepared under others."""
+        names = {ours: originals.get(theirs, theirs) for ours, theirs in self.names.items()}
+        dropped = {originals.get(theirs, theirs): reason for theirs, reason in self.dropped.items()}
+        return Translation(self.state, names, dropped)
+
 
 def translate(state: Mapping[str, Tensor], stages: Iterable[Iterable[Rule]]) -> Translation:
     """Pass each name through the stages; in each the first rule that matches, if any, is applied.

@@ -86,8 +86,8 @@ class Model:
 
     def parameter(self, official):
         """Our parameters that hold the official one, in order: a query embedding is cut in two."""
-        name = official.removeprefix("transformer.")
-        name = name.removeprefix("decoder.") if name.startswith(("decoder.bbox_embed", "decoder.class_embed")) else name
+        second = official.startswith(("transformer.decoder.bbox_embed", "transformer.decoder.class_embed"))
+        name = official.removeprefix("transformer.decoder.") if second else official
         ours = {theirs: own for own, theirs in self.translation.names.items()}
         named = dict(self.detector.named_parameters())
         if name == "query_embed.weight" and "queries.content.weight" in named:

@@ -40,6 +40,7 @@ def test_a_zoo_checkpoint_computes_here_what_it_computes_there(name, tmp_path):
     config, state, report = convert(target(name), file)
     assert report.complete
     assert report.source == "mmdet"
+    assert set(report.mapped.values()) | set(report.dropped) == set(model.state_dict())
     write(config, state, tmp_path / "ours.pth")
     detector = build_model(config, initialise=False).eval()
     load_checkpoint(detector, tmp_path / "ours.pth")

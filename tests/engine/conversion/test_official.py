@@ -64,6 +64,7 @@ def test_every_full_checkpoint_is_accounted_for(name):
         detector = full_detector(family, options, official)
     _, report = fitted(from_official(official), detector, 91)
     assert (report.missing, report.unexplained, report.fresh) == ([], {}, {})
+    assert set(report.mapped.values()) | set(report.dropped) == set(official)
     assert set(report.dropped.values()) <= REASONS
 
 

@@ -1,0 +1,34 @@
+"""Swin backbones of the papers' code, whose form mmdet's own converter knows."""
+
+from collections import OrderedDict
+
+import torch
+from mmdet.models import SwinTransformer
+from mmdet.models.backbones.swin import swin_converter
+
+from detassign.engine.conversion.official import from_official
+
+
+def original_state():
+    """Names and shapes of the original Swin, told from mmdet's by the inverse of what mmdet's converter says."""
+    model = SwinTransformer(embed_dims=8, depths=(1, 2, 1, 1), num_heads=(1, 1, 1, 1), window_size=3)
+    swaps = (("patch_embed.projection", "patch_embed.proj"), ("stages.", "layers."), ("attn.w_msa.", "attn."))
+    swaps += (("ffn.layers.0.0.", "mlp.fc1."), ("ffn.layers.1.", "mlp.fc2."))
+    state, generator = {}, torch.Generator().manual_seed(0)
+    for name, tensor in model.state_dict().items():
+        for ours, theirs in swaps:
+            name = name.replace(ours, theirs)
+        state[name] = torch.rand(tensor.shape, generator=generator)
+    return model, state
+
+
+def test_a_swin_becomes_what_mmdets_converter_makes_of_it():
+    """Every name of mmdet's backbone, and its order of neighbouring patches, which differs from the original's."""
+    model, state = original_state()
+    translation = from_official({f"backbone.0.{name}": tensor for name, tensor in state.items()})
+    converted = swin_converter(OrderedDict(state))
+    assert set(translation.state) == set(converted) == {f"backbone.{name}" for name in model.state_dict()}
+    for name, tensor in converted.items():
+        torch.testing.assert_close(translation.state[name], tensor, rtol=0, atol=0)
+    merged = translation.state["backbone.stages.0.downsample.reduction.weight"]
+    assert not torch.equal(merged, state["layers.0.downsample.reduction.weight"])
