@@ -1,8 +1,12 @@
 """From a file to weights that a model of this project takes, with everything accounted for."""
 
+from argparse import Namespace
+
+import numpy as np
 import pytest
 import torch
 from support import zoo
+from support.golden import golden_folder
 
 from detassign.configs.detectors import parts
 from detassign.detectors.targets import sizes_of
@@ -11,6 +15,7 @@ from detassign.engine.config import plain
 from detassign.engine.conversion.classes import COCO_CLASSES, COCO_IDS
 from detassign.engine.conversion.convert import convert, write
 from detassign.engine.conversion.fit import Report
+from detassign.engine.conversion.official import from_official
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
 NAMES = tuple("abcdefg")
@@ -50,6 +55,37 @@ def test_a_zoo_checkpoint_computes_here_what_it_computes_there(name, tmp_path):
     logits, boxes = zoo.their_outputs(model, images, samples)
     torch.testing.assert_close(outputs.logits, logits, rtol=0, atol=2e-5)
     torch.testing.assert_close(outputs.boxes, boxes, rtol=0, atol=2e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "recorded"), [("detr", "detr"), ("conditional_detr",) * 2, ("dab_detr",) * 2, ("dino", "dino_4scale")]
+)
+def test_a_file_of_the_papers_code_is_taken_over_whole(name, recorded, tmp_path):
+    """Options and optimizer beside the weights, names of the recorded models, no counters in the batch norms, 91 classes."""
+    state = own_state(target(name, classes=["x"] * 91))
+    names = official_names(recorded)
+    papers = {names.get(ours, ours.replace("backbone.", "backbone.0.body.")): tensor for ours, tensor in state.items()}
+    papers = {theirs: tensor for theirs, tensor in papers.items() if not theirs.endswith("num_batches_tracked")}
+    torch.save(
+        {"model": papers, "optimizer": {"state": {}}, "epoch": 49, "args": Namespace(lr=1e-4)}, tmp_path / "a.pth"
+    )
+    _, converted, report = convert(target(name, COCO_CLASSES), tmp_path / "a.pth")
+    assert (report.source, report.complete, report.fresh) == ("official", True, {})
+    assert set(report.mapped.values()) == set(papers)
+    assert report.settings == {}
+    same = [ours for ours in state if converted[ours].shape == state[ours].shape and "num_batches" not in ours]
+    assert len(same) > 0.9 * len(papers)
+    assert all(torch.equal(converted[ours], state[ours]) for ours in same)
+
+
+def official_names(recorded):
+    """Our name -> that of the papers' code, of a recorded model with two layers."""
+    file = golden_folder() / "detr" / recorded / "weights.npz"
+    if not file.is_file():
+        pytest.skip(f"no golden model {recorded} in {golden_folder()}")
+    with np.load(file) as arrays:
+        state = {key.removeprefix("state_dict/"): torch.from_numpy(arrays[key]) for key in arrays.files}
+    return from_official(state).names
 
 
 def test_settings_are_told_and_only_where_they_change_something(tmp_path):
