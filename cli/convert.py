@@ -66,7 +66,7 @@ def command(
     is written and the exit status is 1. What mmdet computes differently goes into the config beside the new checkpoint.
 
     \b
-    detassign convert checkpoint0011_4scale.pth --detector dino_r50 --out dino/dino.pth
+    detassign convert checkpoint0011_4scale.pth --detector dino_4scale_r50 --out dino/dino.pth
     detassign predict dino/dino.pth photos/
     detassign convert detr.pth --detector detr_r50 --data my/folder --finetune-classes 3 --out mine/start.pth
     detassign train mine/config.json --init mine/start.pth
