@@ -142,8 +142,8 @@ def _config(
         assigner or parts.get("assigner"),
         source,
         schedule or parts.get("schedule"),
-        denoising or parts.get("denoising"),
         {**parts.get("changes", {}), **configs.parse_changes(settings)},
+        denoising or parts.get("denoising"),
     )
 
 
