@@ -5,9 +5,11 @@ BIN := $(VENV)/bin
 KERNELS := $(shell find csrc -type f)
 # The CUDA architectures that `make cuda-check` compiles for where no GPU names its own.
 CUDA_ARCHITECTURES ?= 8.0;9.0+PTX
+# What `make asan` looks for; the first report ends it.
+SANITIZE := -fsanitize=address,undefined,float-cast-overflow -fno-sanitize-recover=all
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format cuda-check gpu-check dist clean
+.PHONY: help setup demo test lint format asan abi-check cuda-check gpu-check dist clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,6 +41,18 @@ lint: setup ## Check style without changing anything
 format: setup ## Bring the style in order
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+asan: export PYTHONPATH := build/asan/lib
+asan: export ASAN_OPTIONS := detect_leaks=0
+asan: setup ## Run the op tests on CPU kernels under gcc's address and undefined-behaviour sanitizers
+	rm -rf $$PYTHONPATH
+	CFLAGS="$(SANITIZE) -g1" LDFLAGS="$(SANITIZE)" DETASSIGN_CUDA=0 \
+		$(BIN)/python setup.py --quiet build --build-base build/asan --build-lib $$PYTHONPATH > /dev/null
+	export LD_PRELOAD="$$($(CXX) -print-file-name=libasan.so):$$($(CXX) -print-file-name=libstdc++.so)"; \
+	$(BIN)/python -c "import os, detassign.ops._C as C; assert os.path.relpath(C.__file__).startswith('build/asan')" && \
+	for widest in default avx2 avx512; do \
+		ATEN_CPU_CAPABILITY=$$widest $(BIN)/python -m pytest -s tests/ops/test_hostile_inputs.py || exit; \
+	done && $(BIN)/python -m pytest -s tests/ops
 
 cuda-check: setup ## Compile the CUDA kernels (needs the CUDA compiler, not a GPU) and load them
 	DETASSIGN_CUDA=1 TORCH_CUDA_ARCH_LIST="$(CUDA_ARCHITECTURES)" \

@@ -156,7 +156,8 @@ def _attend(
     Q = sampling_locations.shape[1]
     computed = _computed_dtype(value, sampling_locations, attention_weights)
     locations, weights = sampling_locations.to(computed), attention_weights.to(computed)
-    output = value.new_zeros((B * H, D, Q), dtype=computed)
+    unread = sum(tensor[:, :0].sum() for tensor in (value, locations, weights))  # zero, and has all three's gradients
+    output = value.new_zeros((B * H, D, Q), dtype=computed) + unread
     for level, (start, height, width) in enumerate(_levels(spatial_shapes, level_start_index)):
         if height * width == 0:
             continue
