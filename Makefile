@@ -7,6 +7,8 @@ KERNELS := $(shell find csrc -type f)
 CUDA_ARCHITECTURES ?= 8.0;9.0+PTX
 # What `make asan` looks for; the first report ends it.
 SANITIZE := -fsanitize=address,undefined,float-cast-overflow -fno-sanitize-recover=all
+# The releases of torch that `make abi-check` tests the wheel under; the last is whatever is newest.
+ABI_TORCH ?= torch==2.13.0 torch
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test lint format asan abi-check cuda-check gpu-check dist clean
@@ -53,6 +55,12 @@ asan: setup ## Run the op tests on CPU kernels under gcc's address and undefined
 	for widest in default avx2 avx512; do \
 		ATEN_CPU_CAPABILITY=$$widest $(BIN)/python -m pytest -s tests/ops/test_hostile_inputs.py || exit; \
 	done && $(BIN)/python -m pytest -s tests/ops
+
+abi-check: setup ## Run the op tests on this torch's wheel, unbuilt, under newer releases of torch
+	rm -rf build/abi
+	DETASSIGN_CUDA=0 $(BIN)/python setup.py --quiet build --build-base build/abi/base \
+		bdist_wheel --dist-dir build/abi/wheel > /dev/null
+	$(BIN)/python tests/packaging/abi.py build/abi/wheel/*.whl build/abi $(ABI_TORCH)
 
 cuda-check: setup ## Compile the CUDA kernels (needs the CUDA compiler, not a GPU) and load them
 	DETASSIGN_CUDA=1 TORCH_CUDA_ARCH_LIST="$(CUDA_ARCHITECTURES)" \

@@ -99,9 +99,15 @@ def _locations(offsets: Tensor, clamp: bool) -> tuple[Tensor, Tensor, Tensor]:
     columns = torch.arange(W, device=offsets.device) + offsets[:, :, 1]
     finite = rows.isfinite() & columns.isfinite()
     margin = 0 if clamp else 2  # two cells out, neither neighbour is on the map
-    rows = torch.where(finite, rows, 0.0).clamp(-margin, H - 1 + margin)
-    columns = torch.where(finite, columns, 0.0).clamp(-margin, W - 1 + margin)
+    rows = _bounded(torch.where(finite, rows, 0.0), -margin, H - 1 + margin)
+    columns = _bounded(torch.where(finite, columns, 0.0), -margin, W - 1 + margin)
     return rows, columns, finite
+
+
+def _bounded(coordinates: Tensor, lowest: int, highest: int) -> Tensor:
+    """``clamp``, whose gradient at the bounds themselves differs between releases of torch; here it is one."""
+    moved = (coordinates < lowest) | (coordinates > highest)
+    return torch.where(moved, coordinates.detach().clamp(lowest, highest), coordinates)
 
 
 def _interpolate(maps: Tensor, rows: Tensor, columns: Tensor, clamp: bool) -> Tensor:
