@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ._library import has_kernels
+from ._ms_deform_attn_onnx import attend_in_gathers, exporting_to_onnx
 
 __all__ = ["ms_deform_attn", "ms_deform_attn_backward", "ms_deform_attn_reference"]
 
@@ -52,7 +53,8 @@ def ms_deform_attn(
     ``value`` with atomics; under ``torch.use_deterministic_algorithms(True)``, with ``warn_only`` or without, it sorts
     the samples by the cell that they reach and adds them in that order instead, which is slower, repeats every bit and
     takes 64 bytes more for each point of one head of one image. All kernels have first derivatives only, and neither
-    vmap nor any other transform of ``torch.func``: for those, call the reference.
+    vmap nor any other transform of ``torch.func``: for those, call the reference. ``torch.onnx.export`` writes gathers,
+    with any axis dynamic and the levels' sizes read when the model runs.
 
     Example:
         >>> value = torch.tensor([1.0, 2.0, 3.0, 4.0]).view(1, 4, 1, 1)  # one level of 2 x 2
@@ -62,9 +64,11 @@ def ms_deform_attn(
         2.5
     """
     arguments = (value, spatial_shapes, level_start_index, sampling_locations, attention_weights)
-    if not has_kernels(value.device.type):
+    if not has_kernels(value.device.type) and not exporting_to_onnx():
         return ms_deform_attn_reference(*arguments)
     _check_arguments(*arguments, wait=not value.is_cuda)
+    if exporting_to_onnx():
+        return attend_in_gathers(*_kernel_arguments(*arguments)).to(value.dtype)
     return torch.ops.detassign.ms_deform_attn(*_kernel_arguments(*arguments)).to(value.dtype)
 
 
@@ -201,6 +205,8 @@ def _check_arguments(
     wait: bool = True,
 ) -> None:
     """``wait``: read the levels also where they are on a GPU, and so wait for it."""
+    if torch.jit.is_tracing():  # which shows sizes as tensors and warns of every decision that rests on one
+        return
     _check_shapes(value, spatial_shapes, level_start_index, sampling_locations, attention_weights)
     floating = {"value": value, "sampling_locations": sampling_locations, "attention_weights": attention_weights}
     for name, tensor in floating.items():
