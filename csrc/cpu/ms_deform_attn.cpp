@@ -226,11 +226,19 @@ struct AttentionGradient {
   acc_t* weights;
 };
 
-// One head of one image on one span of levels: all that any sample adds to those cells. `cells` is room for the values
-// and their gradients, and for one cell more.
+// Whether adding to the tensor itself is cheaper than to a copy of its cells: where most of them are not read. What
+// accumulates in a wider type needs the copy.
+template <typename scalar_t>
+bool differentiates_in_place(const AttentionSizes& sizes, const Span& span) {
+  constexpr bool same_type = std::is_same_v<scalar_t, accumulate_t<scalar_t>>;
+  return same_type && sizes.queries * span.levels * sizes.points <= span.cells;
+}
+
+// One head of one image on one span of levels: all that any sample adds to those cells. `room` is for the values and
+// their gradients, and for one cell more.
 template <typename scalar_t>
 void differentiate_span(const Attention<scalar_t>& attention, const AttentionGradient<scalar_t>& gradient,
-    const Span& span, int64_t image, int64_t head, accumulate_t<scalar_t>* cells) {
+    const Span& span, int64_t image, int64_t head, accumulate_t<scalar_t>* room) {
   using acc_t = accumulate_t<scalar_t>;
   static const Kernels<scalar_t> kernels;
   const auto& sizes = attention.sizes;
@@ -238,13 +246,26 @@ void differentiate_span(const Attention<scalar_t>& attention, const AttentionGra
   const PointTable<acc_t> table(attention.levels, span, sizes.points);
   SampleTable<acc_t> samples(table.capacity());
   const Buffer<acc_t> upstream(channels);
-  std::fill_n(cells + span.cells * 2 * channels, 2 * channels, acc_t(0)); // the cell that stands for those outside
   const int64_t first = attention.first_cell(image, head, span), stride = attention.cell_stride();
-  kernels.load_cells(attention.value + first, stride, span.cells, channels, cells);
-  kernels.differentiate(attention.queries(image, head, span, 0, sizes.queries), table.points(), samples.samples(),
-      {gradient.output + attention.first_output(image, 0, head), upstream.data(), cells,
-          static_cast<int32_t>(span.cells), gradient.locations + 2 * point, gradient.weights + point});
-  kernels.store_cells(cells, span.cells, channels, gradient.value + first, stride);
+  const auto differentiate = [&](const CellGradients<acc_t>& cells) {
+    kernels.differentiate(attention.queries(image, head, span, 0, sizes.queries), table.points(), samples.samples(),
+        {gradient.output + attention.first_output(image, 0, head), upstream.data(), cells,
+            gradient.locations + 2 * point, gradient.weights + point});
+  };
+  if constexpr (std::is_same_v<scalar_t, acc_t>) {
+    if (differentiates_in_place<scalar_t>(sizes, span)) {
+      std::fill_n(room, 2 * channels, acc_t(0));
+      for (int64_t cell = 0; cell < span.cells; ++cell) {
+        std::fill_n(gradient.value + first + cell * stride, channels, acc_t(0));
+      }
+      differentiate({attention.value + first, gradient.value + first, stride, -1, room, room + channels});
+      return;
+    }
+  }
+  std::fill_n(room + span.cells * 2 * channels, 2 * channels, acc_t(0)); // the cell that stands for those outside
+  kernels.load_cells(attention.value + first, stride, span.cells, channels, room);
+  differentiate({room, room + channels, 0, static_cast<int32_t>(span.cells), nullptr, nullptr});
+  kernels.store_cells(room, span.cells, channels, gradient.value + first, stride);
 }
 
 // Whether every cell belongs to one level, and one only, as they do in every model.
@@ -286,10 +307,10 @@ void run_backward(const Attention<scalar_t>& attention, const AttentionGradient<
   const int64_t tasks = sizes.images * sizes.heads * count;
   const int64_t at_once = std::max<int64_t>(1, queries_per_task(sizes) / std::max<int64_t>(1, sizes.queries));
   torch::stable::parallel_for(0, tasks, at_once, [&](int64_t begin, int64_t end) {
-    const Buffer<accumulate_t<scalar_t>> cells((most_cells + 1) * 2 * sizes.channels);
+    const Buffer<accumulate_t<scalar_t>> room((most_cells + 1) * 2 * sizes.channels);
     for (int64_t task = begin; task < end; ++task) {
       const int64_t head = task / count % sizes.heads, image = task / count / sizes.heads;
-      differentiate_span(attention, gradient, spans[task % count], image, head, cells.data());
+      differentiate_span(attention, gradient, spans[task % count], image, head, room.data());
     }
   });
 }

@@ -51,14 +51,25 @@ struct Cells {
   const scalar_t* zeros; // stands for the cells outside a map
 };
 
+// The cells of one head in the backward, and their gradients, which are added to. With a stride they lie in the tensors
+// themselves; without, each value is followed by its gradient in a copy, whose last cell is `outside`.
+template <typename acc_t>
+struct CellGradients {
+  const acc_t* values;
+  acc_t* gradients;
+  int64_t stride;
+  int32_t outside;    // stands for the cells outside a map
+  const acc_t* zeros; // with a stride, the value of that cell,
+  acc_t* spill;       // and room for its gradient
+};
+
 // What the backward of one head reads and writes besides the samples.
 template <typename scalar_t>
 struct HeadGradient {
   using acc_t = accumulate_t<scalar_t>;
   const scalar_t* output; // the first query's
   acc_t* upstream;        // room for one query's
-  acc_t* cells;           // (outside + 1, 2, channels): each cell's value, and its gradient, which is added to
-  int32_t outside;        // the last cell, which stands for those outside a map
+  CellGradients<acc_t> cells;
   acc_t* locations;
   acc_t* weights;
 };

@@ -38,9 +38,9 @@ inline Vector<float> load(const c10::BFloat16* from) {
 }
 
 inline Vector<float> load(const c10::Half* from) {
-#if DETASSIGN_VECTOR_BYTES == 64 && defined(__AVX512F__)
+#if DETASSIGN_VECTOR_BYTES == 64 // not __AVX512F__, which the pragma does not define before GCC 13
   return reinterpret_cast<Vector<float>>(_mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(from))));
-#elif DETASSIGN_VECTOR_BYTES == 32 && defined(__F16C__)
+#elif DETASSIGN_VECTOR_BYTES == 32
   return reinterpret_cast<Vector<float>>(_mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from))));
 #else
   Vector<float> vector;
@@ -59,20 +59,25 @@ inline void store(double* to, Vector<double> vector) {
   __builtin_memcpy(to, &vector, sizeof(vector));
 }
 
-inline void store(c10::BFloat16* to, Vector<float> vector) {
+// The bits of the nearest bfloat16.
+inline Bits rounded(Vector<float> vector) {
   const Bits bits = reinterpret_cast<Bits>(vector);
   const Bits nearest = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16; // ties to even
   const Bits is_nan = reinterpret_cast<Bits>(vector != vector);
-  const HalfBits rounded = __builtin_convertvector((is_nan & 0x7fc0) | (~is_nan & nearest), HalfBits);
-  __builtin_memcpy(to, &rounded, sizeof(rounded));
+  return (is_nan & 0x7fc0) | (~is_nan & nearest);
+}
+
+inline void store(c10::BFloat16* to, Vector<float> vector) {
+  const HalfBits narrow = __builtin_convertvector(rounded(vector), HalfBits);
+  __builtin_memcpy(to, &narrow, sizeof(narrow));
 }
 
 inline void store(c10::Half* to, Vector<float> vector) {
-#if DETASSIGN_VECTOR_BYTES == 64 && defined(__AVX512F__)
+#if DETASSIGN_VECTOR_BYTES == 64
   constexpr int nearest = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
   _mm256_storeu_si256(
       reinterpret_cast<__m256i*>(to), _mm512_cvtps_ph(reinterpret_cast<__m512>(vector), nearest));
-#elif DETASSIGN_VECTOR_BYTES == 32 && defined(__F16C__)
+#elif DETASSIGN_VECTOR_BYTES == 32
   _mm_storeu_si128(
       reinterpret_cast<__m128i*>(to), _mm256_cvtps_ph(reinterpret_cast<__m256>(vector), _MM_FROUND_TO_NEAREST_INT));
 #else
@@ -80,6 +85,50 @@ inline void store(c10::Half* to, Vector<float> vector) {
     to[lane] = static_cast<c10::Half>(vector[lane]);
   }
 #endif
+}
+
+// `blocks` vectors of neighbouring numbers, in whatever order store_blocks takes them back in.
+template <int blocks, typename scalar_t, typename vector_t>
+inline void load_blocks(const scalar_t* from, vector_t (&to)[blocks]) {
+#pragma GCC unroll 8
+  for (int block = 0; block < blocks; ++block) {
+    to[block] = load(from + block * lanes<accumulate_t<scalar_t>>);
+  }
+}
+
+template <int blocks, typename scalar_t, typename vector_t>
+inline void store_blocks(scalar_t* to, const vector_t (&from)[blocks]) {
+#pragma GCC unroll 8
+  for (int block = 0; block < blocks; ++block) {
+    store(to + block * lanes<accumulate_t<scalar_t>>, from[block]);
+  }
+}
+
+// Two vectors of bfloat16 are one of pairs: a shift gives the first of each pair, a mask the second.
+template <int blocks>
+inline void load_blocks(const c10::BFloat16* from, Vector<float> (&to)[blocks]) {
+#pragma GCC unroll 4
+  for (int block = 0; block + 1 < blocks; block += 2) {
+    Bits pairs;
+    __builtin_memcpy(&pairs, from + block * lanes<float>, sizeof(pairs));
+    to[block] = reinterpret_cast<Vector<float>>(pairs << 16);
+    to[block + 1] = reinterpret_cast<Vector<float>>(pairs & 0xffff0000u);
+  }
+  if (blocks % 2) {
+    to[blocks - 1] = load(from + (blocks - 1) * lanes<float>);
+  }
+}
+
+template <int blocks>
+inline void store_blocks(c10::BFloat16* to, const Vector<float> (&from)[blocks]) {
+#pragma GCC unroll 4
+  for (int block = 0; block + 1 < blocks; block += 2) {
+    const Bits pairs = rounded(from[block]) | rounded(from[block + 1]) << 16;
+    __builtin_memcpy(to + block * lanes<float>, &pairs, sizeof(pairs));
+  }
+  if (blocks % 2) {
+    store(to + (blocks - 1) * lanes<float>, from[blocks - 1]);
+  }
 }
 
 // Lanes of two vectors, those of the second counted on from the first's.
@@ -199,9 +248,11 @@ inline void attend_vectors(const Cells<scalar_t>& cells, const Points<acc_t>& po
     for (int corner = 0; corner < 4; ++corner) {
       const scalar_t* row = row_of(cells, samples.cells[corner * points.capacity + i]) + channel;
       const acc_t share = samples.shares[corner * points.capacity + i];
+      Vector<acc_t> cell[blocks];
+      load_blocks(row, cell);
 #pragma GCC unroll 8
       for (int block = 0; block < blocks; ++block) {
-        sample[block] += share * load(row + block * lanes<acc_t>);
+        sample[block] += share * cell[block];
       }
     }
 #pragma GCC unroll 8
@@ -209,10 +260,7 @@ inline void attend_vectors(const Cells<scalar_t>& cells, const Points<acc_t>& po
       total[block] += sample[block];
     }
   }
-#pragma GCC unroll 8
-  for (int block = 0; block < blocks; ++block) {
-    store(output + channel + block * lanes<acc_t>, total[block]);
-  }
+  store_blocks(output + channel, total);
 }
 
 // The channels that fill no vector.
@@ -259,8 +307,8 @@ inline void attend_query(const Cells<scalar_t>& cells, const Points<acc_t>& poin
 // Adds one sample's part to the gradient of the value, and stores the products of `upstream` and each corner's cell.
 // The channels are `blocks` vectors or, where that is zero, any number.
 template <int blocks, typename acc_t>
-inline void scatter_sample(acc_t* const (&corners)[4], const acc_t (&shares)[4], const acc_t* upstream,
-    int64_t channels, acc_t* products) {
+inline void scatter_sample(const acc_t* const (&values)[4], acc_t* const (&gradients)[4], const acc_t (&shares)[4],
+    const acc_t* upstream, int64_t channels, acc_t* products) {
   constexpr int step = lanes<acc_t>;
   Vector<acc_t> sums[4] = {};
   int64_t channel = 0;
@@ -269,33 +317,38 @@ inline void scatter_sample(acc_t* const (&corners)[4], const acc_t (&shares)[4],
     const Vector<acc_t> part = load(upstream + channel);
 #pragma GCC unroll 4
     for (int corner = 0; corner < 4; ++corner) {
-      acc_t* const gradient = corners[corner] + channels + channel;
-      sums[corner] += part * load(corners[corner] + channel);
+      acc_t* const gradient = gradients[corner] + channel;
+      sums[corner] += part * load(values[corner] + channel);
       store(gradient, load(gradient) + shares[corner] * part);
     }
   }
   store_sums(sums, products);
   for (; blocks == 0 && channel < channels; ++channel) {
     for (int corner = 0; corner < 4; ++corner) {
-      products[corner] += upstream[channel] * corners[corner][channel];
-      corners[corner][channels + channel] += shares[corner] * upstream[channel];
+      products[corner] += upstream[channel] * values[corner][channel];
+      gradients[corner][channel] += shares[corner] * upstream[channel];
     }
   }
 }
 
-template <int blocks, typename acc_t>
-inline void scatter_query(acc_t* const cells, const Points<acc_t> points, const Samples<acc_t> samples, int64_t first,
-    int64_t any_channels, const acc_t* upstream) {
+template <int blocks, bool in_place, typename acc_t>
+inline void scatter_query(const CellGradients<acc_t> cells, const Points<acc_t> points, const Samples<acc_t> samples,
+    int64_t first, int64_t any_channels, const acc_t* upstream) {
   const int64_t channels = blocks ? blocks * lanes<acc_t> : any_channels;
+  const int64_t stride = in_place ? cells.stride : 2 * channels;
   for (int64_t i = first; i < first + points.count; ++i) {
-    acc_t* corners[4];
+    const acc_t* values[4];
+    acc_t* gradients[4];
     acc_t shares[4];
 #pragma GCC unroll 4
     for (int corner = 0; corner < 4; ++corner) {
-      corners[corner] = cells + samples.cells[corner * points.capacity + i] * (2 * channels);
+      const int32_t cell = samples.cells[corner * points.capacity + i];
+      const bool off = in_place && cell == cells.outside;
+      values[corner] = off ? cells.zeros : cells.values + cell * stride;
+      gradients[corner] = off ? cells.spill : cells.gradients + cell * stride;
       shares[corner] = samples.shares[corner * points.capacity + i];
     }
-    scatter_sample<blocks>(corners, shares, upstream, channels, samples.products + 4 * i);
+    scatter_sample<blocks>(values, gradients, shares, upstream, channels, samples.products + 4 * i);
   }
 }
 
@@ -368,20 +421,31 @@ inline count_t smaller(count_t a, count_t b) {
   return a < b ? a : b;
 }
 
-template <int blocks, typename scalar_t, typename acc_t>
-inline void differentiate_queries(Queries<acc_t> queries, Points<acc_t> points, Samples<acc_t> samples,
-    HeadGradient<scalar_t> gradient) {
+template <int blocks, bool in_place, typename scalar_t, typename acc_t>
+inline void differentiate_queries(const Queries<acc_t>& queries, const Points<acc_t>& points,
+    const Samples<acc_t>& samples, const HeadGradient<scalar_t>& gradient) {
+  const CellGradients<acc_t>& cells = gradient.cells;
   for (int64_t first = 0; first < queries.count; first += points.block) {
     const int64_t count = smaller(points.block, queries.count - first);
     gather_points(queries, first, count, points, samples);
-    locate(points, samples, gradient.outside);
+    locate(points, samples, cells.outside);
     for (int64_t query = 0; query < count; ++query) {
       const scalar_t* output = gradient.output + (first + query) * queries.output_stride;
       const acc_t* upstream = widened(output, queries.channels, gradient.upstream);
-      scatter_query<blocks>(gradient.cells, points, samples, query * points.count, queries.channels, upstream);
+      scatter_query<blocks, in_place>(cells, points, samples, query * points.count, queries.channels, upstream);
     }
-    differentiate_points(points, samples, gradient.outside);
+    differentiate_points(points, samples, cells.outside);
     scatter_points(samples, points, first, count, queries.point_stride, gradient.locations, gradient.weights);
+  }
+}
+
+template <int blocks, typename scalar_t, typename acc_t>
+inline void differentiate_cells(const Queries<acc_t>& queries, const Points<acc_t>& points,
+    const Samples<acc_t>& samples, const HeadGradient<scalar_t>& gradient) {
+  if (gradient.cells.stride) {
+    differentiate_queries<blocks, true>(queries, points, samples, gradient);
+  } else {
+    differentiate_queries<blocks, false>(queries, points, samples, gradient);
   }
 }
 
@@ -406,13 +470,13 @@ void differentiate(Queries<accumulate_t<scalar_t>> queries, Points<accumulate_t<
     Samples<accumulate_t<scalar_t>> samples, HeadGradient<scalar_t> gradient) {
   constexpr int step = lanes<accumulate_t<scalar_t>>;
   if (queries.channels == 4 * step) {
-    differentiate_queries<4>(queries, points, samples, gradient);
+    differentiate_cells<4>(queries, points, samples, gradient);
   } else if (queries.channels == 2 * step) {
-    differentiate_queries<2>(queries, points, samples, gradient);
+    differentiate_cells<2>(queries, points, samples, gradient);
   } else if (queries.channels == step) {
-    differentiate_queries<1>(queries, points, samples, gradient);
+    differentiate_cells<1>(queries, points, samples, gradient);
   } else {
-    differentiate_queries<0>(queries, points, samples, gradient);
+    differentiate_cells<0>(queries, points, samples, gradient);
   }
 }
 
