@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import torch
 from torch import Tensor
@@ -41,7 +41,7 @@ class Memory:
     @cached_property
     def spatial_shapes(self) -> Tensor:
         """(L, 2) long, height and width."""
-        return torch.tensor(self.level_shapes, device=self.features.device)
+        return _on_device(self.level_shapes, self.features.device)
 
     @cached_property
     def level_sizes(self) -> list[int]:
@@ -51,8 +51,8 @@ class Memory:
     @cached_property
     def level_starts(self) -> Tensor:
         """(L,) long, the first token of each level."""
-        starts = [sum(self.level_sizes[:level]) for level in range(len(self.level_sizes))]
-        return torch.tensor(starts, device=self.features.device)
+        starts = tuple(sum(self.level_sizes[:level]) for level in range(len(self.level_sizes)))
+        return _on_device(starts, self.features.device)
 
     @cached_property
     def valid_counts(self) -> Tensor:
@@ -73,6 +73,13 @@ class Memory:
             for level, (height, width) in enumerate(self.level_shapes)
         ]
         return torch.cat(levels, 1)
+
+
+@lru_cache(maxsize=256)
+def _on_device(numbers: tuple, device: torch.device) -> Tensor:
+    """A constant as a tensor, made once: sending it to a GPU waits for what the GPU does."""
+    with torch.inference_mode(False):  # it may serve a training step later
+        return torch.tensor(numbers, device=device)
 
 
 def _grid(height: int, width: int, device: torch.device) -> Tensor:

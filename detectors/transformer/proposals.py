@@ -17,6 +17,9 @@ MARGIN = 0.01  # proposals closer than this to 0 or 1 in any coordinate are void
 class EncoderHead(Protocol):
     """What turns tokens into proposals: the encoder part of a query head."""
 
+    num_classes: int
+    """C; further columns of the logits are background."""
+
     def encoder_predictions(self, tokens: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:
         """Class logits (B, S, C) and box logits (B, S, 4) from tokens (B, S, C) and proposals (B, S, 4), logits."""
 

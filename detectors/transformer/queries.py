@@ -176,7 +176,7 @@ class TwoStageQueries(nn.Module):
     def forward(self, memory: Memory, head: EncoderHead) -> Queries:
         tokens, places = self.proposals(memory)
         logits, boxes = head.encoder_predictions(tokens, places)
-        rank = logits[..., 0] if self.rank_by == "first" else logits.amax(-1)
+        rank = logits[..., 0] if self.rank_by == "first" else logits[..., : head.num_classes].amax(-1)
         chosen = rank.topk(min(self.num_queries, rank.shape[1]), 1).indices  # (B, Q)
         anchors = gather_rows(boxes, chosen).detach()
         proposals = Proposals(tokens, logits, boxes, chosen)
