@@ -1,0 +1,75 @@
+"""mmdet's ResNet with its frozen batch norms folded into the convolutions, and DETR's dilated fifth stage (DC5)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from mmdet.models import ResNet
+from torch import Tensor, nn
+from torch.nn.functional import relu
+
+UNKNOWN_TO_FOLDING = ("dcn", "plugins", "deep_stem", "avg_down", "with_cp")
+
+
+class FoldedResNet(ResNet):
+    """A ResNet that runs each convolution and the frozen norm behind it as one.
+
+    Names and shapes of all weights are mmdet's and torchvision's, and so is the result within rounding. A norm that
+    still learns statistics runs as it is. Without the norms' outputs a training step keeps little more than half of
+    the backbone's activations.
+
+    Args:
+        dc5: the last stage keeps the resolution of the one before; its first block looks at its neighbours, the others
+            at every other cell (DETR, arXiv 2005.12872, section 4; torchvision's construction).
+        out_indices, arguments: of mmdet's ResNet.
+
+    Raises:
+        ValueError: for an option that changes the blocks, and for `dc5` together with strides or dilations.
+    """
+
+    def __init__(self, depth: int, out_indices: Sequence[int] = (1, 2, 3), dc5: bool = False, **arguments: Any) -> None:
+        refused = [name for name in UNKNOWN_TO_FOLDING if arguments.get(name)]
+        refused += [name for name in ("strides", "dilations") if dc5 and name in arguments]
+        if refused:
+            raise ValueError(f"{refused[0]}: expected none with this ResNet, got {arguments[refused[0]]!r}")
+        if dc5:
+            arguments |= {"strides": (1, 2, 2, 1), "dilations": (1, 1, 1, 2)}
+        super().__init__(depth, out_indices=out_indices, **arguments)
+        if dc5:
+            first = self.layer4[0].conv2
+            first.dilation = first.padding = (1, 1)
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        """Maps (B, C_i, h_i, w_i) of the stages in `out_indices` from images (B, 3, H, W)."""
+        x = self.maxpool(relu(conv_norm(images, self.conv1, self.norm1), inplace=True))
+        maps = []
+        for index, name in enumerate(self.res_layers):
+            for block in getattr(self, name):
+                x = run_block(block, x)
+            if index in self.out_indices:
+                maps.append(x)
+        return tuple(maps)
+
+
+def run_block(block: nn.Module, x: Tensor) -> Tensor:
+    """A residual block of mmdet's, two convolutions or three."""
+    shortcut = x if block.downsample is None else conv_norm(x, *block.downsample)
+    pairs = [(block.conv1, block.norm1), (block.conv2, block.norm2)]
+    if hasattr(block, "conv3"):
+        pairs.append((block.conv3, block.norm3))
+    for conv, norm in pairs[:-1]:
+        x = relu(conv_norm(x, conv, norm), inplace=True)
+    return relu(conv_norm(x, *pairs[-1]).add_(shortcut), inplace=True)
+
+
+def conv_norm(x: Tensor, conv: nn.Conv2d, norm: nn.BatchNorm2d) -> Tensor:
+    """A convolution without bias and the batch norm behind it, in one where the norm's statistics are frozen."""
+    if norm.training:
+        return norm(conv(x))
+    scale = norm.weight * torch.rsqrt(norm.running_var + norm.eps)
+    bias = norm.bias - norm.running_mean * scale
+    return nn.functional.conv2d(
+        x, conv.weight * scale[:, None, None, None], bias, conv.stride, conv.padding, conv.dilation
+    )

@@ -1,0 +1,80 @@
+"""The folded ResNet: the same as mmdet's and torchvision's, with less kept."""
+
+import pytest
+import torch
+from torchvision.models import resnet50
+
+from detassign.detectors.resnet import FoldedResNet, ResNet
+
+FROZEN = {"norm_cfg": {"type": "BN", "requires_grad": False}, "norm_eval": True, "style": "pytorch"}
+
+
+def randomised(model):
+    """Statistics and weights of norms that do something."""
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for module in model.modules():
+            if isinstance(module, torch.nn.BatchNorm2d):
+                for tensor in (module.weight, module.running_var):
+                    tensor.copy_(0.5 + torch.rand(tensor.shape, generator=generator))
+                for tensor in (module.bias, module.running_mean):
+                    tensor.copy_(0.2 * torch.randn(tensor.shape, generator=generator))
+    model.train()
+    return model
+
+
+@pytest.mark.parametrize("depth", [18, 50])
+def test_maps_and_gradients_are_those_of_mmdets_resnet(depth):
+    """The folded network loads mmdet's state and computes the same, forward and backward."""
+    theirs = randomised(ResNet(depth, out_indices=(1, 2, 3), base_channels=16, frozen_stages=1, **FROZEN))
+    ours = FoldedResNet(depth, base_channels=16, frozen_stages=1, **FROZEN)
+    ours.load_state_dict(theirs.state_dict())
+    ours.train()
+    images = torch.randn(2, 3, 64, 96)
+    for model in (ours, theirs):
+        sum(level.square().mean() for level in model(images)).backward()
+    for own, other in zip(ours(images), theirs(images), strict=True):
+        torch.testing.assert_close(own, other, rtol=1e-4, atol=1e-5)
+    gradients = {name: parameter.grad for name, parameter in theirs.named_parameters()}
+    for name, parameter in ours.named_parameters():
+        if gradients[name] is None:
+            assert parameter.grad is None, name
+        else:
+            error = (parameter.grad - gradients[name]).norm() / gradients[name].norm()
+            assert error < 1e-4, name
+
+
+def test_a_norm_that_learns_statistics_is_not_folded():
+    """Training statistics move as mmdet's do."""
+    settings = {"norm_cfg": {"type": "BN"}, "norm_eval": False, "base_channels": 8, "frozen_stages": -1}
+    theirs = randomised(ResNet(18, **settings))
+    ours = FoldedResNet(18, out_indices=(3,), **settings)
+    ours.load_state_dict(theirs.state_dict())
+    ours.train()
+    images = torch.randn(2, 3, 64, 64)
+    torch.testing.assert_close(ours(images)[-1], theirs(images)[-1])
+    for name, own in ours.state_dict().items():
+        torch.testing.assert_close(own, theirs.state_dict()[name], msg=name)
+
+
+def test_dc5_is_torchvisions():
+    """The first block of the dilated stage keeps dilation 1, as the published checkpoints were trained."""
+    theirs = randomised(resnet50(weights=None, replace_stride_with_dilation=[False, False, True])).eval()
+    ours = FoldedResNet(50, out_indices=(3,), dc5=True, **FROZEN)
+    state = {name: value for name, value in theirs.state_dict().items() if not name.startswith("fc.")}
+    ours.load_state_dict(state)
+    ours.train()
+    images = torch.randn(1, 3, 64, 96)
+    with torch.no_grad():
+        x = theirs.maxpool(theirs.relu(theirs.bn1(theirs.conv1(images))))
+        expected = theirs.layer4(theirs.layer3(theirs.layer2(theirs.layer1(x))))
+        (found,) = ours(images)
+    assert found.shape == (1, 2048, 4, 6)
+    assert (found - expected).norm() / expected.norm() < 1e-5
+
+
+@pytest.mark.parametrize("options", [{"deep_stem": True}, {"dc5": True, "strides": (1, 2, 2, 2)}])
+def test_options_that_change_blocks_are_refused(options):
+    """What folding does not know is an error and not ignored."""
+    with pytest.raises(ValueError, match="expected none with this ResNet"):
+        FoldedResNet(50, **options)
