@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear, scaled_dot_product_attention
 
+from .dropout import draws_quickly, drop
 from .guides import Guide
 from .memory import Memory
 
@@ -19,8 +20,18 @@ def attend(query: Tensor, key: Tensor, value: Tensor, heads: int, allowed: Tenso
     `allowed` is a bool mask that broadcasts to (B, heads, Q, K), True where a query may look.
     """
     query, key, value = (x.unflatten(-1, (heads, -1)).transpose(1, 2) for x in (query, key, value))
-    attended = scaled_dot_product_attention(query, key, value, attn_mask=allowed, dropout_p=dropout)
+    if dropout and draws_quickly(query):  # torch's own is not fused with dropout on the CPU, and draws slowly
+        attended = _attend_with_dropout(query, key, value, allowed, dropout)
+    else:
+        attended = scaled_dot_product_attention(query, key, value, attn_mask=allowed, dropout_p=dropout)
     return attended.transpose(1, 2).flatten(-2)
+
+
+def _attend_with_dropout(query: Tensor, key: Tensor, value: Tensor, allowed: Tensor | None, dropout: float) -> Tensor:
+    scores = (query * query.shape[-1] ** -0.5) @ key.transpose(-1, -2)
+    if allowed is not None:
+        scores = scores.masked_fill(~allowed, -torch.inf)
+    return drop(scores.softmax(-1), dropout) @ value
 
 
 def allowed_keys(padding: Tensor | None) -> Tensor | None:

@@ -16,6 +16,7 @@ from .attention import (
     QuerySelfAttention,
 )
 from .deformable import DeformableCrossAttention
+from .dropout import Dropout
 from .guides import GUIDES, Guide
 from .layers import Activation, FeedForward, xavier_
 from .memory import Memory
@@ -70,7 +71,7 @@ class DecoderLayer(nn.Module):
         self.cross_attention = cross_attention
         self.feed_forward = FeedForward(channels, hidden, activation, dropout)
         self.norm1, self.norm2, self.norm3 = (nn.LayerNorm(channels) for _ in range(3))
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.pre_norm = pre_norm
 
     def forward(self, x: Tensor, guide: Guide, memory: Memory, allowed: Tensor | None) -> Tensor:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from ...heads.mlp import MLP
 from .attention import Attention, allowed_keys
 from .deformable import DeformableAttention
+from .dropout import Dropout
 from .guides import on_levels
 from .layers import Activation, FeedForward, xavier_
 from .memory import Memory, valid_lines
@@ -48,7 +49,7 @@ class EncoderLayer(nn.Module):
         self.attention = attention
         self.feed_forward = FeedForward(channels, hidden, activation, dropout)
         self.norm1, self.norm2 = nn.LayerNorm(channels), nn.LayerNorm(channels)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.pre_norm = pre_norm
 
     def forward(self, x: Tensor, positions: Tensor, memory: Memory) -> Tensor:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Literal
 
 from torch import Tensor, nn
 
+from .dropout import Dropout
+
 Activation = Literal["relu", "prelu", "gelu"]
-ACTIVATIONS = {"relu": nn.ReLU, "prelu": nn.PReLU, "gelu": nn.GELU}
+ACTIVATIONS = {"relu": partial(nn.ReLU, inplace=True), "prelu": nn.PReLU, "gelu": nn.GELU}
 
 
 class FeedForward(nn.Module):
@@ -24,7 +27,7 @@ class FeedForward(nn.Module):
         super().__init__()
         self.linear1 = nn.Linear(channels, hidden)
         self.activation = make_activation(activation)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.linear2 = nn.Linear(hidden, channels)
 
     def forward(self, x: Tensor) -> Tensor:
