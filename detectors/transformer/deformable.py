@@ -63,22 +63,36 @@ class DeformableAttention(nn.Module):
         value = self.value_proj(features)
         if memory.padding is not None:
             value = value.masked_fill(memory.padding[..., None], 0.0)
-        offsets = self.sampling_offsets(query).unflatten(-1, (self.heads, self.levels, self.points, 2))
+        locations = self._locations(query, reference, memory)
         weights = self.attention_weights(query).unflatten(-1, (self.heads, -1)).softmax(-1)
         sampled = ms_deform_attn(
             value.unflatten(-1, (self.heads, -1)),
             memory.spatial_shapes,
             memory.level_starts,
-            self._locations(reference[:, :, None, :, None], offsets, memory),
+            locations.unflatten(-1, (self.levels, self.points, 2)),
             weights.unflatten(-1, (self.levels, self.points)),
         )
         return self.output_proj(sampled)
 
-    def _locations(self, reference: Tensor, offsets: Tensor, memory: Memory) -> Tensor:
-        """(B, Q, H, L, P, 2): offsets count cells around a point, or half sizes of a box divided by the points."""
+    def _locations(self, query: Tensor, reference: Tensor, memory: Memory) -> Tensor:
+        """(B, Q, H, L * P * 2): offsets count cells around a point, or half sizes of a box divided by the points.
+
+        Cells are divided by in the weights, which are far fewer than the offsets, and references are spread over the
+        points first, which leaves long rows to add.
+        """
+        weight, bias = self.sampling_offsets.weight, self.sampling_offsets.bias
+        center = self._on_points(reference[..., :2])
         if reference.shape[-1] == 2:
-            return reference + offsets / memory.spatial_shapes.flip(-1)[:, None]
-        return reference[..., :2] + offsets * (reference[..., 2:] * (0.5 / self.points))
+            cells = memory.spatial_shapes.flip(-1).to(weight.dtype)[:, None].expand(-1, self.points, 2).flatten()
+            cells = cells.repeat(self.heads)
+            offsets = nn.functional.linear(query, weight / cells[:, None], bias / cells)
+            return center + offsets.unflatten(-1, (self.heads, -1))
+        offsets = nn.functional.linear(query, weight, bias).unflatten(-1, (self.heads, -1))
+        return torch.addcmul(center, offsets, self._on_points(reference[..., 2:] * (0.5 / self.points)))
+
+    def _on_points(self, values: Tensor) -> Tensor:
+        """(B, Q, L, 2) -> (B, Q, 1, L * P * 2)."""
+        return values[:, :, :, None].expand(-1, -1, -1, self.points, 2).flatten(2)[:, :, None]
 
 
 def offset_grid(heads: int, levels: int, points: int) -> Tensor:

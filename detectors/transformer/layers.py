@@ -31,7 +31,8 @@ class FeedForward(nn.Module):
         self.linear2 = nn.Linear(hidden, channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.linear2(self.dropout(self.activation(self.linear1(x))))
+        hidden = self.linear1(x.flatten(0, -2))  # as a matrix: in place on a view would be copied again and again
+        return self.linear2(self.dropout(self.activation(hidden))).view_as(x)
 
 
 def make_activation(name: str) -> nn.Module:
