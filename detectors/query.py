@@ -99,9 +99,10 @@ class QueryDetector(BaseDetector):
         if targets is None:
             return self.denoising.matching(queries), None, None
         joined, denoising = self.denoising(queries, targets)
-        if denoising.boxes.shape[1] == 0:
+        count = denoising.boxes.shape[1]
+        if count == 0:
             return joined, denoising, None
-        return joined, denoising, ~denoising.attention_mask(queries.content.shape[1])
+        return joined, denoising, ~denoising.attention_mask(queries.content.shape[1])[:count]
 
     def extract_feat(self, batch_inputs: Tensor) -> list[Tensor]:
         """The backbone's maps of images (B, 3, H, W)."""

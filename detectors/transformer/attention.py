@@ -17,14 +17,34 @@ from .memory import Memory
 def attend(query: Tensor, key: Tensor, value: Tensor, heads: int, allowed: Tensor | None, dropout: float) -> Tensor:
     """Softmax attention per head: (B, Q, E), (B, K, E), (B, K, V) -> (B, Q, V).
 
-    `allowed` is a bool mask that broadcasts to (B, heads, Q, K), True where a query may look.
+    Args:
+        query, key, value: projected.
+        heads: that divide E and V.
+        allowed: (B, 1, 1, K) bool, the keys to look at; or (D, K) bool, what the first D of as many queries as keys look
+            at, while all others look at each other alone (denoising); None allows all.
+        dropout: of attention weights.
     """
     query, key, value = (x.unflatten(-1, (heads, -1)).transpose(1, 2) for x in (query, key, value))
-    if dropout and draws_quickly(query):  # torch's own is not fused with dropout on the CPU, and draws slowly
-        attended = _attend_with_dropout(query, key, value, allowed, dropout)
+    if allowed is None or allowed.dim() == 4:
+        attended = _attend(query, key, value, allowed, dropout)
     else:
-        attended = scaled_dot_product_attention(query, key, value, attn_mask=allowed, dropout_p=dropout)
+        attended = _attend_in_two(query, key, value, allowed, dropout)
     return attended.transpose(1, 2).flatten(-2)
+
+
+def _attend_in_two(query: Tensor, key: Tensor, value: Tensor, allowed: Tensor, dropout: float) -> Tensor:
+    """Denoising queries under their mask, the others without one: a tenth to a third less to compute."""
+    count = len(allowed)
+    first, others = query.split((count, query.shape[2] - count), 2)
+    denoised = _attend(first, key, value, allowed, dropout)
+    return torch.cat((denoised, _attend(others, key[:, :, count:], value[:, :, count:], None, dropout)), 2)
+
+
+def _attend(query: Tensor, key: Tensor, value: Tensor, allowed: Tensor | None, dropout: float) -> Tensor:
+    """The same on (B, heads, …)."""
+    if dropout and draws_quickly(query):  # torch's own is not fused with dropout on the CPU, and draws slowly
+        return _attend_with_dropout(query, key, value, allowed, dropout)
+    return scaled_dot_product_attention(query, key, value, attn_mask=allowed, dropout_p=dropout)
 
 
 def _attend_with_dropout(query: Tensor, key: Tensor, value: Tensor, allowed: Tensor | None, dropout: float) -> Tensor:

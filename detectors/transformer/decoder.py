@@ -149,7 +149,8 @@ class QueryDecoder(nn.Module):
             queries: where to start.
             memory: the encoded image.
             head: moves references.
-            allowed: (Q, Q) bool, which queries (columns) each query (row) may look at; None allows all.
+            allowed: (D, Q) bool, which queries (columns) each of the first D (rows) may look at, while the others look at
+                each other alone; None lets all look at all.
         """
         x = queries.content
         start = reference = None if queries.anchors is None else queries.anchors.sigmoid()

@@ -53,7 +53,7 @@ def test_attention_with_dropout_is_attention_on_average():
     """Many draws average to the answer without dropout, masked keys left out."""
     torch.manual_seed(0)
     query, key, value = torch.randn(1, 3, 8), torch.randn(1, 5, 8), torch.randn(1, 5, 4)
-    allowed = torch.tensor([[True, True, False, True, True]])
+    allowed = torch.tensor([True, True, False, True, True])[None, None, None]
     batch = [x.expand(20_000, -1, -1) for x in (query, key, value)]
     mean = attend(*batch, heads=2, allowed=allowed, dropout=0.2).mean(0)
     expected = attend(query, key, value, heads=2, allowed=allowed, dropout=0.0)[0]
