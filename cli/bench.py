@@ -174,5 +174,78 @@ def _texts(row: Any) -> list[str]:
     return [row.op, row.case, row.pass_, *times, share]
 
 
+@command.command("train-step")
+@click.option(
+    "--families",
+    default="dino,deformable_detr,deformable_detr_two_stage,detr,conditional_detr",
+    show_default=True,
+    metavar="A,B,…",
+)
+@click.option("--size", default="320x416", show_default=True, metavar="HEIGHTxWIDTH", help="Of the images, pixels.")
+@click.option("--batch-size", type=click.IntRange(min=1), default=2, show_default=True)
+@click.option("--objects", type=click.IntRange(min=0), default=20, show_default=True, help="In every image.")
+@click.option("--steps", type=click.IntRange(min=1), default=7, show_default=True, help="Behind each median.")
+@click.option("--threads", type=click.IntRange(min=1), default=2, show_default=True)
+@click.option("--device", default="cpu", show_default=True, metavar="NAME", help="cpu or cuda[:index].")
+@click.option(
+    "--precision",
+    type=click.Choice(["float32", "bfloat16"]),
+    default="float32",
+    show_default=True,
+    help="bfloat16 needs a GPU.",
+)
+@click.option("--out", type=click.Path(path_type=Path), help="Also write the rows to this JSON file.")
+def train_step(
+    families: str, size: str, steps: int, threads: int, out: Path | None, batch_size: int, **given: Any
+) -> None:
+    """Measure training steps of query detectors beside mmdet's own models, in one process, taking turns.
+
+    On a CPU mmdet is measured as it comes, with deformable attention in plain torch, and with this project's kernel.
+
+    \b
+    detassign bench train-step --families detr --steps 3
+    """
+    import torch
+
+    from ..bench.train_step import CONDITIONS, Conditions, measure
+    from ..engine.files import write_json
+    from ..engine.train import calm
+
+    chosen = choose(families)
+    torch.set_num_threads(threads)
+    conditions = Conditions(size=_size(size), batch=batch_size, steps=steps, **given)
+    with calm():
+        rows = []
+        for row in measure(chosen, conditions):
+            rows.append(row)
+            click.echo(f"{row.family} beside {row.peer}: {row.ratio:.2f} of its time", err=True)
+    columns = ["family", "peer", "ours, s", "peer, s", "time", "CPU time", "memory", "MiB", "supervision"]
+    table(columns, [_step_row(row) for row in rows])
+    click.echo(CONDITIONS)
+    if out:
+        described = {"device": _device_name(conditions.device), **conditions.to_dict()}
+        write_json({"conditions": described, "rows": [row.to_dict() for row in rows]}, out)
+        click.echo(str(out))
+
+
+def _step_row(row: Any) -> list[str]:
+    ratios = [f"{ratio:.2f}" for ratio in (row.ratio, row.cpu_ratio, row.memory_ratio)]
+    times = [f"{row.seconds:.2f}", f"{row.peer_seconds:.2f}"]
+    return [row.family, row.peer, *times, *ratios, f"{row.memory / 2**20:.0f}", f"{100 * row.supervision_share:.1f} %"]
+
+
+def _size(text: str) -> tuple[int, int]:
+    parts = text.split("x")
+    if len(parts) != 2 or not all(part.isdigit() and int(part) >= 32 for part in parts):
+        raise click.BadParameter(f"expected HEIGHTxWIDTH of at least 32 pixels each, got {text!r}", param_hint="--size")
+    return int(parts[0]), int(parts[1])
+
+
+def _device_name(device: str) -> str:
+    import torch
+
+    return processor() if device == "cpu" else torch.cuda.get_device_name(device)
+
+
 def _ms(seconds: float) -> str:
     return f"{1000 * seconds:.3f}"
