@@ -8,5 +8,6 @@ from .convnext import ConvNeXt  # noqa: E402
 from .dense import DenseDetector  # noqa: E402
 from .mobilenet import MobileNetV2  # noqa: E402
 from .query import QueryDetector  # noqa: E402
+from .resnet import FoldedResNet  # noqa: E402
 
-__all__ = ["ConvNeXt", "DenseDetector", "MobileNetV2", "QueryDetector"]
+__all__ = ["ConvNeXt", "DenseDetector", "FoldedResNet", "MobileNetV2", "QueryDetector"]

@@ -6,7 +6,7 @@ from typing import Any
 
 from mmdet.models import SwinTransformer
 
-from detassign.detectors import ConvNeXt, MobileNetV2
+from detassign.detectors import ConvNeXt, FoldedResNet, MobileNetV2
 from detassign.detectors.convnext import CHANNELS as CONVNEXT_CHANNELS
 from detassign.detectors.mobilenet import CHANNELS as MOBILENET_CHANNELS
 
@@ -21,17 +21,16 @@ SWIN_L_CHANNELS = (192, 384, 768, 1536)
 def resnet(depth: int, maps: int = 1, dc5: bool = False) -> Backbone:
     """ResNet as the DETR family has it: stem and first stage frozen, every batch norm frozen whole.
 
-    With `dc5`, mmdet's ResNet dilates the first block of the last stage too; the papers' does not.
+    Frozen norms are folded into the convolutions before them (`detectors.FoldedResNet`).
 
     Args:
         depth: 18, 34, 50, 101 or 152.
         maps: how many of the last stages give a map.
-        dc5: the last stage dilates instead of halving the map.
+        dc5: the last stage dilates, but for its first block, instead of halving the map.
     """
     channels = BASIC if depth < 50 else BOTTLENECK
-    dilated = {"strides": (1, 2, 2, 1), "dilations": (1, 1, 1, 2)} if dc5 else {}
-    frozen = {"norm_cfg": {"type": "BN", "requires_grad": False}}
-    return parts.resnet(depth, out_indices=last(maps, of=4), **frozen, **dilated), channels[-maps:]
+    frozen = {"type": FoldedResNet, "norm_cfg": {"type": "BN", "requires_grad": False}}
+    return parts.resnet(depth, out_indices=last(maps, of=4), dc5=dc5, **frozen), channels[-maps:]
 
 
 def swin_l(maps: int = 3) -> Backbone:
