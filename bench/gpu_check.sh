@@ -20,5 +20,5 @@ export PYTHONPATH
     print(status); sys.exit(not status.loaded)"
 
 "$PYTHON" -m pytest tests/ops/test_ms_deform_attn_devices.py tests/ops/test_ms_deform_attn.py \
-    tests/ops/test_sample_maps.py tests/bench/test_ops.py
+    tests/ops/test_sample_maps.py tests/bench/test_ops.py tests/bench/test_attention.py tests/bench/test_gpu.py
 "$PYTHON" -m detassign.cli bench ops --device cuda --dtype float32,float16,bfloat16 --repeats 30 --out "$OUT"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -106,47 +107,48 @@ def processor() -> str:
 @click.option("--repeats", type=click.IntRange(min=1), default=5, show_default=True, help="Runs behind each median.")
 @click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True)
 @click.option(
-    "--dtype", "dtypes", default="float32", show_default=True, metavar="A,B,…",
-    help="float32, float16, bfloat16; of the values.",
+    "--dtype", "dtypes", default="float32,bfloat16", show_default=True, metavar="A,B,…",
+    help="float32, float16, bfloat16; of attention's values.",
 )  # fmt: skip
-@click.option("--out", type=click.Path(path_type=Path), help="Also write the rows to this JSON file.")
+@click.option("--out", type=click.Path(path_type=Path), help="Also write everything to this JSON file.")
 def ops(repeats: int, device: str, dtypes: str, out: Path | None) -> None:
     """Measure the compiled ops beside their peers, as ratios in one run.
 
-    On a GPU the times are the GPU's own, from cold caches, and attention is also set against the least that its memory
-    has to move, at the speed of a copy measured there.
+    Attention is also set against the time that moving its bytes, or its multiply-adds alone, would take at the best that
+    this machine shows in a copy and in a product of matrices. On a GPU the times are the GPU's own, from cold caches;
+    on a CPU caches are warm, which can beat the floor of a small case, and attention's peak memory is taken too.
 
     \b
     detassign bench ops --repeats 3
-    detassign bench ops --device cuda --dtype float32,bfloat16
+    detassign bench ops --device cuda --dtype float32,float16,bfloat16
     """
-    from ..bench.ops import measure, row_count
-    from ..engine.files import write_json
+    from ..bench.ceilings import measure_ceilings
+    from ..bench.clocks import clock_of
+    from ..bench.comparison import measure
+    from ..bench.ops import comparisons
+    from ..bench.ops_report import legend, tables
     from ..engine.progress import progress_bar
 
-    chosen, rows = _dtypes(dtypes), []
+    planned, rows = comparisons(_dtypes(dtypes), device), []
     _require(device)
-    with progress_bar("bench ops", sum(row_count(device, dtype) for dtype in chosen)) as advance:
-        for dtype in chosen:
-            for row in measure(repeats, device, dtype):
-                rows.append(row)
-                advance()
-    columns = ["op", "case", "pass", "ours, ms", "peer", "peer, ms", "times faster"]
-    columns += ["of memory's speed, %"] if device == "cuda" else []
-    table(columns, [_texts(row)[: len(columns)] for row in rows])
+    ceilings = measure_ceilings(device)
+    with progress_bar("bench ops", len(planned)) as advance:
+        for row in measure(planned, ceilings, repeats, clock_of(device)):
+            rows.append(row)
+            advance()
+    for title, columns, texts in tables(rows):
+        table(columns, texts, title)
+    click.echo(legend(ceilings))
     if out:
-        write_json({**_machine(device), "rows": [row.to_dict() for row in rows]}, out)
-        click.echo(str(out))
+        _write(device, ceilings, rows, out)
 
 
-def _dtypes(text: str) -> list[Any]:
-    import torch
-
+def _dtypes(text: str) -> list[str]:
     names = choose(text)
     wrong = [name for name in names if name not in ("float32", "float16", "bfloat16")]
     if wrong:
         raise click.BadParameter(f"expected float32, float16 or bfloat16, got {wrong[0]!r}", param_hint="--dtype")
-    return [getattr(torch, name) for name in names]
+    return names
 
 
 def _require(device: str) -> None:
@@ -160,18 +162,13 @@ def _require(device: str) -> None:
         raise ValueError(f"the CUDA kernels are not loaded: {extension_status()['cuda'].error}")
 
 
-def _machine(device: str) -> dict[str, Any]:
+def _write(device: str, ceilings: Any, rows: list[Any], path: Path) -> None:
     from ..bench import gpu
+    from ..engine.files import write_json
 
-    if device == "cpu":
-        return {"device": processor()}
-    return {**gpu.hardware(), "copy_bytes_per_second": gpu.copy_bandwidth()}
-
-
-def _texts(row: Any) -> list[str]:
-    share = "" if row.share_of_floor is None else f"{100 * row.share_of_floor:.0f}"
-    times = [_ms(row.seconds), row.peer, _ms(row.peer_seconds), f"{row.ratio:.1f}"]
-    return [row.op, row.case, row.pass_, *times, share]
+    machine = gpu.hardware() if device == "cuda" else {"device": processor()}
+    write_json({**machine, "ceilings": asdict(ceilings), "rows": [row.to_dict() for row in rows]}, path)
+    click.echo(str(path))
 
 
 @command.command("train-step")
@@ -245,7 +242,3 @@ def _device_name(device: str) -> str:
     import torch
 
     return processor() if device == "cpu" else torch.cuda.get_device_name(device)
-
-
-def _ms(seconds: float) -> str:
-    return f"{1000 * seconds:.3f}"

@@ -1,72 +1,91 @@
-"""The ops benchmark: its shapes and its bookkeeping, no times."""
+"""The ops benchmark: what is measured, its bookkeeping and its command; no times."""
 
 import json
 import re
+from functools import partial
 
 import pytest
 import torch
 
-from detassign.bench import gpu, ops
+from detassign.bench import comparison, ops
+from detassign.bench.ceilings import Ceilings
+from detassign.bench.comparison import BOTH, FORWARD, Comparison, Needs, Row
 from detassign.cli import main
 
 
-def test_attention_cases_have_the_shapes_of_their_detectors():
-    queries = {}
-    for name, (value, shapes, starts, locations, weights) in ops.attention_cases():
-        queries[name] = locations.shape[1]
-        assert value.shape == (1, int(shapes.prod(1).sum()), 8, 32)
-        assert starts.tolist() == [0, *shapes.prod(1).cumsum(0)[:-1].tolist()]
-        assert locations.shape == (1, queries[name], 8, len(shapes), 4, 2)
-        torch.testing.assert_close(weights.sum((-1, -2)), torch.ones(1, queries[name], 8))
-    assert sorted(queries.values()) == [300, 900, 17821, 17821]
-
-
-def test_model_like_locations_lie_near_their_own_cell():
-    _, shapes, _, locations, _ = ops.attention_inputs(((20, 30), (10, 15)), 20 * 30 + 10 * 15, model_like=True)
-    own = torch.tensor([0.5 / 30, 0.5 / 20])
-    cells = (locations[0, 0, :, 0] - own) * shapes[0].flip(0)
-    assert cells.abs().mean() < 3
-
-
 def test_medians_leave_the_first_run_out_and_take_turns():
-    calls = []
-    ops.medians(lambda: calls.append("ours"), lambda: calls.append("peer"), repeats=2)
+    """Both forms are called in turn, once more than asked; only later times count."""
+    calls, times = [], iter([100.0, 200.0, 1.0, 3.0, 2.0, 5.0])
+
+    def clock(run):
+        run()
+        return next(times)
+
+    found = comparison.medians(lambda: calls.append("ours"), lambda: calls.append("peer"), 2, clock)
     assert calls == ["ours", "peer"] * 3
+    assert found == (1.5, 4.0)
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_there_are_as_many_rows_as_announced_and_half_precision_is_named(dtype, monkeypatch):
-    monkeypatch.setattr(ops, "medians", lambda *arguments: (1.0, 2.0))
-    rows = list(ops.measure(dtype=dtype))
-    assert len(rows) == ops.row_count("cpu", dtype)
-    attention = [row for row in rows if row.op == "ms_deform_attn"]
-    assert all(row.case.endswith(", bfloat16") == (dtype == torch.bfloat16) for row in attention)
-    assert all(row.ratio == 2 and row.floor_seconds is None and row.share_of_floor is None for row in rows)
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_half_precision_is_attention_alone_and_assignment_stays_on_the_host(device):
+    """The list for a GPU is the list for a CPU, less what has no kernel there and less the process's memory."""
+    listed = ops.comparisons(["float32", "bfloat16"], device)
+    assert {one.op for one in listed if one.dtype == "bfloat16"} == {"ms_deform_attn"}
+    assert any(one.op == "linear_assignment" for one in listed) == (device == "cpu")
+    assert any(one.memory for one in listed) == (device == "cpu")
+    assert {one.op for one in listed} >= {"ms_deform_attn", "sample_maps", "torchvision deform_conv2d"}
+    names = [(one.op, one.case, one.dtype, one.pass_, one.peer) for one in listed]
+    assert len(set(names)) == len(names)
 
 
-def test_a_rows_share_of_the_memorys_speed_is_floor_over_time():
-    assert ops.Row("op", "case", "forward", "peer", 2.0, 8.0, 1.0).to_dict()["share_of_floor"] == 0.5
+def test_both_forms_of_assignment_solve_the_same_problems():
+    """Ours and scipy's pairs are the same."""
+    ours, theirs = _answers(partial(ops.prepare_assignment, (3, 20, 5)), "kernel", "scipy")
+    expected = {(k, r, c) for k, pairs in enumerate(theirs) for r, c in zip(*map(list, pairs), strict=True)}
+    assert set(zip(*(axis.tolist() for axis in ours.pairs()), strict=True)) == expected
 
 
-def test_rows_reached_are_the_neighbours_of_any_location():
-    """One sample between four cells, one on the border of the second level, one outside."""
-    value, shapes, starts = torch.zeros(1, 16, 1, 8), torch.tensor([[3, 4], [2, 2]]), torch.tensor([0, 12])
-    locations = torch.full((1, 2, 1, 2, 1, 2), 9.0)
-    locations[0, 0, 0, 0, 0], locations[0, 1, 0, 1, 0] = torch.tensor([0.5, 0.5]), torch.tensor([0.01, 0.5])
-    assert gpu.rows_reached(value, shapes, starts, locations) == 4 + 2
-    forward = 6 * 8 * 4 + 4 * 2 * 4 + 4 * 4 + 2 * 8 * 4  # rows, locations, weights, output
-    weights = torch.zeros(1, 2, 1, 2, 1)
-    assert gpu.attention_bytes((value, shapes, starts, locations, weights)) == forward
-    backward = 6 * 8 * 4 + 2 * (4 * 2 * 4 + 4 * 4) + 2 * 8 * 4 + 16 * 8 * 4
-    assert gpu.attention_bytes((value, shapes, starts, locations, weights), backward=True) == forward + backward
+def test_both_forms_of_map_sampling_sample_the_same_maps():
+    """Result and gradients agree with torchvision's."""
+    ours, theirs = _answers(partial(ops.prepare_sampling, device="cpu"), "kernel", "torchvision")
+    torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU is visible")
-def test_the_gpus_clock_counts_its_own_work():
-    numbers = torch.zeros(2**28, device="cuda")
-    once = gpu.seconds(lambda: numbers.add_(1))
-    assert 0 < once < gpu.seconds(lambda: [numbers.add_(1) for _ in range(8)])
-    assert gpu.copy_bandwidth() > 1e9
+def _answers(prepare, *forms):
+    """What each form answers, from equal random numbers."""
+    answers = []
+    for form in forms:
+        torch.manual_seed(0)
+        answers.append(prepare(form=form)())
+    return answers
+
+
+def test_one_pass_returns_the_result_and_the_gradients_of_its_sum():
+    """Forward gives the product, forward + backward its gradients too."""
+    left, right = torch.tensor([1.0, 2.0]), torch.tensor([3.0, 5.0])
+    assert torch.equal(comparison.one_pass(FORWARD, torch.mul, left, right)(), left * right)
+    found = comparison.one_pass(BOTH, torch.mul, left, right)()
+    assert [tensor.tolist() for tensor in found] == [[3.0, 10.0], [3.0, 5.0], [1.0, 2.0]]
+
+
+def test_a_row_holds_the_medians_and_the_floor_of_what_is_needed():
+    """The floor comes from the ceilings, both forms see the same random numbers, memory only where asked for."""
+    seen = []
+
+    def prepare():
+        return partial(seen.append, torch.rand(()).item())
+
+    plain = Comparison("op", "case", "float32", FORWARD, "peer", prepare, prepare)
+    with_floor = Comparison("op", "case", "float32", BOTH, "peer", prepare, prepare, lambda: Needs(100, 5))
+
+    def clock(run):
+        run()
+        return 2.0
+
+    first, second = comparison.measure([plain, with_floor], Ceilings(100.0, 10.0), 1, clock)
+    assert len(set(seen)) == 1
+    assert (first.floor_seconds, first.share_of_floor, first.extra_bytes) == (None, None, None)
+    assert (second.seconds, second.ratio, second.floor_seconds, second.share_of_floor) == (2.0, 1.0, 1.0, 0.5)
 
 
 @pytest.mark.parametrize(
@@ -77,6 +96,7 @@ def test_the_gpus_clock_counts_its_own_work():
     ],
 )
 def test_what_cannot_be_measured_is_one_sentence(options, message, monkeypatch, capsys):
+    """An unknown dtype and a missing GPU stop the command before anything is measured."""
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(SystemExit) as stopped:
         main(["bench", "ops", *options])
@@ -84,11 +104,18 @@ def test_what_cannot_be_measured_is_one_sentence(options, message, monkeypatch, 
     assert re.search(message, capsys.readouterr().err)
 
 
-def test_the_command_prints_ratios_and_writes_json(tmp_path, monkeypatch, capsys):
-    row = ops.Row("op", "case", "forward", "peer", 0.001, 0.012)
-    monkeypatch.setattr(ops, "measure", lambda repeats, device, dtype: iter([row]))
+def test_the_command_prints_ratios_floors_and_memory_and_writes_json(tmp_path, monkeypatch, capsys):
+    """What the rows hold is on the screen and in the file, with the ceilings of the machine."""
+    row = Row("op", "case", "float32", FORWARD, "peer", 0.001, 0.012, 0.0005, 1_000_000, 20_000_000)
+    monkeypatch.setattr("detassign.bench.comparison.measure", lambda *arguments: iter([row]))
+    monkeypatch.setattr("detassign.bench.ceilings.measure_ceilings", lambda device: Ceilings(1e10, 3e10))
     with pytest.raises(SystemExit) as stopped:
         main(["bench", "ops", "--out", str(tmp_path / "ops.json")])
     assert stopped.value.code == 0
-    assert "12.0" in capsys.readouterr().out
-    assert json.loads((tmp_path / "ops.json").read_text())["rows"][0]["ratio"] == pytest.approx(12)
+    printed = capsys.readouterr().out
+    assert all(text in printed for text in ("op beside peer", "12.00", "50 %", "20.0", "10.0 GB/s copied"))
+    written = json.loads((tmp_path / "ops.json").read_text())
+    assert written["ceilings"] == {"bytes_per_second": 1e10, "multiply_adds_per_second": 3e10}
+    assert written["rows"][0]["ratio"] == pytest.approx(12)
+    assert written["rows"][0]["share_of_floor"] == pytest.approx(0.5)
+    assert written["rows"][0]["peer_extra_bytes"] == 20_000_000

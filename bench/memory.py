@@ -1,0 +1,45 @@
+"""The peak memory of a call beyond its arguments and its results, in a fresh process (Linux)."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+__all__ = ["can_measure", "extra_bytes"]
+
+STATUS, RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+
+
+def can_measure() -> bool:
+    return STATUS.exists() and RESET.exists()
+
+
+def extra_bytes(prepare: Callable[[], Callable[[], Any]]) -> int:
+    """The peak of the resident set while ``prepare()()`` runs, less what was there before and the results.
+
+    Both functions and arguments go to another process, so ``prepare`` is a module's function. What it returns is called
+    once; the tensors that this returns count as results.
+    """
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(_measure, torch.get_num_threads(), prepare).result()
+
+
+def _measure(threads: int, prepare: Callable[[], Callable[[], Any]]) -> int:
+    torch.set_num_threads(threads)
+    run = prepare()
+    RESET.write_text("5")  # forgets the peak so far
+    before = _kibibytes("VmRSS")
+    results = run()
+    peak = 1024 * (_kibibytes("VmHWM") - before)
+    held = [results] if isinstance(results, Tensor) else results
+    return max(0, peak - sum(tensor.numel() * tensor.element_size() for tensor in held))
+
+
+def _kibibytes(name: str) -> int:
+    return next(int(line.split()[1]) for line in STATUS.read_text().splitlines() if line.startswith(name))
