@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import multiprocessing
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
@@ -23,8 +24,8 @@ def can_measure() -> bool:
 def extra_bytes(prepare: Callable[[], Callable[[], Any]]) -> int:
     """The peak of the resident set while ``prepare()()`` runs, less what was there before and the results.
 
-    Both functions and arguments go to another process, so ``prepare`` is a module's function. What it returns is called
-    once; the tensors that this returns count as results.
+    ``prepare`` goes to another process, so it is a module's function or a partial of one. What it returns is called once;
+    the tensors that this returns count as results.
     """
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
         return pool.submit(_measure, torch.get_num_threads(), prepare).result()
@@ -33,12 +34,20 @@ def extra_bytes(prepare: Callable[[], Callable[[], Any]]) -> int:
 def _measure(threads: int, prepare: Callable[[], Callable[[], Any]]) -> int:
     torch.set_num_threads(threads)
     run = prepare()
+    _give_back()
     RESET.write_text("5")  # forgets the peak so far
     before = _kibibytes("VmRSS")
     results = run()
     peak = 1024 * (_kibibytes("VmHWM") - before)
     held = [results] if isinstance(results, Tensor) else results
     return max(0, peak - sum(tensor.numel() * tensor.element_size() for tensor in held))
+
+
+def _give_back() -> None:
+    """Hands freed memory that the C library keeps back to the system, since calls that reuse it would seem free."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's
+    if trim is not None:
+        trim(0)
 
 
 def _kibibytes(name: str) -> int:
