@@ -16,6 +16,9 @@ from .common import device_option, new_run_folder
 @click.option("--score", type=click.FloatRange(0, 1), default=0.3, show_default=True, help="Leave out what is below.")
 @click.option("--max", "limit", type=click.IntRange(min=1), help="At most so many detections per image.")
 @device_option
+@click.option(
+    "--compile", "compiled", is_flag=True, help="Translate the network first; minutes on a CPU, pays for many."
+)
 @click.option("--json-only", is_flag=True, help="No drawings.")
 def command(
     run: Path,
@@ -24,6 +27,7 @@ def command(
     score: float,
     limit: int | None,
     device: str | None,
+    compiled: bool,
     json_only: bool,
 ) -> int:
     """Draw and write down what a trained model finds in images.
@@ -40,7 +44,7 @@ def command(
     if device:
         config["device"] = device
     folder = out or new_run_folder(f"predict-{config.get('name', 'run')}")
-    done = predict(config, checkpoint, find_images(images), folder, score, limit, draw=not json_only)
+    done = predict(config, checkpoint, find_images(images), folder, score, limit, draw=not json_only, compiled=compiled)
     for failure in done.failures:
         click.echo(f"detassign: {failure}", err=True)
     click.echo(f"{done.images} images, {done.detections} detections: {folder}")

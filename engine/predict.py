@@ -19,6 +19,7 @@ import torch
 from cv2.utils import logging
 from mmengine.dataset import pseudo_collate
 from PIL import Image
+from torch import nn
 
 from ..heads import Detections
 from .build import build_model, load_checkpoint
@@ -52,6 +53,7 @@ def predict(
     limit: int | None = None,
     draw: bool = True,
     quiet: bool = False,
+    compiled: bool = False,
 ) -> Summary:
     """Detect in image files; leaves PREDICTIONS and, with `draw`, a PNG per image in `folder`.
 
@@ -68,6 +70,7 @@ def predict(
         limit: at most so many detections per image; None keeps the model's own limit.
         draw: write PNGs.
         quiet: no progress bar.
+        compiled: translate the network with torch.compile first, which takes minutes on a CPU and pays for many images.
 
     Raises:
         ValueError, OSError: for a checkpoint of another model, a folder in use, and a disk that takes no more.
@@ -75,7 +78,7 @@ def predict(
     done = detections = 0
     failures = []
     with calm(), _silent_decoder(), _naming(folder):
-        detector = ImageDetector(config, checkpoint, score, limit)
+        detector = ImageDetector(config, checkpoint, score, limit, compiled)
         prepare_folder(folder)
         with _json_list(folder / PREDICTIONS) as write, progress_bar("predict", len(images), quiet) as advance:
             for path, name in zip(images, drawing_names(images), strict=True):
@@ -97,10 +100,12 @@ class ImageDetector:
     """A trained model on image files.
 
     Args:
-        config, checkpoint, score, limit: as in `predict`.
+        config, checkpoint, score, limit, compiled: as in `predict`.
     """
 
-    def __init__(self, config: Mapping[str, Any], checkpoint: Path, score: float, limit: int | None) -> None:
+    def __init__(
+        self, config: Mapping[str, Any], checkpoint: Path, score: float, limit: int | None, compiled: bool = False
+    ) -> None:
         self.classes = source_of(config).classes
         self.score = score
         self.model = build_model(config, initialise=False)
@@ -110,6 +115,8 @@ class ImageDetector:
         self.model.post_process = replace(
             settings, score_threshold=score, max_per_image=limit or settings.max_per_image
         )
+        if compiled:
+            compile_network(self.model)
         self._load, self._prepare = eval_steps(config["input"])
 
     def read(self, path: Path) -> tuple[np.ndarray, dict[str, Any]]:
@@ -136,6 +143,19 @@ class ImageDetector:
         found = self.model.test_step(pseudo_collate([inputs]))[0].pred_instances.cpu()
         kept = found.scores > self.score  # the model filters by class score alone, before centerness lowers it
         return Detections(found.bboxes[kept], found.scores[kept], found.labels[kept])
+
+
+def compile_network(model: nn.Module, **options: Any) -> None:
+    """Have torch.compile translate the parts that do most of the work, for any image size, when they first run.
+
+    Args:
+        model: a detector.
+        options: of torch.compile.
+    """
+    for name in ("backbone", "neck", "encoder", "decoder"):
+        part = getattr(model, name, None)
+        if part is not None:
+            part.compile(dynamic=True, **options)
 
 
 def find_model(path: Path) -> tuple[dict[str, Any], Path]:

@@ -1,5 +1,7 @@
 """What the CPU-sized query detectors share: a half-width ResNet-18 from scratch and a small transformer."""
 
+from dataclasses import replace
+
 from .parts import resnet
 from .query_parts import Size
 
@@ -20,5 +22,7 @@ TINY = Size(
     points=4,
     select=100,
 )
+TINY_DENSE = replace(TINY, encoder_layers=1)  # of two, attention from everything to everything learns too slowly
 INPUT = {"scale": (320, 320)}
 SCHEDULE = "query_tiny"
+SCHEDULE_DENSE = "query_tiny_dense"

@@ -120,3 +120,15 @@ def test_padding_changes_no_prediction(family):
     alone = model.predictions(images[1:, :, :48, :80], samples[1:])
     torch.testing.assert_close(together.logits[1:], alone.logits, atol=1e-4, rtol=1e-4)
     assert math.isfinite(alone.boxes.sum().item())
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_mixed_precision_gives_finite_losses_and_gradients(family):
+    """Losses are computed in float32 whatever the network runs in."""
+    model = detector(family, "cdn")
+    images, samples = batch(3, 2)
+    with torch.autocast("cpu", torch.bfloat16):
+        losses = model.loss(images, samples)
+    assert {value.dtype for value in losses.values()} == {torch.float32}
+    total(losses).backward()
+    assert all(parameter.grad.isfinite().all() for parameter in model.parameters())

@@ -274,3 +274,17 @@ def test_missing_paths_and_folders_without_images_are_named(tmp_path):
         find_images([tmp_path / "nowhere.png"])
     with pytest.raises(FileNotFoundError, match="holds no image"):
         find_images([tmp_path])
+
+
+def test_a_compiled_network_detects_the_same(tiny_run, shapes):
+    """Traced without code generation, which takes minutes here."""
+    config, checkpoint = find_run(tiny_run)
+    model = build_model(config, initialise=False).eval()
+    load_checkpoint(model, checkpoint)
+    image = torch.rand(1, 3, 96, 96, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        plain = model.predictions(image)
+        module.compile_network(model, backend="eager")
+        compiled = model.predictions(image)
+    torch.testing.assert_close(compiled.logits, plain.logits)
+    torch.testing.assert_close(compiled.boxes, plain.boxes)
