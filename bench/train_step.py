@@ -35,9 +35,8 @@ from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
 from ..configs.detectors import query_parts as parts
-from ..configs.detectors.parts import resnet
+from ..configs.detectors.backbones import resnet
 from ..detectors import QueryDetector
-from ..detectors.resnet import FoldedResNet
 from ..detectors.targets import targets_of
 from ..engine.build import build_model
 from ..engine.config import plain
@@ -161,7 +160,7 @@ def families() -> dict[str, Family]:
     """The systems measured, with the published widths; dropout as mmdet's configs have it."""
     plain_size, focal_size = parts.Size(queries=100, dropout=0.1), parts.Size(queries=300, dropout=0.1)
     deformable_size = parts.Size(queries=300, dropout=0.1, hidden=1024)
-    pyramid, coarsest = frozen_resnet((1, 2, 3)), frozen_resnet((3,))
+    (pyramid, _), (coarsest, _) = resnet(50, maps=3), resnet(50)
     two_stage = parts.deformable_detr(pyramid, PYRAMID, deformable_size, refine=True, two_stage=True)
     return {
         "dino": Family(
@@ -182,11 +181,6 @@ def families() -> dict[str, Family]:
             False,
         ),
     }
-
-
-def frozen_resnet(out_indices: tuple[int, ...]) -> dict[str, Any]:
-    """ResNet-50 whose batch norms keep weights and statistics."""
-    return resnet(50, type=FoldedResNet, out_indices=out_indices, norm_cfg={"type": "BN", "requires_grad": False})
 
 
 def measure(names: Sequence[str], conditions: Conditions) -> Iterator[Row]:

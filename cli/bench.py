@@ -211,17 +211,18 @@ def train_step(
     chosen = choose(families)
     torch.set_num_threads(threads)
     conditions = Conditions(size=_size(size), batch=batch_size, steps=steps, **given)
+    described = {"device": _device_name(conditions.device), **conditions.to_dict()}
+    rows = []
     with calm():
-        rows = []
         for row in measure(chosen, conditions):
             rows.append(row)
             click.echo(f"{row.family} beside {row.peer}: {row.ratio:.2f} of its time", err=True)
+            if out:  # after every row: a measurement takes minutes
+                write_json({"conditions": described, "rows": [row.to_dict() for row in rows]}, out)
     columns = ["family", "peer", "ours, s", "peer, s", "time", "CPU time", "memory", "MiB", "supervision"]
     table(columns, [_step_row(row) for row in rows])
     click.echo(CONDITIONS)
     if out:
-        described = {"device": _device_name(conditions.device), **conditions.to_dict()}
-        write_json({"conditions": described, "rows": [row.to_dict() for row in rows]}, out)
         click.echo(str(out))
 
 

@@ -10,6 +10,7 @@ from detassign.bench import train_step
 from detassign.bench.train_step import Conditions, Contender, Row
 from detassign.cli import main
 from detassign.configs.detectors import query_parts as parts
+from detassign.configs.detectors.backbones import resnet
 from detassign.ops import ms_deform_attn, ms_deform_attn_reference
 
 CONDITIONS = Conditions(size=(64, 96), batch=2, objects=3, steps=1)
@@ -20,7 +21,8 @@ ROW = Row("detr", "mmdet", 1.0, 2.0, 1.5, 2.0, 3 << 20, 4 << 20, 0.05)
 def small():
     """DINO with one layer on a thin ResNet-18."""
     size = parts.Size(channels=32, heads=4, hidden=32, encoder_layers=1, decoder_layers=2, queries=10, norm_groups=4)
-    backbone = {**train_step.frozen_resnet((1, 2, 3)), "depth": 18, "base_channels": 8}
+    backbone, _ = resnet(18, maps=3)
+    backbone["base_channels"] = 8
     return train_step.ours(parts.dino(backbone, (16, 32, 64), size), CONDITIONS)
 
 
