@@ -209,6 +209,8 @@ def train_step(
     from ..engine.train import calm
 
     chosen = choose(families)
+    if torch.device(given["device"]).type == "cuda":
+        _require("cuda")
     torch.set_num_threads(threads)
     conditions = Conditions(size=_size(size), batch=batch_size, steps=steps, **given)
     described = {"device": _device_name(conditions.device), **conditions.to_dict()}

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from ..data import Report, check
+from ..data import DataSource, Report, check
 from ..engine import config as configs
 from .common import find_data
 
@@ -33,13 +34,10 @@ def resolve_config(
         clash = [name for name, value in chosen.items() if value is not None]
         if clash:
             raise ValueError(f"{clash[0]}: {config} is resolved already; change single keys with --set")
-        resolved = configs.read(Path(config))
-        return configs.changed(resolved, changes, **run)
+        return _resolved(Path(config), data, images, changes, **run)
     recipe = configs.read_recipe(config) if config else {}
     source = find_data(data or recipe.get("data", "synthetic"), data_root, images)
-    report = check(source, headers=0)
-    if report.errors:
-        raise ValueError(f"data: {report.errors[0]}; see 'detassign data check'")
+    report = _checked(source)
     return configs.compose(
         detector or recipe.get("detector", DEFAULT_DETECTOR),
         assigner or recipe.get("assigner"),
@@ -49,6 +47,32 @@ def resolve_config(
         denoising or recipe.get("denoising"),
         **run,
     )
+
+
+def _resolved(path: Path, data: str | None, images: int | None, changes: dict[str, Any], **run: Any) -> dict[str, Any]:
+    """What a run wrote, on other data if named, with as many classes."""
+    config = configs.read(path)
+    configs.validate(config, str(path))
+    if data is None and images is not None:
+        raise ValueError("--images: belongs to --data synthetic; name it too")
+    if data is not None:
+        source = find_data(data, None, images)
+        classes = len(config["data"]["classes"])
+        if len(source.classes) != classes:
+            raise ValueError(f"--data {data}: has {len(source.classes)} classes, {path} is for {classes}")
+        config["data"] = configs.plain(asdict(source))
+    configs.changed(config, changes, **run)
+    configs.validate(config, str(path))
+    _checked(configs.source_of(config))
+    return config
+
+
+def _checked(source: DataSource) -> Report:
+    """What `data check` says of a set that has no errors."""
+    report = check(source, headers=0)
+    if report.errors:
+        raise ValueError(f"data: {report.errors[0]}; see 'detassign data check'")
+    return report
 
 
 def _limits(report: Report) -> dict[str, int]:

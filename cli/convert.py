@@ -41,7 +41,8 @@ SHOWN = 8  # tensors of a kind that are named one by one
 @data_root_option
 @click.option(
     "--finetune-classes", type=click.IntRange(min=1), metavar="N",
-    help="N classes, those that the checkpoint does not know by name beginning anew.",
+    help="N classes, those that the checkpoint does not know by name beginning anew. Without --data none is known, "
+    "and training on the result takes --data.",
 )  # fmt: skip
 @click.option("--ema", is_flag=True, help="The averaged weights beside the usual ones.")
 @assigner_option
@@ -134,7 +135,9 @@ def _config(
     """The target's config; the recipe's data set is not looked for."""
     from ..engine import config as configs
 
-    if (detector is None) == (recipe is None):
+    if detector and recipe:
+        raise ValueError(f"--recipe: {recipe} names a detector already; leave out --detector {detector}")
+    if not (detector or recipe):
         raise ValueError("--detector: name the checkpoint's architecture with it, or a recipe with --recipe")
     parts = configs.read_recipe(recipe) if recipe else {"detector": detector}
     return configs.compose(

@@ -28,13 +28,15 @@ def command(config: str | None, work_dir: Path | None, resume: bool, quiet: bool
     detassign train dw_r50_1x --data-root /data/coco
     detassign train --work-dir runs/mine --resume
     """
-    from ..engine.train import CONFIG, find_config, train
+    from ..engine.train import CONFIG, train
     from .configs import resolve_config
 
-    if resume and work_dir and config is None and (work_dir / CONFIG).is_file():
-        resolved = find_config(work_dir)
-    else:
-        resolved = resolve_config(config, **given)
+    if resume and work_dir is None:
+        raise ValueError("--resume: name the run's folder with --work-dir")
+    if resume and config is None and not (work_dir / CONFIG).is_file():
+        raise ValueError(f"--resume: {work_dir} holds no run; a new one starts without --resume")
+    config = str(work_dir / CONFIG) if resume and config is None else config
+    resolved = resolve_config(config, **given)
     folder = work_dir or new_run_folder(resolved["name"])
     summary = train(resolved, folder, resume=resume, quiet=quiet)
     if not no_table:

@@ -3,10 +3,10 @@
 Call ``install()`` before the first import of mmdet or ``mmcv.ops``; calling it again is harmless.
 """
 
-from .checkpoint import install_safe_loading, safe_load
+from .checkpoint import install_safe_loading, is_state, safe_load
 from .mmcv_ext import install_extension, mmcv_flavour
 
-__all__ = ["install", "mmcv_flavour", "safe_load"]
+__all__ = ["install", "is_state", "mmcv_flavour", "safe_load"]
 
 
 def install() -> None:

@@ -15,6 +15,7 @@ import math
 import os
 import pickle
 import re
+import warnings
 import zipfile
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -23,7 +24,7 @@ from urllib.parse import urlparse
 import numpy as np
 import torch
 
-__all__ = ["install_safe_loading", "safe_load"]
+__all__ = ["install_safe_loading", "is_state", "safe_load"]
 
 NUMERIC_CODE = re.compile(r"[<>=|]?[?biufc]\d{0,2}")
 
@@ -44,6 +45,8 @@ def safe_load(path: str | os.PathLike[str], map_location: Any = "cpu") -> Any:
         ValueError: when the file is no checkpoint, is damaged, or asks for anything but the types above.
     """
     path = Path(path).expanduser()
+    if path.is_dir():
+        raise ValueError(f"checkpoint '{path}' is a folder; expected a file")
     if not path.is_file():
         raise FileNotFoundError(f"checkpoint '{path}' does not exist")
     with path.open("rb") as file:
@@ -52,6 +55,15 @@ def safe_load(path: str | os.PathLike[str], map_location: Any = "cpu") -> Any:
             return _read(file, map_location)
         except Exception as error:  # a hostile file can make the reader fail in any way
             raise ValueError(_explain(path, error)) from error
+
+
+def is_state(value: Any) -> bool:
+    """Whether it is a dict of names and tensors."""
+    return (
+        isinstance(value, dict)
+        and bool(value)
+        and all(isinstance(name, str) and isinstance(tensor, torch.Tensor) for name, tensor in value.items())
+    )
 
 
 def install_safe_loading() -> None:
@@ -89,7 +101,8 @@ def _without_program(checkpoint: Any) -> Any:
 
 
 def _read(file: BinaryIO, map_location: Any) -> Any:
-    with torch.serialization.safe_globals(READERS):
+    with torch.serialization.safe_globals(READERS), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch's own remarks on other formats; what matters is said in the error
         return _restored(torch.load(file, map_location=map_location, weights_only=True), {})
 
 
@@ -101,7 +114,9 @@ def _explain(path: Path, error: Exception) -> str:
             "hold, so it was not loaded: it could run code of its author's choice"
         )
     reason = re.split(r"\n|(?<=[.!]) ", str(error).strip())[0]  # torch goes on to advise against protection
-    return f"checkpoint '{path}' cannot be read as a PyTorch checkpoint: {reason or type(error).__name__}"
+    if isinstance(error, pickle.UnpicklingError | KeyError | IndexError | EOFError) or not reason:
+        reason = "it is damaged, no such file at all, or holds more than data"
+    return f"checkpoint '{path}' cannot be read as a PyTorch checkpoint: {reason}"
 
 
 def _refuse_compressed(file: BinaryIO) -> None:

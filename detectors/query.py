@@ -16,7 +16,7 @@ from ..heads import PostProcess
 from ..heads.query import QueryHead, QueryOutputs, last_predictions
 from .observer import Observer, observed
 from .targets import sizes_of, targets_of, with_detections
-from .transformer import QueryDecoder, QueryDenoising
+from .transformer import QueryDecoder, QueryDenoising, TwoStageQueries
 from .transformer.queries import Queries
 
 
@@ -51,6 +51,7 @@ class QueryDetector(BaseDetector):
         preprocessor: DetDataPreprocessor | None = None,
     ) -> None:
         super().__init__(data_preprocessor=preprocessor or DetDataPreprocessor())
+        check_parts(neck, encoder, queries, decoder, head)
         self.backbone = backbone
         self.neck = neck
         self.encoder = encoder
@@ -148,3 +149,24 @@ class QueryDetector(BaseDetector):
         outputs = self.outputs(self.extract_feat(batch_inputs), sizes, (height, width), padded=False)
         predictions = last_predictions(outputs, sizes)
         return predictions.boxes, self.bbox_head.scores(predictions)[0]
+
+
+def check_parts(
+    neck: nn.Module, encoder: nn.Module, queries: nn.Module, decoder: QueryDecoder, head: QueryHead
+) -> None:
+    """Raise ValueError when the parts of a query detector do not fit together."""
+    if len(head.boxes) not in (1, len(decoder.layers)):
+        raise ValueError(f"layers: the decoder has {len(decoder.layers)}, the head is for {len(head.boxes)}")
+    if (head.encoder is not None) != isinstance(queries, TwoStageQueries):
+        raise ValueError(f"encoder: {head.encoder!r} of the head does not go with {type(queries).__name__}")
+    levels = len(getattr(neck, "levels", ())) or None
+    for name, part in {"encoder": encoder, "decoder": decoder}.items():
+        own = levels_of(part)
+        if None not in (levels, own) and own != levels:
+            raise ValueError(f"levels: the neck makes {levels}, the {name} takes {own}")
+
+
+def levels_of(part: nn.Module) -> int | None:
+    """How many levels an encoder or a decoder takes; None where any number will do."""
+    found = {int(module.levels) for module in part.modules() if hasattr(module, "levels")}
+    return max(found, default=None)

@@ -9,6 +9,7 @@ import torch
 from mmdet.models import ResNet
 from torch import Tensor, nn
 from torch.nn.functional import relu
+from torch.nn.modules.batchnorm import _BatchNorm
 
 UNKNOWN_TO_FOLDING = ("dcn", "plugins", "deep_stem", "avg_down", "with_cp")
 
@@ -38,7 +39,7 @@ class FoldedResNet(ResNet):
             arguments |= {"strides": (1, 2, 2, 1), "dilations": (1, 1, 1, 2)}
         super().__init__(depth, out_indices=out_indices, **arguments)
         if dc5:
-            first = self.layer4[0].conv2
+            first = self.layer4[0].conv1 if depth < 50 else self.layer4[0].conv2
             first.dilation = first.padding = (1, 1)
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
@@ -64,9 +65,9 @@ def run_block(block: nn.Module, x: Tensor) -> Tensor:
     return relu(conv_norm(x, *pairs[-1]).add_(shortcut), inplace=True)
 
 
-def conv_norm(x: Tensor, conv: nn.Conv2d, norm: nn.BatchNorm2d) -> Tensor:
-    """A convolution without bias and the batch norm behind it, in one where the norm's statistics are frozen."""
-    if norm.training:
+def conv_norm(x: Tensor, conv: nn.Conv2d, norm: nn.Module) -> Tensor:
+    """A convolution without bias and the norm behind it, in one where that is a batch norm with frozen statistics."""
+    if norm.training or not isinstance(norm, _BatchNorm):
         return norm(conv(x))
     scale = norm.weight * torch.rsqrt(norm.running_var + norm.eps)
     bias = norm.bias - norm.running_mean * scale

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from ..assigners.registry import unknown_name
-from ..compat import safe_load
+from ..compat import is_state, safe_load
 from ..detectors import DenseDetector, QueryDetector
 from ..heads import PostProcess
 
@@ -84,7 +84,10 @@ def instantiate(description: Mapping[str, Any], where: str) -> Any:
     unknown = [] if takes_any else sorted(set(arguments) - set(accepted))
     if unknown:
         raise ValueError(unknown_name("argument", f"{where}.{unknown[0]}", [f"{where}.{name}" for name in accepted]))
-    return entry(**arguments)
+    try:
+        return entry(**arguments)
+    except TypeError as error:  # an argument left out or of another type
+        raise ValueError(f"{where}: {entry.__name__} cannot be made of these arguments ({error})") from error
 
 
 def load_backbone(backbone: nn.Module, path: Path) -> None:
@@ -94,9 +97,7 @@ def load_backbone(backbone: nn.Module, path: Path) -> None:
         FileNotFoundError, ValueError: when the file is missing, unsafe, or belongs to another network.
     """
     loaded = safe_load(path)
-    state = loaded.get("state_dict", loaded) if isinstance(loaded, dict) else None
-    if not isinstance(state, dict) or not all(isinstance(v, torch.Tensor) for v in state.values()):
-        raise ValueError(f"{path}: expected a state dict of tensors")
+    state = _state_of(loaded, path)
     state = {key.removeprefix("backbone."): value for key, value in state.items()}
     own = backbone.state_dict()
     fitting = {key: value for key, value in state.items() if key in own and own[key].shape == value.shape}
@@ -116,9 +117,7 @@ def load_checkpoint(model: nn.Module, path: Path) -> None:
         FileNotFoundError, ValueError: when the file is missing, unsafe, or of another model.
     """
     loaded = safe_load(path)
-    state = loaded.get("state_dict", loaded) if isinstance(loaded, dict) else None
-    if not isinstance(state, dict):
-        raise ValueError(f"{path}: expected a checkpoint with a state_dict")
+    state = _state_of(loaded, path)
     own = model.state_dict()
     wrong = sorted(set(own) ^ set(state)) or [key for key in own if own[key].shape != state[key].shape]
     if wrong:
@@ -128,6 +127,14 @@ def load_checkpoint(model: nn.Module, path: Path) -> None:
             f"{path}: a checkpoint of another model; {len(wrong)} tensors differ, such as {key} (model {ours}, file {theirs})"
         )
     model.load_state_dict(state)
+
+
+def _state_of(loaded: Any, path: Path) -> dict[str, torch.Tensor]:
+    """The state dict of a loaded file."""
+    state = loaded.get("state_dict", loaded) if isinstance(loaded, dict) else None
+    if not is_state(state):
+        raise ValueError(f"{path}: expected a state dict: names and tensors")
+    return state
 
 
 def find_class(name: Any, where: str) -> type:

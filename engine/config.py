@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -169,6 +169,30 @@ def read(path: Path) -> dict[str, Any]:
     if missing:
         raise ValueError(f"config {path}: lacks {', '.join(missing)}; expected a config.json that a run wrote")
     return config
+
+
+def validate(config: Mapping[str, Any], name: str) -> None:
+    """Raise ValueError when the sections of a config that came from outside are not what a run writes.
+
+    >>> validate({"model": 3}, "mine.json")
+    Traceback (most recent call last):
+    ValueError: config mine.json: model is 3; expected a dict with its settings
+    """
+    for section in ("model", "data", "input", "schedule"):
+        if not isinstance(config.get(section), Mapping):
+            raise ValueError(f"config {name}: {section} is {config.get(section)!r}; expected a dict with its settings")
+    data, known = config["data"], {field.name for field in fields(DataSource)}
+    if set(data) != known:
+        wrong = sorted(set(data) ^ known)[0]
+        raise ValueError(f"config {name}: data.{wrong} is {'unknown' if wrong in data else 'missing'}")
+    classes, ids = data["classes"], data["category_ids"]
+    if not isinstance(classes, list) or not isinstance(ids, list) or len(classes) != len(ids):
+        raise ValueError(f"config {name}: data.classes and data.category_ids must be lists of the same length")
+    head = config["model"].get("head")
+    if isinstance(head, Mapping) and head.get("num_classes", len(classes)) != len(classes):
+        raise ValueError(
+            f"config {name}: model.head.num_classes is {head['num_classes']!r}, and the data has {len(classes)} classes"
+        )
 
 
 def read_recipe(name_or_path: str) -> dict[str, Any]:

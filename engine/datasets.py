@@ -13,6 +13,7 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
+from cv2.utils import logging as cv2_logging
 from mmdet.datasets import CocoDataset
 from mmdet.datasets.api_wrappers import COCO
 from mmdet.utils import register_all_modules
@@ -47,12 +48,22 @@ class DetectionData(CocoDataset):
     def prepare_data(self, index: int) -> Any:
         """One transformed image; an image that cannot be read is named."""
         try:
-            return super().prepare_data(index)
+            with silent_decoder():
+                return super().prepare_data(index)
         except (AssertionError, OSError, cv2.error) as error:
             path = self.get_data_info(index)["img_path"]
-            raise ValueError(
-                f"image {path} cannot be read ({type(error).__name__}); see 'detassign data check'"
-            ) from error
+            raise ValueError(f"image {path} cannot be read; see 'detassign data check'") from error
+
+
+@contextmanager
+def silent_decoder() -> Iterator[None]:
+    """OpenCV says on the terminal what it finds wrong with a file; here the caller says it."""
+    level = cv2_logging.getLogLevel()
+    cv2_logging.setLogLevel(cv2_logging.LOG_LEVEL_SILENT)
+    try:
+        yield
+    finally:
+        cv2_logging.setLogLevel(level)
 
 
 def train_loader(source: DataSource, settings: Mapping[str, Any], batch_size: int, seed: int) -> DataLoader:

@@ -16,7 +16,6 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
-from cv2.utils import logging
 from mmengine.dataset import pseudo_collate
 from PIL import Image
 from torch import nn
@@ -24,7 +23,7 @@ from torch import nn
 from ..heads import Detections
 from .build import build_model, load_checkpoint
 from .config import source_of
-from .datasets import eval_steps
+from .datasets import eval_steps, silent_decoder
 from .drawing import draw_detections
 from .progress import progress_bar
 from .train import CONFIG, calm, device_of, find_config, find_run
@@ -77,7 +76,7 @@ def predict(
     """
     done = detections = 0
     failures = []
-    with calm(), _silent_decoder(), _naming(folder):
+    with calm(), silent_decoder(), _naming(folder):
         detector = ImageDetector(config, checkpoint, score, limit, compiled)
         prepare_folder(folder)
         with _json_list(folder / PREDICTIONS) as write, progress_bar("predict", len(images), quiet) as advance:
@@ -290,14 +289,3 @@ def _naming(folder: Path) -> Iterator[None]:
         if error.strerror and error.filename is None:
             error.filename = str(folder)
         raise
-
-
-@contextmanager
-def _silent_decoder() -> Iterator[None]:
-    """OpenCV says on the terminal what it finds wrong with a file; here the caller says it."""
-    level = logging.getLogLevel()
-    logging.setLogLevel(logging.LOG_LEVEL_SILENT)
-    try:
-        yield
-    finally:
-        logging.setLogLevel(level)

@@ -7,6 +7,7 @@ import statistics
 import time
 import warnings
 from collections.abc import Mapping
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from .build import Detector, build_model, load_checkpoint
-from .config import read, source_of
+from .config import read, source_of, validate
 from .datasets import eval_loader, train_loader
 from .evaluation import AveragePrecision
 from .files import write_json
@@ -93,7 +94,9 @@ def evaluate(config: Mapping[str, Any], checkpoint: Path, split: str = "val") ->
 
 def find_config(folder: Path) -> dict[str, Any]:
     """The config of a run's folder."""
-    return read(folder / CONFIG)
+    config = read(folder / CONFIG)
+    validate(config, str(folder / CONFIG))
+    return config
 
 
 def find_run(folder: Path) -> tuple[dict[str, Any], Path]:
@@ -184,7 +187,8 @@ def _optimizer(model: nn.Module, config: Mapping[str, Any]) -> OptimWrapper:
     optimizer = OPTIMIZERS.get(schedule["optimizer"]["type"])
     if optimizer is None:
         raise ValueError(f"schedule.optimizer.type: torch has no optimizer {schedule['optimizer']['type']!r}")
-    settings.setdefault("fused", True)  # one kernel per group; a third of the time on small models
+    if "fused" in signature(optimizer).parameters:
+        settings.setdefault("fused", True)  # one kernel per group; a third of the time on small models
     wrapper = AmpOptimWrapper if config["amp"] else OptimWrapper
     clip = {"max_norm": schedule["clip"]} if schedule["clip"] else None
     groups = parameter_groups(model, schedule, settings["lr"], settings.get("weight_decay", 0.0))

@@ -18,7 +18,7 @@ from torchvision.ops import box_convert
 from ..assigners import Assigner, Assignment, Predictions, Targets, build
 from ..assigners.denoising import DenoisingQueries
 from .mlp import MLP
-from .reference import inverse_sigmoid
+from .reference import inverse_sigmoid, shares
 
 PROVIDES = frozenset({"logits", "boxes"})
 
@@ -136,7 +136,7 @@ class QueryHead(nn.Module):
     def _boxes(self, states: Tensor, references: tuple[Tensor, ...] | None) -> Tensor:
         change = self._per_layer(self.boxes, states)
         if references is None:
-            return change.sigmoid()
+            return shares(change)
         return move(change, torch.stack(references), self.eps)
 
     def _per_layer(self, networks: nn.ModuleList, states: Tensor) -> Tensor:
@@ -182,7 +182,7 @@ class QueryHead(nn.Module):
         self, outputs: QueryOutputs, denoising: DenoisingQueries, targets: Targets
     ) -> dict[str, Tensor]:
         layers = len(outputs.logits)
-        terms = self._losses(outputs, targets, denoising.matches(layers))[1]
+        terms = self._losses(outputs, denoising.found(targets), denoising.matches(layers))[1]
         return named(terms, [f"_dn{name}" for name in layer_names(layers)])
 
     def scores(self, predictions: Predictions) -> tuple[Tensor, None]:
@@ -233,8 +233,8 @@ def move(change: Tensor, reference: Tensor, eps: float) -> Tensor:
     """Boxes (…, 4) from changes (…, 4) in logits and references (…, 2 or 4); a point moves the centre alone."""
     start = inverse_sigmoid(reference, eps)
     if reference.shape[-1] == 4:
-        return (change + start).sigmoid()
-    return torch.cat((change[..., :2] + start, change[..., 2:]), -1).sigmoid()
+        return shares(change + start)
+    return shares(torch.cat((change[..., :2] + start, change[..., 2:]), -1))
 
 
 def check_assigner(assigner: Assigner) -> None:

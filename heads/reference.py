@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
+
+
+def shares(logits: Tensor) -> Tensor:
+    """Sigmoid in float32 at least: a step of bfloat16 is more than two pixels of a large image."""
+    return logits.to(torch.promote_types(logits.dtype, torch.float32)).sigmoid()
 
 
 def inverse_sigmoid(share: Tensor, eps: float) -> Tensor:

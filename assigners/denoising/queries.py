@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from ..structures import Matches
+from ..structures import Matches, Targets
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,13 @@ class DenoisingQueries:
             self.boxes.new_ones(groups * len(image)),
             None if self.padding_in_loss else (~self.known).repeat(groups, 1),
         )
+
+    def found(self, targets: Targets) -> Targets:
+        """The targets that have a positive here; a cap on the queries of a crowded image leaves some without."""
+        objects = targets.mask.shape[1]
+        place = torch.where(self.positive, self.target, objects)
+        has_query = targets.mask.new_zeros(len(place), objects + 1).scatter_(1, place, True)[:, :objects]
+        return replace(targets, mask=targets.mask & has_query)
 
     def attention_mask(self, num_queries: int) -> Tensor:
         """(K + Q, K + Q) bool, True where a query (row) must not see another (column), for Q queries behind these.

@@ -42,8 +42,6 @@ class Focal:
         ValueError: for an unknown box_weight or count.
     """
 
-    needs: frozenset[str] = frozenset()
-
     def __init__(
         self,
         alpha: float | None = 0.25,
@@ -66,6 +64,11 @@ class Focal:
         self.box_floor = box_floor
         self.class_scale = class_scale
         self.count = count
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """Centerness is measured from points."""
+        return frozenset({"points"} if self.box_weight == "centerness" else ())
 
     def __call__(self, predictions: Predictions, targets: Targets, matches: Matches, scores: Scores) -> Assignment:
         shares = (1.0, 1.0) if self.alpha is None else (self.alpha, 1 - self.alpha)

@@ -28,8 +28,6 @@ class QualityFocal:
         floor_per_image: count an image without positives as one (mmdet's anchor heads do), not only a whole batch.
     """
 
-    needs: frozenset[str] = frozenset()
-
     def __init__(
         self, beta: float = 2.0, box_weight: BoxWeight = "score", box_scale: float = 2.0, floor_per_image: bool = False
     ) -> None:
@@ -42,6 +40,11 @@ class QualityFocal:
     def quality(self, predictions: Predictions, targets: Targets, matches: Matches) -> Tensor:
         """(P,) the IoU that each pair's score should equal, without gradient."""
         return predicted_iou(predictions, targets, matches)
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """Centerness is measured from points."""
+        return frozenset({"points"} if self.box_weight == "centerness" else ())
 
     def __call__(self, predictions: Predictions, targets: Targets, matches: Matches, scores: Scores) -> Assignment:
         labels = matches.labels(targets)

@@ -123,7 +123,7 @@ def dab_deformable_encoder_only(
             offset=0.0,
             reset_attention=False,
         ),
-        queries=anchors(size, patterns=patterns),
+        queries=anchors(size, patterns=patterns, xavier_patterns=True),
         decoder=decoder(
             size,
             attention="levels",

@@ -26,3 +26,4 @@ TINY_DENSE = replace(TINY, encoder_layers=1)  # of two, attention from everythin
 INPUT = {"scale": (320, 320)}
 SCHEDULE = "query_tiny"
 SCHEDULE_DENSE = "query_tiny_dense"
+SCHEDULE_LONG = "query_tiny_long"

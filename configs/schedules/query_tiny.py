@@ -1,4 +1,4 @@
-"""A small query detector from scratch: AdamW with a cosine; the rate of sampling offsets and references is a tenth."""
+"""A small query detector from scratch: AdamW with a cosine; the rate of sampling offsets is a tenth."""
 
 from .tiny import schedule as tiny
 

@@ -183,6 +183,7 @@ class LevelCrossAttention(ConditionalCrossAttention):
 
     def __init__(self, channels: int, heads: int, dropout: float = 0.0, first: bool = False, levels: int = 4) -> None:
         super().__init__(channels, heads, dropout, first)
+        self.levels = levels
         self.level_weights = nn.Linear(channels, levels)
 
     def forward(self, x: Tensor, guide: Guide, memory: Memory, own: Tensor) -> Tensor:

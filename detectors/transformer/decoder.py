@@ -8,6 +8,7 @@ from typing import Literal, Protocol
 import torch
 from torch import Tensor, nn
 
+from ...heads.reference import shares
 from .attention import (
     ConditionalCrossAttention,
     ConditionalSelfAttention,
@@ -18,7 +19,7 @@ from .attention import (
 from .deformable import DeformableCrossAttention
 from .dropout import Dropout
 from .guides import GUIDES, Guide
-from .layers import Activation, FeedForward, xavier_
+from .layers import Activation, FeedForward, check_heads, xavier_
 from .memory import Memory
 from .queries import Queries
 
@@ -126,9 +127,10 @@ class QueryDecoder(nn.Module):
         for name, value in {"attention": attention, "guide": guide, "refinement": refinement}.items():
             if value not in known[name]:
                 raise ValueError(f"{name}: expected one of {', '.join(map(str, known[name]))}, got {value!r}")
+        check_heads(channels, heads)
         self.refinement = refinement
         extra = _guide_arguments(guide, attention, scale_positions)
-        self.guide = GUIDES[guide](channels, **extra)
+        self.guide = GUIDES[guide](channels, layers, **extra)
         self.layers = nn.ModuleList(
             DecoderLayer(
                 *_attentions(attention, index, channels, heads, dropout, levels, points),
@@ -153,7 +155,7 @@ class QueryDecoder(nn.Module):
                 each other alone; None lets all look at all.
         """
         x = queries.content
-        start = reference = None if queries.anchors is None else queries.anchors.sigmoid()
+        start = reference = None if queries.anchors is None else shares(queries.anchors)
         states, references, boxes = [], [], []
         for index, layer in enumerate(self.layers):
             x = layer(x, self.guide(index, x, queries.position, reference, memory), memory, allowed)

@@ -12,7 +12,7 @@ from .attention import Attention, allowed_keys
 from .deformable import DeformableAttention
 from .dropout import Dropout
 from .guides import on_levels
-from .layers import Activation, FeedForward, xavier_
+from .layers import Activation, FeedForward, check_heads, xavier_
 from .memory import Memory, valid_lines
 from .position import grid_encoding
 
@@ -147,6 +147,7 @@ class DenseEncoder(Encoder):
         temperature: float = 10000.0,
         scale_positions: bool = False,
     ) -> None:
+        check_heads(channels, heads)
         built = [
             EncoderLayer(TokenSelfAttention(channels, heads, dropout), channels, hidden, dropout, activation, pre_norm)
             for _ in range(layers)
@@ -181,6 +182,7 @@ class DeformableEncoder(Encoder):
         offset: float = -0.5,
         reset_attention: bool = True,
     ) -> None:
+        check_heads(channels, heads)
         attentions = [
             TokenDeformableAttention(channels, heads, levels=levels, points=points, reset=reset_attention)
             for _ in range(layers)

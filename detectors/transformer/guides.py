@@ -36,13 +36,13 @@ class LearnedGuide(nn.Module):
     """The queries' own positions, the same for all layers (DETR, Deformable DETR).
 
     Args:
-        channels: not used; all guides are built alike.
+        channels, layers: not used; all guides are built alike.
         deformable: the cross-attention samples around references.
     """
 
     needs_position = True
 
-    def __init__(self, channels: int, deformable: bool = False) -> None:
+    def __init__(self, channels: int, layers: int, deformable: bool = False) -> None:
         super().__init__()
         self.deformable = deformable
 
@@ -55,14 +55,15 @@ class ConditionalGuide(nn.Module):
 
     Args:
         channels: C.
+        layers: of the decoder; one alone scales nothing.
     """
 
     needs_position = True
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, layers: int) -> None:
         super().__init__()
         self.channels = channels
-        self.query_scale = MLP(channels, channels, channels)
+        self.query_scale = MLP(channels, channels, channels) if layers > 1 else None
 
     def forward(self, layer: int, x: Tensor, position: Tensor, reference: Tensor, memory: Memory) -> Guide:
         spatial = reference_encoding(reference[..., :2], self.channels // 2)
@@ -74,15 +75,16 @@ class AnchorGuide(nn.Module):
 
     Args:
         channels: C.
+        layers: of the decoder; one alone scales nothing.
     """
 
     needs_position = False
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, layers: int) -> None:
         super().__init__()
         self.channels = channels
         self.reference_position = MLP(2 * channels, channels, channels)
-        self.query_scale = MLP(channels, channels, channels)
+        self.query_scale = MLP(channels, channels, channels) if layers > 1 else None
         self.reference_size = MLP(channels, channels, 2)
 
     def forward(self, layer: int, x: Tensor, position: None, reference: Tensor, memory: Memory) -> Guide:
@@ -100,16 +102,17 @@ class DeformableAnchorGuide(nn.Module):
 
     Args:
         channels: C.
+        layers: of the decoder; one alone scales nothing.
         scaled: multiply positions by a function of the content from the second layer on (DAB; DINO does not).
     """
 
     needs_position = False
 
-    def __init__(self, channels: int, scaled: bool = False) -> None:
+    def __init__(self, channels: int, layers: int, scaled: bool = False) -> None:
         super().__init__()
         self.channels = channels
         self.reference_position = MLP(2 * channels, channels, channels)
-        self.query_scale = MLP(channels, channels, channels) if scaled else None
+        self.query_scale = MLP(channels, channels, channels) if scaled and layers > 1 else None
 
     def forward(self, layer: int, x: Tensor, position: None, reference: Tensor, memory: Memory) -> Guide:
         on_all = on_levels(reference, memory)

@@ -77,6 +77,12 @@ def make_activation(name: str) -> nn.Module:
     return ACTIVATIONS[name]()
 
 
+def check_heads(channels: int, heads: int) -> None:
+    """Raise ValueError when attention heads cannot share the channels evenly."""
+    if heads < 1 or channels % heads:
+        raise ValueError(f"heads: expected a divisor of the {channels} channels, got {heads}")
+
+
 def xavier_(module: nn.Module) -> None:
     """Draw every parameter of two or more dimensions Xavier-uniform, as all papers of the family do."""
     for parameter in module.parameters():

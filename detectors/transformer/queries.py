@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -47,6 +47,7 @@ class LearnedQueries(nn.Module):
 
     def __init__(self, num_queries: int = 100, channels: int = 256) -> None:
         super().__init__()
+        _check_count(num_queries)
         self.position = nn.Embedding(num_queries, channels)
 
     def forward(self, memory: Memory, head: EncoderHead) -> Queries:
@@ -75,6 +76,7 @@ class PointQueries(nn.Module):
     ) -> None:
         super().__init__()
         _check_content(content)
+        _check_count(num_queries)
         self.position = nn.Embedding(num_queries, channels)
         self.content = nn.Embedding(num_queries, channels) if content == "learned" else None
         self.reference = MLP(channels, channels, 2) if hidden else MLP(channels, 2)
@@ -98,6 +100,7 @@ class AnchorQueries(nn.Module):
         content_channels: learned channels of the content, the rest is zero; DN-DAB-Deformable-DETR leaves the last one
             to the mark of denoising queries. None learns all.
         patterns: so many learned contents for every anchor (Anchor DETR), pattern by pattern; 0 has none.
+        xavier_patterns: draw them Xavier-uniform (the encoder-only form), not normal.
         random_centers: draw the centres evenly over the image and keep them there.
     """
 
@@ -110,23 +113,21 @@ class AnchorQueries(nn.Module):
         content: Literal["zeros", "learned"] = "zeros",
         content_channels: int | None = None,
         patterns: int = 0,
+        xavier_patterns: bool = False,
         random_centers: bool = False,
     ) -> None:
         super().__init__()
         _check_content(content)
+        _check_count(num_queries)
         self.channels = channels
-        self.random_centers = random_centers
-        self.anchors = nn.Embedding(num_queries, 4)
+        self.anchors = FixedCenters(num_queries) if random_centers else nn.Embedding(num_queries, 4)
         self.content = nn.Embedding(num_queries, content_channels or channels) if content == "learned" else None
         self.patterns = nn.Embedding(patterns, channels) if patterns else None
-        if random_centers:
-            with torch.no_grad():
-                self.anchors.weight[:, :2] = torch.rand(num_queries, 2).logit(eps=1e-3)
+        if patterns and xavier_patterns:
+            xavier_(self.patterns)
 
     def forward(self, memory: Memory, head: EncoderHead) -> Queries:
         anchors = self.anchors.weight
-        if self.random_centers:
-            anchors = torch.cat((anchors[:, :2].detach(), anchors[:, 2:]), -1)
         content = anchors.new_zeros(len(anchors), self.channels)
         if self.content is not None:
             learned = self.content.weight
@@ -135,6 +136,30 @@ class AnchorQueries(nn.Module):
             content = (content + self.patterns.weight[:, None]).flatten(0, 1)
             anchors = anchors.repeat(self.patterns.num_embeddings, 1)
         return Queries(_for_batch(content, memory), anchors=_for_batch(anchors, memory))
+
+
+class FixedCenters(nn.Module):
+    """Anchors (Q, 4), logits, whose centres stay where they were drawn and whose sizes are learned.
+
+    Nothing moves the centres, weight decay included. Saved and loaded as one table, `weight`, as learned anchors are.
+    """
+
+    def __init__(self, num_queries: int) -> None:
+        super().__init__()
+        self.centers = nn.Parameter(torch.rand(num_queries, 2).logit(eps=1e-3), requires_grad=False)
+        self.sizes = nn.Parameter(torch.randn(num_queries, 2))
+
+    @property
+    def weight(self) -> Tensor:
+        return torch.cat((self.centers, self.sizes), 1)
+
+    def _save_to_state_dict(self, destination: dict[str, Any], prefix: str, keep_vars: bool) -> None:
+        destination[f"{prefix}weight"] = self.weight if keep_vars else self.weight.detach()
+
+    def _load_from_state_dict(self, state: dict[str, Any], prefix: str, *arguments: Any) -> None:
+        table = state.pop(f"{prefix}weight", None)
+        parts = {} if table is None else {f"{prefix}centers": table[:, :2], f"{prefix}sizes": table[:, 2:]}
+        super()._load_from_state_dict({**state, **parts}, prefix, *arguments)
 
 
 class TwoStageQueries(nn.Module):
@@ -166,6 +191,7 @@ class TwoStageQueries(nn.Module):
             raise ValueError(f"rank_by: expected 'first' or 'best', got {rank_by!r}")
         if content not in ("proposal", "learned", "memory"):
             raise ValueError(f"content: expected 'proposal', 'learned' or 'memory', got {content!r}")
+        _check_count(num_queries)
         self.num_queries, self.channels, self.rank_by, self.temperature = num_queries, channels, rank_by, temperature
         self.proposals = TokenProposals(channels)
         self.content = nn.Embedding(num_queries, channels) if content == "learned" else None
@@ -207,6 +233,11 @@ class AnchorProjection(nn.Module):
 def _check_content(content: str) -> None:
     if content not in ("zeros", "learned"):
         raise ValueError(f"content: expected 'zeros' or 'learned', got {content!r}")
+
+
+def _check_count(num_queries: int) -> None:
+    if num_queries < 1:
+        raise ValueError(f"num_queries: expected at least 1, got {num_queries}")
 
 
 def _for_batch(rows: Tensor, memory: Memory) -> Tensor:

@@ -17,10 +17,17 @@ NAMES_BY_ID = {**dict.fromkeys(UNUSED_IDS), **dict(zip(COCO_IDS, COCO_CLASSES, s
 COCO_ROWS: tuple[str | None, ...] = tuple(NAMES_BY_ID[index] for index in range(91))
 
 
-def names_of_rows(rows: int, stated: Sequence[str] | None) -> tuple[str | None, ...] | None:
-    """Class names of a checkpoint's rows: what it states itself, else COCO's where it has 91 or 80; else None."""
+def names_of_rows(
+    rows: int, stated: Sequence[str] | None, classes: Sequence[str], may_be_new: bool = False
+) -> tuple[str | None, ...] | None:
+    """Class names of a checkpoint's rows: what it states itself, else COCO's where it has 91 or 80; else None.
+
+    None too for as many classes of the target, none of them COCO's, that may not be new: they are the checkpoint's own.
+    """
     if stated is not None and len(stated) == rows:
         return tuple(stated)
+    if rows == len(classes) and not may_be_new and not set(classes) & set(COCO_CLASSES):
+        return None
     return {91: COCO_ROWS, 80: COCO_CLASSES}.get(rows)
 
 

@@ -46,7 +46,7 @@ def convert(
     classes, translation = config["data"]["classes"], recognised.translation
     if names_fit(translation, model):
         total = count_classes(translation.state, bool(model.bbox_head.assigner.score.background_column))
-        names = None if by_index else names_of_rows(total, read_from.classes)
+        names = None if by_index else names_of_rows(total, read_from.classes, classes, new_classes)
         rows = ClassRows(choose_rows(total, names, classes, new_classes), total)
         report.classes = class_map(classes, rows, names)
     else:  # whatever the classes are, it is another model
@@ -69,8 +69,8 @@ def adapted(config: Mapping[str, Any], settings: Mapping[str, Any]) -> tuple[dic
     config, changed = deepcopy(dict(config)), {}
     for key, value in settings.items():
         _, part, name = key.split(".")
-        value = plain(value)
-        if value == config["model"][part].get(name, _default(config["model"][part], name, value)):
+        value, description = plain(value), config["model"].get(part)
+        if description is None or value == description.get(name, _default(description, name, value)):
             continue
         change(config, key, value)
         changed[key] = value
@@ -87,26 +87,31 @@ def write(config: Mapping[str, Any], state: Mapping[str, Tensor], out: Path) -> 
     """The checkpoint, and the config beside it that makes `predict` and `train` understand it.
 
     Raises:
-        ValueError, OSError: when the folder is missing or belongs to another config.
+        ValueError, OSError: when the folder is missing or belongs to another config, or the file is there already.
     """
     beside = check_place(config, out)
-    write_whole(lambda file: torch.save({"state_dict": dict(state), "meta": {"name": config["name"]}}, file), out)
+    meta = {"name": config["name"], "dataset_meta": {"classes": tuple(config["data"]["classes"])}}
+    write_whole(lambda file: torch.save({"state_dict": dict(state), "meta": meta}, file), out)
     write_json(config, beside)
 
 
 def check_folder(out: Path) -> None:
-    """Raise ValueError where no file can be written."""
+    """Raise ValueError where no file can be written, or one is there already."""
     if not out.parent.is_dir():
         raise ValueError(f"--out: the folder {out.parent} does not exist")
     if out.is_dir():
         raise ValueError(f"--out: {out} is a folder; expected a file to write, such as {out / 'converted.pth'}")
+    if out.name == CONFIG:
+        raise ValueError(f"--out: {CONFIG} is the name of the config beside the weights; give the weights another one")
+    if out.exists():
+        raise ValueError(f"--out: {out} is there already; remove it first or give another name")
 
 
 def check_place(config: Mapping[str, Any], out: Path) -> Path:
     """Where the config goes.
 
     Raises:
-        ValueError: when the folder is missing or belongs to another config.
+        ValueError: when the folder is missing or belongs to another config, or the file is there already.
     """
     check_folder(out)
     beside = out.parent / CONFIG

@@ -90,7 +90,7 @@ def settings_of(state: Mapping[str, Tensor], description: Mapping[str, Any] | No
         settings |= {"model.head.eps": 1e-3, "model.head.refine_eps": 1e-5}
     elif _learns_contents(state):
         settings |= {"model.head.eps": 1e-5, "model.head.refine_eps": 1e-3}
-    encoding = (description or {}).get("positional_encoding", {})
+    encoding = _section(description, "positional_encoding")
     settings |= {f"model.encoder.{key}": encoding[key] for key in ("temperature", "offset") if key in encoding}
     return settings | _image_settings(description or {})
 
@@ -98,11 +98,11 @@ def settings_of(state: Mapping[str, Tensor], description: Mapping[str, Any] | No
 def dense_settings(state: Mapping[str, Tensor], description: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """The same for FCOS-style detectors; that boxes are log-distances, and where centerness sits, weights do not say."""
     settings: dict[str, Any] = {"model.head.conv_bias": "bbox_head.cls_convs.0.conv.bias" in state}
-    head = (description or {}).get("bbox_head", {})
+    head = _section(description, "bbox_head")
     if head.get("type") == "FCOSHead":
         settings["model.head.distances"] = "relu" if head.get("norm_on_bbox") else "exp"
         settings["model.head.branch_on"] = "reg" if head.get("centerness_on_reg") else "cls"
-    overlap = (description or {}).get("test_cfg", {}).get("nms", {}).get("iou_threshold")
+    overlap = _section(_section(description, "test_cfg"), "nms").get("iou_threshold")
     if overlap is not None:
         settings["model.post_process.nms_iou"] = overlap
     return settings | _image_settings(description or {})
@@ -110,10 +110,16 @@ def dense_settings(state: Mapping[str, Tensor], description: Mapping[str, Any] |
 
 def _image_settings(description: Mapping[str, Any]) -> dict[str, Any]:
     """How images are normalised, and which of a block's convolutions has the stride (caffe's models differ in both)."""
-    given = description.get("data_preprocessor", {})
+    given = _section(description, "data_preprocessor")
     settings = {f"model.preprocessor.{key}": given[key] for key in ("mean", "std", "bgr_to_rgb") if key in given}
-    style = description.get("backbone", {}).get("style")
+    style = _section(description, "backbone").get("style")
     return settings if style is None else {**settings, "model.backbone.style": style}
+
+
+def _section(description: Mapping[str, Any] | None, name: str) -> Mapping[str, Any]:
+    """A dict inside a description, {} where it says anything else or nothing."""
+    section = (description or {}).get(name)
+    return section if isinstance(section, dict) else {}
 
 
 def _has_anchors(state: Mapping[str, Tensor]) -> bool:

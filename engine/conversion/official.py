@@ -112,7 +112,7 @@ def _cut_label_table(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """DINO's table of label embeddings may be longer than its classes and the unknown one; the rest is never read."""
     state = dict(state)
     classes = next((tensor for name, tensor in state.items() if re.match(r"class_embed\.(\d+\.)?bias", name)), None)
-    if classes is not None and "label_enc.weight" in state:
+    if classes is not None and classes.dim() == 1 and "label_enc.weight" in state:
         state["label_enc.weight"] = state["label_enc.weight"][: len(classes) + 1]
     return state
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import Tensor
 
-from ...compat import safe_load
+from ...compat import is_state, safe_load
 
 PLACES = ("model", "state_dict", "ema_model")
 
@@ -49,14 +49,18 @@ def read_checkpoint(path: Path, ema: bool = False) -> Checkpoint:
         state = loaded
     if state is None:
         raise ValueError(f"{path}: expected a dict of tensors under {' or '.join(places)}; it has {_keys(loaded)}")
+    check_sizes(state, path)
     meta = loaded.get("meta")
     meta = meta if isinstance(meta, dict) else {}
     return Checkpoint({_bare(name): tensor for name, tensor in state.items()}, _classes(meta), _model(meta))
 
 
-def is_state(value: Any) -> bool:
-    """Whether it is a dict of names and tensors."""
-    return isinstance(value, dict) and bool(value) and all(isinstance(tensor, Tensor) for tensor in value.values())
+def check_sizes(state: Mapping[str, Tensor], path: Path) -> None:
+    """Raise ValueError for a tensor that claims to be larger than what the file holds of it: a view of a few numbers may
+    claim any size."""
+    for name, tensor in state.items():
+        if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
+            raise ValueError(f"{path}: {name} claims {tensor.numel()} numbers and holds fewer; expected a plain tensor")
 
 
 def model_description(text: str) -> dict[str, Any]:

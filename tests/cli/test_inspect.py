@@ -209,7 +209,7 @@ def test_several_assigners_match_the_same_queries_side_by_side(query_run, tmp_pa
 
 @pytest.mark.parametrize(
     ("detector", "numbers"),
-    [("detr_tiny", None), ("conditional_detr_tiny", [2, 2, 2]), ("deformable_detr_tiny", [2, 4, 4])],
+    [("detr_tiny", None), ("conditional_detr_tiny", [2, 2, 2]), ("deformable_detr_refine_tiny", [2, 4, 4])],
 )
 def test_detectors_without_references_and_with_points_are_shown_too(detector, numbers, data, tmp_path):
     """DETR's queries have no place, Conditional DETR's a point, Deformable DETR's one that becomes a box."""

@@ -1,6 +1,7 @@
 """train, test and config on the command line."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -131,3 +132,76 @@ def test_a_crowded_set_gets_room_for_its_objects(data, tmp_path, capsys):
     assert run("config", "--data", crowded) == 0
     config = json.loads(capsys.readouterr().out)
     assert config["evaluation"]["max_detections"] == config["model"]["post_process"]["max_per_image"] == 300
+
+
+def test_a_runs_config_trains_on_other_data_of_as_many_classes(trained, tmp_path, capsys):
+    make_dataset(tmp_path / "other", images=4, size=64)
+    options = ("--work-dir", tmp_path / "moved", "--quiet")
+    assert run("train", trained / "config.json", "--data", tmp_path / "other", *options) == 0
+    config = json.loads((tmp_path / "moved" / "config.json").read_text())
+    assert config["data"]["train_images"].startswith(str(tmp_path / "other"))
+    assert run("train", trained / "config.json", "--images", 9, *options) == 1
+    assert "--images: belongs to --data synthetic" in capsys.readouterr().err
+    assert run("train", trained / "config.json", "--data", tmp_path / "nowhere", *options) == 1
+
+
+def test_a_runs_config_is_for_as_many_classes_as_it_was_made_for(trained, tmp_path, capsys):
+    folder = tmp_path / "fewer"
+    make_dataset(folder, images=4, size=64)
+    for split in ("train", "val"):
+        content = json.loads((folder / f"{split}.json").read_text())
+        content["categories"] = [category for category in content["categories"] if category["id"] == 1]
+        content["annotations"] = [box for box in content["annotations"] if box["category_id"] == 1]
+        (folder / f"{split}.json").write_text(json.dumps(content))
+    assert run("train", trained / "config.json", "--data", folder, "--work-dir", tmp_path / "r") == 1
+    assert "has 1 classes" in capsys.readouterr().err
+    assert not (tmp_path / "r").exists()
+
+
+def test_data_that_a_config_names_is_checked_too(trained, tmp_path, capsys):
+    """A config from elsewhere must not read what lies outside its folders."""
+    config = json.loads((trained / "config.json").read_text())
+    content = json.loads(Path(config["data"]["train_annotations"]).read_text())
+    content["images"][0]["file_name"] = "../../secret.png"
+    (tmp_path / "train.json").write_text(json.dumps(content))
+    config["data"]["train_annotations"] = str(tmp_path / "train.json")
+    (tmp_path / "hostile.json").write_text(json.dumps(config))
+    assert run("train", tmp_path / "hostile.json", "--work-dir", tmp_path / "r") == 1
+    assert "secret.png" in capsys.readouterr().err
+    assert not (tmp_path / "r").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (lambda config: config.update(model=3), "model is 3; expected a dict with its settings"),
+        (lambda config: config["data"].pop("classes"), "data.classes is missing"),
+        (lambda config: config["data"].update(more=1), "data.more is unknown"),
+        (lambda config: config["data"]["classes"].pop(), "must be lists of the same length"),
+        (lambda config: config["model"]["head"].update(num_classes=9), "model.head.num_classes is 9, and the data has"),
+    ],
+)
+def test_a_config_that_no_run_wrote_is_refused(trained, tmp_path, capsys, change, sentence):
+    config = json.loads((trained / "config.json").read_text())
+    change(config)
+    (tmp_path / "odd.json").write_text(json.dumps(config))
+    assert run("train", tmp_path / "odd.json", "--work-dir", tmp_path / "r") == 1
+    assert sentence in capsys.readouterr().err
+    assert not (tmp_path / "r").exists()
+
+
+def test_resume_needs_a_run_and_keeps_to_its_config(trained, tmp_path, capsys):
+    """A mistyped folder does not start another training, and options that change the run are not dropped in silence."""
+    assert run("train", "--work-dir", tmp_path / "typo", "--resume") == 1
+    assert "typo holds no run; a new one starts without --resume" in capsys.readouterr().err
+    assert not (tmp_path / "typo").exists()
+    assert run("train", "--resume") == 1
+    assert "--resume: name the run's folder with --work-dir" in capsys.readouterr().err
+    assert run("train", "--work-dir", trained, "--resume", "--seed", 3) == 1
+    assert "config" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("optimizer", ["RMSprop", "NAdam"])
+def test_optimizers_that_are_not_fused_train_too(data, tmp_path, optimizer):
+    options = ("--set", f"schedule.optimizer={{'type': '{optimizer}', 'lr': 1e-4}}")
+    assert run("train", "--data", data, "--work-dir", tmp_path / "r", *SMALL, *options) == 0

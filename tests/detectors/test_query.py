@@ -16,16 +16,19 @@ BATCHES = {"full": (3, 2), "one_empty": (4, 0), "all_empty": (0, 0)}
 def test_two_steps_and_an_evaluation_run_for_every_family_and_denoising(family, denoising):
     """Any query detector takes any denoising; what it predicts has a score per class of the data."""
     model = detector(family, denoising)
-    optimizer = torch.optim.AdamW(model.parameters(), 1e-3)
+    optimizer = torch.optim.AdamW(model.parameters(), 1e-3, weight_decay=0.0)
     images, samples = batch(3, 2)
-    before = [parameter.detach().clone() for parameter in model.parameters()]
+    before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
     for _ in range(2):
         optimizer.zero_grad()
         loss = total(model.loss(images, samples))
         assert loss.isfinite()
         loss.backward()
         optimizer.step()
-    assert any((old - new).abs().max() > 0 for old, new in zip(before, model.parameters(), strict=True))
+    moved = {name.partition(".")[0] for name, new in model.named_parameters() if not torch.equal(before[name], new)}
+    parts = {"backbone", "neck", "encoder", "queries", "decoder", "bbox_head"}
+    assert moved - {"denoising"} == parts
+    assert ("denoising" in moved) == (denoising != "none")
     found = model.eval().predict(images, samples)
     assert all(sample.pred_instances.bboxes.isfinite().all() for sample in found)
     assert all(0 < len(sample.pred_instances.scores) <= 20 for sample in found)
@@ -75,15 +78,23 @@ def test_an_image_with_fewer_tokens_than_queries_works(family):
 def test_more_objects_than_queries_works(family):
     """Every query learns an object, the rest go without."""
     model = detector(family)
-    losses = model.loss(*batch(30, 5))
-    assert total(losses).isfinite()
+    images, samples = batch(30, 5)
+    assert total(model.loss(images, samples)).isfinite()
+    from detassign.detectors.targets import targets_of
+
+    targets = targets_of(samples)
+    outputs = model._outputs(images, samples, targets.sizes)
+    matches = model.bbox_head.assign_and_loss(outputs, targets)[0].matches
+    counts = matches.image.bincount(minlength=2)
+    assert counts[:2].tolist() == [SMALL.queries, 5]
 
 
 @pytest.mark.parametrize("family", ["dn_detr", "dino_4scale"])
-def test_a_crowded_image_stays_within_the_cap_on_denoising_queries(family):
-    """500 objects in one image must not blow up the sequence for all."""
+@pytest.mark.parametrize("objects", [500, 1100])
+def test_a_crowded_image_stays_within_the_cap_on_denoising_queries(family, objects):
+    """Many objects in one image must not blow up the sequence for all; past the cap some go without."""
     model = detector(family)
-    images, samples = batch(500, 2)
+    images, samples = batch(objects, 2)
     from detassign.detectors.targets import targets_of
 
     noised = model.denoising.denoise(targets_of(samples), 4)
@@ -132,3 +143,37 @@ def test_mixed_precision_gives_finite_losses_and_gradients(family):
     assert {value.dtype for value in losses.values()} == {torch.float32}
     total(losses).backward()
     assert all(parameter.grad.isfinite().all() for parameter in model.parameters())
+
+
+@pytest.mark.parametrize(("family", "cap"), [("dn_detr", 20), ("dino_4scale", 40)])
+def test_a_cap_on_denoising_queries_does_not_shrink_their_loss(family, cap):
+    """Divided by the objects that have one: twenty of sixty weigh what sixty do."""
+    images, samples = batch(60)
+    losses = {}
+    for most in (cap, None):
+        model = detector(family)
+        model.denoising.denoise.max_queries, model.denoising.denoise.groups = most, 1
+        model.denoising.denoise.label_noise = model.denoising.denoise.box_noise = 0.0
+        losses[most] = model.loss(images, samples)["loss_l1_dn"].item()
+    assert losses[cap] == pytest.approx(losses[None], rel=0.25)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_decoder_of_one_layer_has_no_unused_parameter(family):
+    """What scales positions from the second layer on is not there."""
+    model = detector(family, size=replace(SMALL, decoder_layers=1))
+    total(model.loss(*batch(3, 2))).backward()
+    assert [name for name, parameter in model.named_parameters() if parameter.grad is None] == []
+
+
+@pytest.mark.parametrize("family", ["detr", "conditional_detr", "deformable_detr", "dab_detr", "dino_4scale"])
+def test_mixed_precision_keeps_boxes_and_references_in_float32(family):
+    """A step of bfloat16 is more than two pixels of a large image."""
+    from detassign.detectors.targets import sizes_of, targets_of
+
+    model = detector(family, "none")
+    images, samples = batch(3, 2)
+    with torch.autocast("cpu", torch.bfloat16):
+        outputs = model._outputs(images, samples, sizes_of(samples), targets_of(samples))
+    assert outputs.boxes.dtype == torch.float32
+    assert all(reference.dtype == torch.float32 for reference in outputs.references or ())

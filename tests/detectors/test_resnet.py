@@ -78,3 +78,23 @@ def test_options_that_change_blocks_are_refused(options):
     """What folding does not know is an error and not ignored."""
     with pytest.raises(ValueError, match="expected none with this ResNet"):
         FoldedResNet(50, **options)
+
+
+def test_dc5_of_two_convolution_blocks_dilates_all_but_the_first_block():
+    """Depth 18: the dilated convolution of a block is its first one."""
+    model = FoldedResNet(18, out_indices=(3,), dc5=True, **FROZEN)
+    dilations = [(block.conv1.dilation, block.conv2.dilation) for block in model.layer4]
+    assert dilations == [((1, 1), (1, 1)), ((2, 2), (1, 1))]
+    assert model(torch.randn(1, 3, 64, 96))[0].shape[-2:] == (4, 6)
+
+
+def test_a_group_norm_is_not_folded():
+    """It has no statistics to fold, in training as in evaluation."""
+    settings = {"norm_cfg": {"type": "GN", "num_groups": 4}, "norm_eval": False, "base_channels": 8}
+    theirs = ResNet(18, out_indices=(3,), frozen_stages=-1, **settings)
+    ours = FoldedResNet(18, out_indices=(3,), frozen_stages=-1, **settings)
+    ours.load_state_dict(theirs.state_dict())
+    images = torch.randn(2, 3, 64, 64)
+    for model in (ours, theirs):
+        model.eval()
+    torch.testing.assert_close(ours(images)[-1], theirs(images)[-1])

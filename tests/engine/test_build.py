@@ -98,3 +98,38 @@ def test_weights_that_cannot_be_downloaded_are_told_with_the_way_out(source, mon
 def test_a_missing_file_is_named(source, tmp_path):
     with pytest.raises(FileNotFoundError, match=r"nothing\.pth"):
         build_model(compose("fcos_tiny", "dw", source, pretrained=str(tmp_path / "nothing.pth")))
+
+
+@pytest.mark.parametrize("saved", [{1: torch.ones(2)}, {"layer.weight": 3}, [torch.ones(2)]])
+@pytest.mark.parametrize("load", [load_backbone, load_checkpoint])
+def test_a_file_without_names_and_tensors_is_refused(load, saved, tmp_path):
+    torch.save(saved, tmp_path / "file.pth")
+    with pytest.raises(ValueError, match=r"file\.pth: expected a state dict: names and tensors"):
+        load(torch.nn.Linear(2, 2), tmp_path / "file.pth")
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "sentence"),
+    [
+        ("model.decoder.layers", 2, "layers: the decoder has 2, the head is for 3"),
+        ("model.decoder.levels", 2, "levels: the neck makes 3, the decoder takes 2"),
+        ("model.encoder.levels", 2, "levels: the neck makes 3, the encoder takes 2"),
+        ("model.encoder.heads", 5, "heads: expected a divisor of the 96 channels, got 5"),
+        ("model.decoder.heads", 0, "heads: expected a divisor of the 96 channels, got 0"),
+        ("model.queries.num_queries", 0, "num_queries: expected at least 1, got 0"),
+        ("model.queries.num_queries", "many", r"model.queries: PointQueries cannot be made of these arguments"),
+        ("model.head.encoder", "binary", "encoder: 'binary' of the head does not go with PointQueries"),
+    ],
+)
+def test_parts_of_a_query_detector_that_do_not_fit_are_named(source, key, value, sentence):
+    config = compose("deformable_detr_refine_tiny", None, source, changes={key: value})
+    with pytest.raises(ValueError, match=sentence):
+        build_model(config)
+
+
+@pytest.mark.parametrize("weighting", ["focal", "quality_focal"])
+def test_an_assigner_that_measures_centerness_needs_points(source, weighting):
+    """Queries have none; it is said when the detector is built, not at the first step."""
+    assigner = {"matching": "hungarian", "weighting": {"type": weighting, "box_weight": "centerness"}}
+    with pytest.raises(ValueError, match="needs points, which queries do not provide"):
+        build_model(compose("dino_r18_tiny", assigner, source))

@@ -247,3 +247,17 @@ def test_every_layer_of_denoising_queries_has_a_loss_by_its_known_pairs(kind, pr
     wanted = queries.known if not queries.padding_in_loss else torch.ones_like(queries.known)
     assert torch.equal(touched, wanted.repeat(layers, 1))
     assert torch.equal(boxes.grad.abs().sum(-1) > 0, queries.positive.repeat(layers, 1))
+
+
+@kinds
+def test_targets_without_a_query_are_told_apart(kind):
+    """A cap leaves some objects of a crowded image without a query; they must not count in the loss's normaliser."""
+    targets = random_targets(0, (60, 3), spare=2)
+    queries = made(kind, targets, seeded(0), max_queries=40)
+    found = queries.found(targets)
+    name = kind if isinstance(kind, str) else kind["type"]
+    assert found.mask.sum(1).tolist() == [40 if name == "dn" else 20, 3]
+    matches = queries.matches()
+    assert found.mask[matches.image, matches.target].all()
+    free = made(kind, targets, seeded(0))
+    assert torch.equal(free.found(targets).mask, targets.mask)

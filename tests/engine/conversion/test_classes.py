@@ -18,13 +18,13 @@ def test_coco_has_80_classes_with_ids_up_to_90():
 
 
 def test_91_rows_become_80_in_the_order_of_ids():
-    assert choose_rows(91, names_of_rows(91, None), COCO_CLASSES) == COCO_IDS
+    assert choose_rows(91, names_of_rows(91, None, COCO_CLASSES), COCO_CLASSES) == COCO_IDS
 
 
 def test_what_the_checkpoint_states_goes_before_coco():
-    assert names_of_rows(2, ("cat", "dog")) == ("cat", "dog")
-    assert names_of_rows(80, ("cat", "dog")) == COCO_CLASSES
-    assert names_of_rows(7, None) is None
+    assert names_of_rows(2, ("cat", "dog"), ("dog",)) == ("cat", "dog")
+    assert names_of_rows(80, ("cat", "dog"), ("dog",)) == COCO_CLASSES
+    assert names_of_rows(7, None, COCO_CLASSES) is None
 
 
 def test_another_order_is_followed_by_name():
@@ -41,3 +41,12 @@ def test_rows_without_names_need_the_same_number():
 def test_an_unknown_class_is_named():
     with pytest.raises(ValueError, match=r"1 of the target's 2 .* such as 'aeroplane'; .* --finetune-classes 2"):
         choose_rows(80, COCO_CLASSES, ("person", "aeroplane"))
+
+
+def test_as_many_classes_of_ones_own_are_not_taken_for_cocos():
+    """An unnamed checkpoint with 80 classes, and a target of 80 of which none is COCO's."""
+    own = [f"part {number}" for number in range(80)]
+    assert names_of_rows(80, None, own) is None
+    assert choose_rows(80, None, own) == tuple(range(80))
+    assert names_of_rows(80, None, own, may_be_new=True) == COCO_CLASSES
+    assert names_of_rows(80, None, ["person", *own[1:]]) == COCO_CLASSES

@@ -1,6 +1,8 @@
 """From a file to weights that a model of this project takes, with everything accounted for."""
 
 from argparse import Namespace
+from dataclasses import asdict
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ from support import zoo
 from support.golden import golden_folder
 
 from detassign.configs.detectors import parts
+from detassign.data import DataSource
 from detassign.detectors.targets import sizes_of
 from detassign.engine.build import build_model, load_checkpoint
 from detassign.engine.config import plain
@@ -25,6 +28,10 @@ def target(name, classes=NAMES, **changes):
     """The config of a small detector for given classes."""
     config = zoo.ours(name, {"model.head.num_classes": len(classes), **changes})
     return {"name": name, "data": {"classes": list(classes)}, "pretrained": None, **config}
+
+
+def write_checkpoint(config, path):
+    write(config, own_state(config), path)
 
 
 def save(path, state, **meta):
@@ -203,15 +210,50 @@ def test_names_of_nobody_are_refused(tmp_path):
         convert(target("detr"), file)
 
 
-def test_nothing_is_written_over_another_models_config(tmp_path):
-    config = target("detr")
-    for folder in ("a", "b"):
-        (tmp_path / folder).mkdir()
-    write({**config, "input": {}, "schedule": {}}, own_state(config), tmp_path / "a" / "one.pth")
-    write({**config, "input": {}, "schedule": {}}, own_state(config), tmp_path / "a" / "two.pth")
+def test_nothing_is_written_over(tmp_path):
+    """Neither another model's config nor a file that is there already, the checkpoint itself say."""
+    config = {**target("detr"), "input": {}, "schedule": {}}
+    config["data"] = plain(asdict(DataSource("own", *[Path("nowhere")] * 4, NAMES, tuple(range(len(NAMES))))))
+    (tmp_path / "a").mkdir()
+    write(config, own_state(config), tmp_path / "a" / "one.pth")
+    write(config, own_state(config), tmp_path / "a" / "two.pth")
     assert {path.name for path in (tmp_path / "a").iterdir()} == {"one.pth", "two.pth", "config.json"}
     with pytest.raises(ValueError, match=r"config.json belongs to something else; give a folder of its own"):
-        write({**config, "input": {}, "schedule": {"epochs": 3}}, own_state(config), tmp_path / "a" / "three.pth")
+        write({**config, "schedule": {"epochs": 3}}, own_state(config), tmp_path / "a" / "three.pth")
+    before = (tmp_path / "a" / "one.pth").read_bytes()
+    with pytest.raises(ValueError, match=r"one.pth is there already; remove it first or give another name"):
+        write(config, own_state(config), tmp_path / "a" / "one.pth")
+    assert (tmp_path / "a" / "one.pth").read_bytes() == before
+    with pytest.raises(ValueError, match=r"config.json is the name of the config beside the weights"):
+        write(config, own_state(config), tmp_path / "a" / "config.json")
+
+
+def test_what_was_written_says_its_classes(tmp_path):
+    """So a second conversion knows them by name."""
+    config = target("detr")
+    write_checkpoint(config, tmp_path / "one.pth")
+    shuffled = NAMES[::-1]
+    _, state, report = convert(target("detr", shuffled), tmp_path / "one.pth")
+    assert report.classes == {name: name for name in NAMES}
+    theirs, name = torch.load(tmp_path / "one.pth", weights_only=True)["state_dict"], "bbox_head.classes.0.bias"
+    assert torch.equal(state[name][: len(NAMES)], theirs[name][: len(NAMES)].flip(0))
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        "dict(positional_encoding=None, backbone=None, data_preprocessor=['mean'], test_cfg=None, bbox_head=3)",
+        "dict(positional_encoding=dict(temperature=20), backbone=dict(style='caffe'), test_cfg=dict(nms=None))",
+    ],
+)
+@pytest.mark.parametrize("kind", ["detr", "fcos"])
+def test_odd_descriptions_of_mmdets_model_are_read_past(model, kind, tmp_path):
+    """They belong to the user's own config; a wrong architecture is reported, not stumbled over."""
+    state = zoo.theirs("detr").state_dict()
+    file = save(tmp_path / "zoo.pth", state, dataset_meta={"classes": NAMES}, cfg=f"model = {model}")
+    config = target("detr") if kind == "detr" else dense_target()
+    _, _, report = convert(config, file)
+    assert report.complete == (kind == "detr")
 
 
 def test_a_report_is_plain():

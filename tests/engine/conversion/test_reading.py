@@ -78,3 +78,19 @@ def test_an_mmdet_config_is_read_and_not_run(tmp_path):
 )
 def test_a_config_that_is_no_plain_model_tells_nothing(text):
     assert model_description(text) == {}
+
+
+@pytest.mark.parametrize(
+    "saved", [{1: torch.ones(2)}, {"state_dict": {"layer.weight": 3}}], ids=["numbers", "no tensor"]
+)
+def test_names_and_tensors_are_asked_for(saved, tmp_path):
+    torch.save(saved, tmp_path / "file.pth")
+    with pytest.raises(ValueError, match="expected a dict of tensors"):
+        read_checkpoint(tmp_path / "file.pth")
+
+
+def test_a_tensor_that_claims_more_than_the_file_holds_is_refused(tmp_path):
+    """A view of a single number may claim any size; to compare two such takes for ever."""
+    torch.save({"class_embed.0.weight": torch.ones(1).expand(20, 2**31)}, tmp_path / "file.pth")
+    with pytest.raises(ValueError, match=r"class_embed\.0\.weight claims 42949672960 numbers and holds fewer"):
+        read_checkpoint(tmp_path / "file.pth")

@@ -1,0 +1,8 @@
+"""CPU-sized Deformable DETR with box refinement: three levels, 60 queries."""
+
+from .query_parts import deformable_detr
+from .tiny_parts import INPUT, MAPS, SCHEDULE, SMALL, TINY
+
+model = deformable_detr(SMALL, MAPS, TINY, extra=0, refine=True)
+input = INPUT
+schedule = SCHEDULE

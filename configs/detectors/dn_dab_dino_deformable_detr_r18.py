@@ -1,0 +1,9 @@
+"""Two-stage contrastive DN-DETR on ResNet-18: 128 channels, three layers, for small data sets."""
+
+from .backbones import resnet
+from .query_constants import SMALL, SMALL_INPUT
+from .query_parts import dn_dab_dino_deformable_detr
+
+model = dn_dab_dino_deformable_detr(*resnet(18, maps=3), SMALL)
+input = SMALL_INPUT
+schedule = "finetune_query"
