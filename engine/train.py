@@ -217,7 +217,7 @@ def parameter_groups(
         rate, decay = lr, weight_decay
         if f"{module}." in norms:
             decay *= schedule["norm_decay_mult"]
-        elif last == "bias":
+        elif last == "bias" or last.endswith("_bias"):  # in_proj_bias of attention
             rate, decay = rate * schedule["bias"]["lr_mult"], decay * schedule["bias"]["decay_mult"]
         if name.startswith("backbone."):
             rate *= schedule["backbone_lr_mult"]

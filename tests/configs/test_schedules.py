@@ -67,3 +67,12 @@ def test_deformable_detr_slows_reference_points_and_sampling_offsets():
         tenth = name in slow or name.startswith("backbone.")
         assert rate == pytest.approx(2e-5 if tenth else 2e-4)
         assert decay == 1e-4
+
+
+def test_biases_of_attention_are_biases():
+    """`in_proj_bias` follows the schedule's factors as any other bias does."""
+    schedule = {**schedule_of("detr_50e"), "bias": {"lr_mult": 2.0, "decay_mult": 0.0}}
+    settings = groups_of("detr_r18", schedule)
+    own = {name: value for name, value in settings.items() if name.endswith("in_proj_bias")}
+    assert own
+    assert set(own.values()) == {(2e-4, 0.0)}
