@@ -22,12 +22,17 @@ def command(run: Path, checkpoint: Path | None, split: str, as_json: bool, devic
     \b
     detassign test runs/fcos_tiny-dw-synthetic
     """
+    from ..engine.processes import is_first, joined
     from ..engine.train import evaluate, find_config, find_run
 
     config, last = (find_config(run), checkpoint) if checkpoint else find_run(run)
     if device:
         config["device"] = device
-    metrics = evaluate(config, checkpoint or last, split)
+    with joined():
+        metrics = evaluate(config, checkpoint or last, split)
+        speaks = is_first()
+    if not speaks:
+        return
     if as_json:
         click.echo(json.dumps(metrics))
         return

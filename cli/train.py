@@ -27,7 +27,11 @@ def command(config: str | None, work_dir: Path | None, resume: bool, quiet: bool
     detassign train --detector fcos_tiny --assigner dw --data synthetic --epochs 2
     detassign train dw_r50_1x --data-root /data/coco
     detassign train --work-dir runs/mine --resume
+    torchrun --nproc-per-node 8 -m detassign.cli train dino_4scale_r50_12e --data-root /data/coco
+
+    The last line trains on 8 GPUs, each with an eighth of every batch.
     """
+    from ..engine.processes import is_first, joined, once
     from ..engine.train import CONFIG, train
     from .configs import resolve_config
 
@@ -36,12 +40,13 @@ def command(config: str | None, work_dir: Path | None, resume: bool, quiet: bool
     if resume and config is None and not (work_dir / CONFIG).is_file():
         raise ValueError(f"--resume: {work_dir} holds no run; a new one starts without --resume")
     config = str(work_dir / CONFIG) if resume and config is None else config
-    resolved = resolve_config(config, **given)
-    folder = work_dir or new_run_folder(resolved["name"])
-    summary = train(resolved, folder, resume=resume, quiet=quiet)
-    if not no_table:
-        table(list(summary["metrics"]), [[_percent(value) for value in summary["metrics"].values()]])
-        click.echo(f"run folder: {folder}")
+    with joined():
+        resolved = once(lambda: resolve_config(config, **given))
+        folder = once(lambda: work_dir or new_run_folder(resolved["name"]))
+        summary = train(resolved, folder, resume=resume, quiet=quiet)
+        if is_first() and not no_table:
+            table(list(summary["metrics"]), [[_percent(value) for value in summary["metrics"].values()]])
+            click.echo(f"run folder: {folder}")
 
 
 def _percent(value: float | None) -> str:

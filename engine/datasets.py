@@ -67,15 +67,15 @@ def silent_decoder() -> Iterator[None]:
 
 
 def train_loader(source: DataSource, settings: Mapping[str, Any], batch_size: int, seed: int) -> DataLoader:
-    """Shuffled training batches; the order depends on the seed and the epoch alone."""
+    """Shuffled training batches of this process; the order depends on the seed and the epoch alone."""
     dataset = _dataset(source, "train", _train_transforms(settings))
     sampler = DefaultSampler(dataset, shuffle=True, seed=seed)
-    drop_last = len(dataset) >= batch_size
+    drop_last = len(sampler) >= batch_size
     return _loader(dataset, sampler, batch_size, _workers(settings), drop_last=drop_last)
 
 
 def eval_loader(source: DataSource, settings: Mapping[str, Any], batch_size: int, split: str = "val") -> DataLoader:
-    """All images of a split, in order."""
+    """All images of a split, in order; in a job of several processes, this one's."""
     dataset = _dataset(source, split, _eval_transforms(settings))
     return _loader(dataset, DefaultSampler(dataset, shuffle=False), batch_size, _workers(settings))
 

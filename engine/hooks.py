@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from ..assigners import Assignment, Targets
+from . import processes
 from .progress import make_bar
 
 FLUSH_EVERY = 50  # steps between reads of the losses: reading one waits for the device
@@ -61,20 +62,23 @@ class MetricsFile(Hook):
         )
 
     def before_save_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
-        self.flush()
         checkpoint["train_seconds"] = self.train_seconds
 
     def after_load_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
         self.train_seconds = checkpoint.get("train_seconds", 0.0)
 
     def flush(self) -> None:
-        """Write the waiting steps.
+        """Write the waiting steps, losses averaged over the job's processes, which all do this at the same steps.
 
         Raises:
             ValueError: when a loss among them is not finite.
         """
-        lines = [{k: v.item() if isinstance(v, torch.Tensor) else v for k, v in e.items()} for e in self.waiting]
-        self.waiting = []
+        lines, self.waiting = self.waiting, []
+        places = [(line, name) for line in lines for name, value in line.items() if isinstance(value, torch.Tensor)]
+        if places:
+            read = processes.mean(torch.stack([line[name].float() for line, name in places])).tolist()
+            for (line, name), value in zip(places, read, strict=True):
+                line[name] = value
         self._write(lines)
         for line in lines:
             broken = [name for name, value in line.items() if name.startswith("loss") and not math.isfinite(value)]
@@ -85,12 +89,14 @@ class MetricsFile(Hook):
                 )
 
     def _write(self, lines: list[dict[str, Any]]) -> None:
+        if not processes.is_first():
+            return
         with self.path.open("a", encoding="utf-8") as file:
             file.writelines(json.dumps(_without_nan(line)) + "\n" for line in lines)
 
     def _forget_after(self, runner: Any) -> None:
         """Drop lines of steps that a resumed run will do again."""
-        if not self.path.is_file():
+        if not processes.is_first() or not self.path.is_file():
             return
         kept = [line for line in read_metrics(self.path) if line["step"] <= runner.iter] if runner.iter else []
         aside = self.path.with_name(self.path.name + ".part")
@@ -183,13 +189,14 @@ class AssignmentStatistics:
         self.steps += 1
 
     def summary(self) -> dict[str, float]:
-        """Means per target, and the mean seconds of assignment and loss per step."""
-        per_target = max(self.targets, 1.0)
+        """Means per target, and the mean seconds of assignment and loss per step, over all processes of the job."""
+        sums = processes.total([self.targets, self.pairs, self.effective, self.without, self.seconds, self.steps])
+        targets, pairs, effective, without, seconds, steps = sums
         return {
-            "positives_per_target": self.pairs / per_target,
-            "effective_positives_per_target": self.effective / per_target,
-            "targets_without_positive": self.without / per_target,
-            "assignment_seconds_per_step": self.seconds / max(self.steps, 1),
+            "positives_per_target": pairs / max(targets, 1.0),
+            "effective_positives_per_target": effective / max(targets, 1.0),
+            "targets_without_positive": without / max(targets, 1.0),
+            "assignment_seconds_per_step": seconds / max(steps, 1.0),
         }
 
 

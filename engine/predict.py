@@ -24,9 +24,10 @@ from ..heads import Detections
 from .build import build_model, load_checkpoint
 from .config import source_of
 from .datasets import eval_steps, silent_decoder
+from .device import device_of
 from .drawing import draw_detections
 from .progress import progress_bar
-from .train import CONFIG, calm, device_of, find_config, find_run
+from .train import CONFIG, calm, find_config, find_run
 
 PREDICTIONS = "predictions.json"
 SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})

@@ -7,21 +7,32 @@ import statistics
 import time
 import warnings
 from collections.abc import Mapping
+from functools import partial
 from inspect import signature
 from pathlib import Path
 from typing import Any
 
 import torch
-from mmengine.hooks import CheckpointHook, DistSamplerSeedHook, IterTimerHook, ParamSchedulerHook, RuntimeInfoHook
+from mmengine.hooks import (
+    CheckpointHook,
+    DistSamplerSeedHook,
+    IterTimerHook,
+    ParamSchedulerHook,
+    RuntimeInfoHook,
+    SyncBuffersHook,
+)
 from mmengine.logging import MMLogger
+from mmengine.model import revert_sync_batchnorm
 from mmengine.optim import OPTIMIZERS, AmpOptimWrapper, OptimWrapper
 from mmengine.runner import Runner
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from . import processes
 from .build import Detector, build_model, load_checkpoint
 from .config import read, source_of, validate
 from .datasets import eval_loader, train_loader
+from .device import device_of
 from .evaluation import AveragePrecision
 from .files import write_json
 from .hooks import AssignmentStatistics, EpochSeed, MetricsFile, ProgressBar, peak_memory_bytes, read_metrics
@@ -39,12 +50,18 @@ class QuietRunner(Runner):
         _silence(logger)
         return logger
 
+    def wrap_model(self, _: Any, model: nn.Module) -> nn.Module:
+        """The model where it is, with gradients averaged over processes; mmengine would move it to the first GPU."""
+        return processes.parallel(model if processes.count() > 1 else revert_sync_batchnorm(model))
+
     def dump_config(self) -> None:
         """Nothing: the resolved config is in the folder already, and mmengine has none to write."""
 
 
 def train(config: Mapping[str, Any], work_dir: Path, resume: bool = False, quiet: bool = False) -> dict[str, Any]:
     """Train, evaluating on the way; leaves config, checkpoints, metrics, log and summary in `work_dir`.
+
+    In a job of several processes (`processes.joined`) each trains on its share of every batch, and the first one writes.
 
     Args:
         config: resolved.
@@ -59,22 +76,25 @@ def train(config: Mapping[str, Any], work_dir: Path, resume: bool = False, quiet
         ValueError, OSError: for a folder in use, a config of another run, and whatever data or model refuse.
     """
     model, source, schedule = _seeded_model(config), source_of(config), config["schedule"]
-    loader = train_loader(source, config["input"], schedule["batch_size"], config["seed"])
-    _prepare_folder(config, work_dir, resume)  # after all that may be refused: what never began leaves no folder
+    loader = train_loader(source, config["input"], processes.share(schedule["batch_size"]), config["seed"])
+    processes.once(
+        partial(_prepare_folder, config, work_dir, resume)
+    )  # after all that may be refused: what never began leaves no folder
     metrics = MetricsFile(work_dir / METRICS)
-    bar = ProgressBar(config["name"], quiet)
+    bar = ProgressBar(config["name"], quiet or not processes.is_first())
     model.observer = observed = AssignmentStatistics()
+    hooks = [metrics, EpochSeed(config["seed"]), SyncBuffersHook(), bar]
     with calm():
-        runner = _runner(config, work_dir, model, resume, loader, [metrics, EpochSeed(config["seed"]), bar])
+        runner = _runner(config, work_dir, model, resume, loader, hooks)
         try:
             runner.train()
         finally:
             bar.stop()
             model.observer = None
-            _remove_if_empty(Path(runner.log_dir))
-    summary = _summary(config, work_dir, observed, model)
-    write_json(summary, work_dir / SUMMARY)
-    return summary
+            if processes.is_first():
+                _remove_if_empty(Path(runner.log_dir))
+    watched = observed.summary()
+    return processes.once(partial(_summary, config, work_dir, watched, model))
 
 
 def evaluate(config: Mapping[str, Any], checkpoint: Path, split: str = "val") -> dict[str, float]:
@@ -82,10 +102,10 @@ def evaluate(config: Mapping[str, Any], checkpoint: Path, split: str = "val") ->
     with calm():
         model, source = build_model(config, initialise=False), source_of(config)
         load_checkpoint(model, checkpoint)
-        loader = eval_loader(source, config["input"], config["schedule"]["batch_size"], split)
+        loader = eval_loader(source, config["input"], processes.share(config["schedule"]["batch_size"]), split)
         metric = AveragePrecision(source, split, config["evaluation"]["max_detections"])
         model.to(device_of(config)).eval()
-        with progress_bar(config["name"], len(loader)) as advance, torch.no_grad():
+        with progress_bar(config["name"], len(loader), quiet=not processes.is_first()) as advance, torch.no_grad():
             for batch in loader:
                 metric.process(batch, [sample.to_dict() for sample in model.test_step(batch)])
                 advance()
@@ -114,24 +134,6 @@ def find_run(folder: Path) -> tuple[dict[str, Any], Path]:
     return config, folder / Path(pointer.read_text().strip()).name
 
 
-def device_of(config: Mapping[str, Any]) -> torch.device:
-    """The device a config runs on; "auto" is the GPU where there is one.
-
-    Raises:
-        ValueError: when the named device is not there.
-    """
-    name = config.get("device", "auto")
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise ValueError(f"device: expected auto, cpu or cuda[:index], got {name!r}") from None
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise ValueError(f"device: {name!r} asked for, but torch sees no GPU; use cpu")
-    return device
-
-
 def _seeded_model(config: Mapping[str, Any]) -> Detector:
     torch.manual_seed(config["seed"])
     with calm():
@@ -147,7 +149,7 @@ def _runner(
         model,
         str(work_dir),
         train_dataloader=loader,
-        val_dataloader=eval_loader(source, config["input"], schedule["batch_size"]),
+        val_dataloader=eval_loader(source, config["input"], processes.share(schedule["batch_size"])),
         train_cfg={"by_epoch": True, "max_epochs": schedule["epochs"], "val_interval": evaluation["every"]},
         val_cfg={},
         val_evaluator=[AveragePrecision(source, "val", evaluation["max_detections"])],
@@ -162,6 +164,7 @@ def _runner(
 def _runner_basics(config: Mapping[str, Any], work_dir: Path) -> dict[str, Any]:
     return {
         "default_scope": "mmdet",
+        "launcher": "none" if processes.count() == 1 else "pytorch",
         "randomness": {"seed": config["seed"]},
         "experiment_name": f"{work_dir.name}-{time.time_ns()}",
         "visualizer": {"type": "Visualizer", "vis_backends": None, "name": f"none-{time.time_ns()}"},
@@ -265,14 +268,14 @@ def _prepare_folder(config: Mapping[str, Any], work_dir: Path, resume: bool) -> 
 
 
 def _summary(
-    config: Mapping[str, Any], work_dir: Path, observed: AssignmentStatistics, model: nn.Module
+    config: Mapping[str, Any], work_dir: Path, watched: Mapping[str, float], model: nn.Module
 ) -> dict[str, Any]:
+    """What a run came to, written to SUMMARY; time and memory are the first process's."""
     lines = read_metrics(work_dir / METRICS)
     steps = [line["seconds"] for line in lines if "seconds" in line]
     curve = [{key: value for key, value in line.items() if key != "lr"} for line in lines if "AP" in line]
-    watched = observed.summary()
     seconds = statistics.median(steps) if steps else 0.0
-    return {
+    summary = {
         "name": config["name"],
         "seed": config["seed"],
         "steps": len(steps),
@@ -285,6 +288,8 @@ def _summary(
         "metrics": {key: value for key, value in (curve[-1] if curve else {}).items() if key.startswith("AP")},
         "curve": curve,
     }
+    write_json(summary, work_dir / SUMMARY)
+    return summary
 
 
 def _remove_if_empty(folder: Path) -> None:

@@ -1,0 +1,105 @@
+"""Jobs of several processes: they train as one would, write once, and refuse what cannot be shared."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+import torch
+from mmengine.runner import runner as mmengine_runner
+
+from detassign.compat.checkpoint import safe_load
+from detassign.data import make_dataset, resolve
+from detassign.engine import processes
+from detassign.engine.build import build_model
+from detassign.engine.config import compose
+from detassign.engine.device import device_of
+from detassign.engine.hooks import read_metrics
+from detassign.engine.train import find_run, train
+
+TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
+# Nothing random, no norm that looks at its batch, and steps in proportion to gradients.
+SAME = {"input.flip": [], "model.backbone.norm_eval": True, "schedule.warmup.iterations": 0, "schedule.clip": 1.0}
+SGD = {"schedule.optimizer.type": "SGD", "schedule.optimizer.lr": 0.1}
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """Two epochs of two steps, batch 2: by this process alone, and by two with an image each."""
+    data = tmp_path_factory.mktemp("data") / "shapes"
+    make_dataset(data, images=7, size=64)
+    changes = {"input.scale": (64, 64), **SAME, **SGD}
+    config = compose("deformable_detr_tiny", None, resolve(data), changes=changes, epochs=2, batch_size=2)
+    alone, shared = (tmp_path_factory.mktemp("runs") / name for name in ("alone", "shared"))
+    train(config, alone, quiet=True)
+    command = ["-m", "detassign.cli", "train", str(alone / "config.json"), "--work-dir", str(shared)]
+    done = subprocess.run([*TORCHRUN, *command], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    return alone, shared, done.stdout
+
+
+def test_two_processes_learn_what_one_learns_of_the_joint_batch(runs):
+    """Losses (averaged over both), weights after every step, and the AP of an odd number of images."""
+    alone, shared, _ = runs
+    for mine, theirs in zip(*(read_metrics(run / "metrics.jsonl") for run in (alone, shared)), strict=True):
+        assert mine.keys() == theirs.keys()
+        same = {name: value for name, value in mine.items() if "seconds" not in name and value is not None}
+        assert {name: theirs[name] for name in same} == pytest.approx(same, rel=1e-3, abs=1e-6)
+    config, checkpoint = find_run(alone)
+    mine, theirs = (safe_load(run / checkpoint.name)["state_dict"] for run in (alone, shared))
+    torch.manual_seed(config["seed"])
+    start = build_model(config).state_dict()
+    assert mine.keys() == theirs.keys() == start.keys()
+    moved = max(float((mine[name] - start[name]).abs().max()) for name in mine)
+    apart = max(float((mine[name] - theirs[name]).abs().max()) for name in mine)
+    assert apart < 1e-4 * moved
+
+
+def test_one_of_two_processes_writes_and_talks(runs):
+    alone, shared, said = runs
+    assert {path.name for path in shared.iterdir()} == {path.name for path in alone.iterdir()}
+    assert said.count("run folder:") == 1
+
+
+def test_what_is_counted_is_counted_in_all_processes(runs):
+    mine, theirs = (json.loads((run / "summary.json").read_text()) for run in runs[:2])
+    counts = ("steps", "positives_per_target", "effective_positives_per_target", "targets_without_positive")
+    assert {name: theirs[name] for name in counts} == pytest.approx({name: mine[name] for name in counts})
+
+
+def test_a_refusal_is_said_once_and_ends_all_processes(runs):
+    _, shared, _ = runs
+    command = ["-m", "detassign.cli", "train", str(shared / "config.json"), "--work-dir", str(shared)]
+    done = subprocess.run([*TORCHRUN, *command], capture_output=True, text=True, timeout=300)
+    assert done.returncode != 0
+    assert done.stderr.count("holds a run already") == 1
+
+
+def test_a_batch_that_cannot_be_shared_evenly_is_refused(monkeypatch):
+    monkeypatch.setattr(processes, "count", lambda: 3)
+    assert processes.share(6) == 2
+    with pytest.raises(ValueError, match="batch size 16 cannot be shared out among 3 processes"):
+        processes.share(16)
+
+
+def test_every_process_has_its_own_gpu(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(processes, "count", lambda: 2)
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    assert device_of({"device": "auto"}) == device_of({"device": "cuda"}) == torch.device("cuda", 1)
+    assert device_of({"device": "cpu"}) == torch.device("cpu")
+    with pytest.raises(ValueError, match="cuda:0 is one GPU, and the job has 2 processes"):
+        device_of({"device": "cuda:0"})
+    monkeypatch.setenv("LOCAL_RANK", "2")
+    with pytest.raises(ValueError, match="process 3 of this machine finds 2 GPUs"):
+        device_of({"device": "cuda"})
+
+
+def test_a_model_stays_on_the_device_of_its_config(tmp_path, monkeypatch):
+    """mmengine's runner would move it to the first GPU, whatever device was asked for."""
+    make_dataset(tmp_path / "data", images=3, size=64)
+    monkeypatch.setattr(mmengine_runner, "get_device", lambda: "meta")
+    config = compose("fcos_tiny", None, resolve(tmp_path / "data"), changes={"input.scale": (64, 64)}, epochs=1)
+    summary = train({**config, "device": "cpu"}, tmp_path / "run", quiet=True)
+    assert summary["steps"] == 1
