@@ -102,7 +102,8 @@ def evaluate(config: Mapping[str, Any], checkpoint: Path, split: str = "val") ->
     with calm():
         model, source = build_model(config, initialise=False), source_of(config)
         load_checkpoint(model, checkpoint)
-        loader = eval_loader(source, config["input"], processes.share(config["schedule"]["batch_size"]), split)
+        batch_size = max(1, config["schedule"]["batch_size"] // processes.count())
+        loader = eval_loader(source, config["input"], batch_size, split)
         metric = AveragePrecision(source, split, config["evaluation"]["max_detections"])
         model.to(device_of(config)).eval()
         with progress_bar(config["name"], len(loader), quiet=not processes.is_first()) as advance, torch.no_grad():
