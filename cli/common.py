@@ -44,7 +44,9 @@ batch_size_option = click.option(
 device_option = click.option("--device", metavar="NAME", help="auto, cpu or cuda[:index].")
 amp_option = click.option("--amp", is_flag=True, default=None, help="Mixed precision; needs a GPU.")
 pretrained_option = click.option(
-    "--pretrained", type=click.Path(path_type=Path), help="Backbone weights (a state dict in the backbone's layout)."
+    "--pretrained",
+    type=click.Path(path_type=Path),
+    help="Backbone weights: a state dict in the backbone's layout, or in that of Swin's and ConvNeXt's authors.",
 )
 init_option = click.option(
     "--init",

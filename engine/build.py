@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,12 @@ from ..assigners.registry import unknown_name
 from ..compat import is_state, safe_load
 from ..detectors import DenseDetector, QueryDetector
 from ..heads import PostProcess
+from .conversion.official import from_official
 
 PACKAGES = ("detassign", "mmdet", "torchvision")  # whose classes a config may name
 TRUST = "DETASSIGN_PACKAGES"
+WRAPPERS = ("state_dict", "model")  # names under which files hold their weights
+OPTIONAL = r"num_batches_tracked$|^norms?\.?[0-3]\."  # of a backbone: what classifiers do without
 Detector = DenseDetector | QueryDetector
 
 
@@ -93,21 +97,31 @@ def instantiate(description: Mapping[str, Any], where: str) -> Any:
 def load_backbone(backbone: nn.Module, path: Path) -> None:
     """Load pretrained backbone weights; a classifier's head, or a detector's other parts, are left out.
 
+    Names are the backbone's own or, of Swin and ConvNeXt, their authors'. Norms behind a backbone's maps, which no classifier
+    has, may be missing.
+
     Raises:
         FileNotFoundError, ValueError: when the file is missing, unsafe, or belongs to another network.
     """
     loaded = safe_load(path)
     state = _state_of(loaded, path)
-    state = {key.removeprefix("backbone."): value for key, value in state.items()}
     own = backbone.state_dict()
+    state = _in_names_of(own, {key.removeprefix("backbone."): value for key, value in state.items()})
     fitting = {key: value for key, value in state.items() if key in own and own[key].shape == value.shape}
-    missing = [key for key in own if key not in fitting and not key.endswith("num_batches_tracked")]
+    missing = [key for key in own if key not in fitting and not re.search(OPTIONAL, key)]
     if missing:
         raise ValueError(
             f"{path}: weights of another network; {len(missing)} of the {len(own)} tensors of {type(backbone).__name__} "
             f"are not in it or differ in shape, such as {missing[0]}"
         )
     backbone.load_state_dict(fitting, strict=False)
+
+
+def _in_names_of(own: Mapping[str, Any], state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Backbone weights under the names of `own`, or their authors' names turned into those, whichever fits more."""
+    theirs = from_official({f"backbone.0.{name}": tensor for name, tensor in state.items()}).state
+    renamed = {name.removeprefix("backbone."): tensor for name, tensor in theirs.items()}
+    return max(state, renamed, key=lambda named: len(own.keys() & named.keys()))
 
 
 def load_checkpoint(model: nn.Module, path: Path) -> None:
@@ -130,8 +144,9 @@ def load_checkpoint(model: nn.Module, path: Path) -> None:
 
 
 def _state_of(loaded: Any, path: Path) -> dict[str, torch.Tensor]:
-    """The state dict of a loaded file."""
-    state = loaded.get("state_dict", loaded) if isinstance(loaded, dict) else None
+    """The state dict of a loaded file, which may hold it under a name."""
+    wrapped = (loaded.get(name) for name in WRAPPERS) if isinstance(loaded, dict) else ()
+    state = next((value for value in wrapped if isinstance(value, dict)), loaded)
     if not is_state(state):
         raise ValueError(f"{path}: expected a state dict: names and tensors")
     return state

@@ -50,9 +50,9 @@ def swin_l(maps: int = 3) -> Backbone:
     return description, SWIN_L_CHANNELS[-maps:]
 
 
-def convnext_l(maps: int = 3) -> Backbone:
-    """ConvNeXt-L in torchvision's layout."""
-    return {"type": ConvNeXt, "size": "large", "maps": maps}, CONVNEXT_CHANNELS["large"][-maps:]
+def convnext(size: str, maps: int = 3) -> Backbone:
+    """ConvNeXt in torchvision's layout; `size` is one of detectors.convnext.CHANNELS."""
+    return {"type": ConvNeXt, "size": size, "maps": maps}, CONVNEXT_CHANNELS[size][-maps:]
 
 
 def mobilenet_v2(maps: int = 1) -> Backbone:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
+from .convnext import convnext_rules, scale_as_map
 from .heads import head_rules
 from .rules import Rule, Translation, translate
 
@@ -69,8 +70,14 @@ def from_official(state: Mapping[str, Tensor]) -> Translation:
     place and content side by side is cut in two.
     """
     originals = {_bare(name): name for name in state}
-    bare = {name: _merged_patches(name, state[original]) for name, original in originals.items()}
-    first = (COPIES, *_reference_rule(bare), *head_rules(bare, "class_embed", "bbox_embed"), *PARTS)
+    bare = {name: _laid_out(name, state[original]) for name, original in originals.items()}
+    first = (
+        COPIES,
+        *convnext_rules(bare),
+        *_reference_rule(bare),
+        *head_rules(bare, "class_embed", "bbox_embed"),
+        *PARTS,
+    )
     prepared = _cut_label_table(_cut_query_embedding(bare))
     translation = translate(prepared, (first, _norm_rules(bare), ATTENTION))
     return translation.with_names({"tgt_embed.weight": "query_embed.weight", **originals})
@@ -79,6 +86,11 @@ def from_official(state: Mapping[str, Tensor]) -> Translation:
 def _bare(name: str) -> str:
     """Without the prefix of the transformer, which not all repositories have at the same place."""
     return name.removeprefix("module.").removeprefix("transformer.")
+
+
+def _laid_out(name: str, tensor: Tensor) -> Tensor:
+    """A tensor of a backbone in the form that ours has."""
+    return scale_as_map(name, _merged_patches(name, tensor))
 
 
 def _merged_patches(name: str, tensor: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from detassign.configs.detectors.backbones import convnext_l, mobilenet_v2, resnet, swin_l
+from detassign.configs.detectors.backbones import convnext, mobilenet_v2, resnet, swin_l
 from detassign.detectors import QueryDetector
 from detassign.engine import fragments
 from detassign.engine.build import build_model, instantiate
@@ -101,7 +101,11 @@ def test_usual_inputs_and_schedules_exist(name):
     ("make", "maps"),
     [
         *((partial(resnet, depth), maps) for depth in (18, 50) for maps in (1, 3, 4)),
-        *((make, maps) for make in (swin_l, convnext_l) for maps in (3, 4)),
+        *(
+            (make, maps)
+            for make in (swin_l, partial(convnext, "large"), partial(convnext, "xlarge"))
+            for maps in (3, 4)
+        ),
         *((mobilenet_v2, maps) for maps in (1, 3)),
     ],
 )

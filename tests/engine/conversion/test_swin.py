@@ -6,6 +6,7 @@ import torch
 from mmdet.models import SwinTransformer
 from mmdet.models.backbones.swin import swin_converter
 
+from detassign.engine.build import load_backbone
 from detassign.engine.conversion.official import from_official
 
 
@@ -32,3 +33,14 @@ def test_a_swin_becomes_what_mmdets_converter_makes_of_it():
         torch.testing.assert_close(translation.state[name], tensor, rtol=0, atol=0)
     merged = translation.state["backbone.stages.0.downsample.reduction.weight"]
     assert not torch.equal(merged, state["layers.0.downsample.reduction.weight"])
+
+
+def test_a_classifier_of_its_authors_starts_a_backbone(tmp_path):
+    """Under --pretrained, though names and order of patches differ and the norms behind the maps are not in it."""
+    model, state = original_state()
+    whole = zip(state, state.values(), model.state_dict().values(), strict=True)
+    classifier = {name: same if "index" in name else tensor for name, tensor, same in whole if name[:4] != "norm"}
+    torch.save({"model": classifier | {"head.weight": torch.zeros(10, 64)}}, tmp_path / "swin.pth")
+    load_backbone(model, tmp_path / "swin.pth")
+    for name, tensor in swin_converter(OrderedDict(classifier)).items():
+        assert torch.equal(model.state_dict()[name.removeprefix("backbone.")], tensor)
