@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import statistics
 import time
 import warnings
 from collections.abc import Mapping
+from contextlib import redirect_stdout
 from functools import partial
 from inspect import signature
 from pathlib import Path
@@ -53,6 +55,11 @@ class QuietRunner(Runner):
     def wrap_model(self, _: Any, model: nn.Module) -> nn.Module:
         """The model where it is, with gradients averaged over processes; mmengine would move it to the first GPU."""
         return processes.parallel(model if processes.count() > 1 else revert_sync_batchnorm(model))
+
+    def load_checkpoint(self, *arguments: Any, **named: Any) -> Any:
+        """mmengine's, which prints that it does so."""
+        with redirect_stdout(io.StringIO()):
+            return super().load_checkpoint(*arguments, **named)
 
     def dump_config(self) -> None:
         """Nothing: the resolved config is in the folder already, and mmengine has none to write."""

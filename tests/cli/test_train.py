@@ -52,9 +52,10 @@ def test_a_runs_config_alone_repeats_it(trained, tmp_path):
     assert first == again
 
 
-def test_resume_of_a_finished_run_changes_nothing(trained):
+def test_resume_of_a_finished_run_changes_nothing(trained, capsys):
     before = (trained / "metrics.jsonl").read_text()
-    assert run("train", "--work-dir", trained, "--resume", "--quiet") == 0
+    assert run("train", "--work-dir", trained, "--resume", "--quiet", "--no-table") == 0
+    assert capsys.readouterr().out == ""
     assert (trained / "metrics.jsonl").read_text() == before
 
 
