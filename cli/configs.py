@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
+from functools import reduce
+from operator import getitem
 from pathlib import Path
 from typing import Any
 
 from ..data import DataSource, Report, check
 from ..engine import config as configs
+from ..heads import PostProcess
 from .common import find_data
 
 DETECTIONS = 100  # COCO's limit per image
@@ -38,15 +42,19 @@ def resolve_config(
     recipe = configs.read_recipe(config) if config else {}
     source = find_data(data or recipe.get("data", "synthetic"), data_root, images)
     report = _checked(source)
-    return configs.compose(
+    changes = {**recipe.get("changes", {}), **changes}
+    resolved = configs.compose(
         detector or recipe.get("detector", DEFAULT_DETECTOR),
         assigner or recipe.get("assigner"),
         source,
         schedule or recipe.get("schedule"),
-        {**_limits(report), **recipe.get("changes", {}), **changes},
+        changes,
         denoising or recipe.get("denoising"),
         **run,
     )
+    if source.name != "coco":  # whose AP is of 100 detections, however crowded an image is
+        _make_room(resolved, report, changes)
+    return resolved
 
 
 def _resolved(path: Path, data: str | None, images: int | None, changes: dict[str, Any], **run: Any) -> dict[str, Any]:
@@ -75,10 +83,15 @@ def _checked(source: DataSource) -> Report:
     return report
 
 
-def _limits(report: Report) -> dict[str, int]:
-    """Room for crowded images: COCO's 100 detections, or more where an image holds more objects than half of that."""
+def _make_room(config: dict[str, Any], report: Report, given: Mapping[str, Any]) -> None:
+    """Raise COCO's limit of 100 detections where an image holds more objects than half of that, unless it is given."""
     most = max((split["most_boxes_in_an_image"] for split in report.statistics.values()), default=0)
-    if most <= DETECTIONS // 2:
-        return {}
     limit = -(-2 * most // 100) * 100
-    return {"evaluation.max_detections": limit, "model.post_process.max_per_image": limit}
+    if limit <= DETECTIONS:
+        return
+    limits = {"evaluation": ("max_detections",), "model.post_process": ("per_level", "max_per_image")}
+    for section, names in limits.items():
+        settings = reduce(getitem, section.split("."), config)
+        for name in names:
+            if f"{section}.{name}" not in given:
+                settings[name] = max(settings.get(name, getattr(PostProcess, name, limit)), limit)

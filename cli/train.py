@@ -37,11 +37,16 @@ def command(config: str | None, work_dir: Path | None, resume: bool, quiet: bool
 
     if resume and work_dir is None:
         raise ValueError("--resume: name the run's folder with --work-dir")
-    if resume and config is None and not (work_dir / CONFIG).is_file():
-        raise ValueError(f"--resume: {work_dir} holds no run; a new one starts without --resume")
-    config = str(work_dir / CONFIG) if resume and config is None else config
+
+    def resolve() -> dict[str, Any]:
+        if config or not resume:
+            return resolve_config(config, **given)
+        if not (work_dir / CONFIG).is_file():
+            raise ValueError(f"--resume: {work_dir} holds no run; a new one starts without --resume")
+        return resolve_config(str(work_dir / CONFIG), **given)
+
     with joined():
-        resolved = once(lambda: resolve_config(config, **given))
+        resolved = once(resolve)
         folder = once(lambda: work_dir or new_run_folder(resolved["name"]))
         summary = train(resolved, folder, resume=resume, quiet=quiet)
         if is_first() and not no_table:

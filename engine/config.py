@@ -26,7 +26,7 @@ INPUT = {
     "flip": ("horizontal",),
     "workers": None,
 }
-EVALUATION = {"every": 1, "max_detections": 100}
+EVALUATION = {"every": 1, "max_detections": 100, "batch_size": None}  # None: as in training
 DEFAULT_ASSIGNER = "fcos"
 RECIPE_KEYS = {"detector", "assigner", "denoising", "data", "schedule", "changes"}
 
@@ -69,7 +69,7 @@ def compose(
         "data": asdict(source),
         "input": {**INPUT, **detector_parts.get("input", {}), **dataset_parts.get("input", {})},
         "schedule": dict(schedule_parts["schedule"]),
-        "evaluation": {**EVALUATION, **dataset_parts.get("evaluation", {})},
+        "evaluation": {**EVALUATION, **detector_parts.get("evaluation", {}), **dataset_parts.get("evaluation", {})},
         "seed": 0,
         "device": "auto",
         "amp": False,

@@ -21,6 +21,7 @@ from ..assigners import Assignment, Targets
 from . import processes
 from .progress import make_bar
 
+STATISTICS = ("targets", "without", "pairs", "effective", "seconds", "steps")
 FLUSH_EVERY = 50  # steps between reads of the losses: reading one waits for the device
 
 
@@ -161,18 +162,19 @@ class ProgressBar(Hook):
             self.bar = None
 
 
-class AssignmentStatistics:
+class AssignmentStatistics(Hook):
     """Watches a detector's assignments in training: how many positives objects get, and the time it takes.
 
     Objects count once for every time they are seen. Looks at every `every`-th step, since looking waits for the device.
+    A checkpoint holds the sums over all processes, so a resumed run counts what came before too.
     """
 
     def __init__(self, every: int = 5) -> None:
         self.every = every
         self.seen = 0
-        self.targets = self.without = self.pairs = self.effective = 0.0
-        self.seconds = 0.0
-        self.steps = 0
+        self.sums = dict.fromkeys(STATISTICS, 0.0)  # of this process since it started
+        self.earlier = dict.fromkeys(STATISTICS, 0.0)  # of all, from the checkpoint
+        self._in_all = dict(self.earlier)
 
     def due(self) -> bool:
         self.seen += 1
@@ -181,22 +183,35 @@ class AssignmentStatistics:
     def __call__(self, assignment: Assignment, targets: Targets, seconds: float) -> None:
         real = targets.mask
         pairs = assignment.pairs_per_target(targets)[real]
-        self.targets += pairs.numel()
-        self.without += float((pairs == 0).sum())
-        self.pairs += float(pairs.sum())
-        self.effective += float(assignment.effective_positives(targets)[real].sum())
-        self.seconds += seconds
-        self.steps += 1
+        effective = assignment.effective_positives(targets)[real]
+        found = (pairs.numel(), (pairs == 0).sum(), pairs.sum(), effective.sum(), seconds, 1)
+        for name, value in zip(STATISTICS, found, strict=True):
+            self.sums[name] += float(value)
+
+    def after_train_epoch(self, runner: Any) -> None:
+        self._in_all = self._together()
+
+    def before_save_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
+        checkpoint["assignment"] = {**self._in_all, "seen": self.seen}
+
+    def after_load_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
+        kept = checkpoint.get("assignment", {})
+        self.earlier = {name: kept.get(name, 0.0) for name in STATISTICS}
+        self.seen = kept.get("seen", 0)
+
+    def _together(self) -> dict[str, float]:
+        now = processes.total(list(self.sums.values()))
+        return {name: self.earlier[name] + value for name, value in zip(STATISTICS, now, strict=True)}
 
     def summary(self) -> dict[str, float]:
         """Means per target, and the mean seconds of assignment and loss per step, over all processes of the job."""
-        sums = processes.total([self.targets, self.pairs, self.effective, self.without, self.seconds, self.steps])
-        targets, pairs, effective, without, seconds, steps = sums
+        sums = self._together()
+        targets = max(sums["targets"], 1.0)
         return {
-            "positives_per_target": pairs / max(targets, 1.0),
-            "effective_positives_per_target": effective / max(targets, 1.0),
-            "targets_without_positive": without / max(targets, 1.0),
-            "assignment_seconds_per_step": seconds / max(steps, 1.0),
+            "positives_per_target": sums["pairs"] / targets,
+            "effective_positives_per_target": sums["effective"] / targets,
+            "targets_without_positive": sums["without"] / targets,
+            "assignment_seconds_per_step": sums["seconds"] / max(sums["steps"], 1.0),
         }
 
 

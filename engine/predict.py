@@ -67,7 +67,8 @@ def predict(
         images: files, as `find_images` gives them.
         folder: new or empty.
         score: detections at or below it are left out.
-        limit: at most so many detections per image; None keeps the model's own limit.
+        limit: at most so many detections per image; None keeps the model's own limit. A query detector has no more than
+            queries times classes.
         draw: write PNGs.
         quiet: no progress bar.
         compiled: translate the network with torch.compile first, which takes about a minute and gains 0 to 10 % of the
@@ -112,10 +113,10 @@ class ImageDetector:
         self.model = build_model(config, initialise=False)
         load_checkpoint(self.model, checkpoint)
         self.model.to(device_of(config)).eval()
-        settings = self.model.post_process
-        self.model.post_process = replace(
-            settings, score_threshold=score, max_per_image=limit or settings.max_per_image
-        )
+        settings = replace(self.model.post_process, score_threshold=score)
+        if limit:
+            settings = replace(settings, max_per_image=limit, per_level=max(limit, settings.per_level))
+        self.model.post_process = settings
         if compiled:
             compile_network(self.model)
         self._load, self._prepare = eval_steps(config["input"])

@@ -82,17 +82,17 @@ def train(config: Mapping[str, Any], work_dir: Path, resume: bool = False, quiet
     Raises:
         ValueError, OSError: for a folder in use, a config of another run, and whatever data or model refuse.
     """
-    model, source, schedule = _seeded_model(config), source_of(config), config["schedule"]
-    loader = train_loader(source, config["input"], processes.share(schedule["batch_size"]), config["seed"])
-    processes.once(
-        partial(_prepare_folder, config, work_dir, resume)
-    )  # after all that may be refused: what never began leaves no folder
-    metrics = MetricsFile(work_dir / METRICS)
+    model, observed = _seeded_model(config), AssignmentStatistics()
     bar = ProgressBar(config["name"], quiet or not processes.is_first())
-    model.observer = observed = AssignmentStatistics()
-    hooks = [metrics, EpochSeed(config["seed"]), SyncBuffersHook(), bar]
+    loop = _loop(config, model)
+    hooks = [MetricsFile(work_dir / METRICS), observed, EpochSeed(config["seed"]), SyncBuffersHook(), bar]
+    processes.once(partial(_prepare_folder, config, work_dir, resume))  # what is refused by now leaves no folder
+    model.observer = observed
     with calm():
-        runner = _runner(config, work_dir, model, resume, loader, hooks)
+        basics = _runner_basics(config, work_dir)
+        runner = QuietRunner(
+            model, str(work_dir), **loop, custom_hooks=hooks, resume=_goes_on(work_dir, resume), **basics
+        )
         try:
             runner.train()
         finally:
@@ -109,8 +109,7 @@ def evaluate(config: Mapping[str, Any], checkpoint: Path, split: str = "val") ->
     with calm():
         model, source = build_model(config, initialise=False), source_of(config)
         load_checkpoint(model, checkpoint)
-        batch_size = max(1, config["schedule"]["batch_size"] // processes.count())
-        loader = eval_loader(source, config["input"], batch_size, split)
+        loader = eval_loader(source, config["input"], _eval_batch_size(config), split)
         metric = AveragePrecision(source, split, config["evaluation"]["max_detections"])
         model.to(device_of(config)).eval()
         with progress_bar(config["name"], len(loader), quiet=not processes.is_first()) as advance, torch.no_grad():
@@ -149,24 +148,36 @@ def _seeded_model(config: Mapping[str, Any]) -> Detector:
     return model.to(device_of(config), memory_format=torch.channels_last)  # a tenth faster on CPUs, more on GPUs
 
 
-def _runner(
-    config: Mapping[str, Any], work_dir: Path, model: nn.Module, resume: bool, loader: Any, hooks: list[Any]
-) -> Runner:
+def _loop(config: Mapping[str, Any], model: nn.Module) -> dict[str, Any]:
+    """What the runner's loop is made of: data, optimizer, schedule, evaluation."""
     schedule, evaluation, source = config["schedule"], config["evaluation"], source_of(config)
-    return QuietRunner(
-        model,
-        str(work_dir),
-        train_dataloader=loader,
-        val_dataloader=eval_loader(source, config["input"], processes.share(schedule["batch_size"])),
-        train_cfg={"by_epoch": True, "max_epochs": schedule["epochs"], "val_interval": evaluation["every"]},
-        val_cfg={},
-        val_evaluator=[AveragePrecision(source, "val", evaluation["max_detections"])],
-        optim_wrapper=_optimizer(model, config),
-        param_scheduler=_schedulers(schedule, len(loader)),
-        custom_hooks=hooks,
-        resume=resume and (work_dir / LAST).is_file(),
-        **_runner_basics(config, work_dir),
-    )
+    loader = train_loader(source, config["input"], processes.share(schedule["batch_size"]), config["seed"])
+    return {
+        "train_dataloader": loader,
+        "val_dataloader": eval_loader(source, config["input"], _eval_batch_size(config)),
+        "train_cfg": {"by_epoch": True, "max_epochs": schedule["epochs"], "val_interval": evaluation["every"]},
+        "val_cfg": {},
+        "val_evaluator": [AveragePrecision(source, "val", evaluation["max_detections"])],
+        "optim_wrapper": _optimizer(model, config),
+        "param_scheduler": _schedulers(schedule, len(loader)),
+    }
+
+
+def _eval_batch_size(config: Mapping[str, Any]) -> int:
+    """Images that each process evaluates together."""
+    return config["evaluation"].get("batch_size") or max(1, config["schedule"]["batch_size"] // processes.count())
+
+
+def _goes_on(work_dir: Path, resume: bool) -> bool:
+    """Whether there is a checkpoint to go on from, which all processes must see.
+
+    Raises:
+        ValueError: when this process does not.
+    """
+    there = resume and (work_dir / LAST).is_file()
+    if processes.once(lambda: there) and not there:
+        raise ValueError(f"--resume: not all processes see the checkpoints in {work_dir}; share that folder")
+    return there
 
 
 def _runner_basics(config: Mapping[str, Any], work_dir: Path) -> dict[str, Any]:
@@ -203,7 +214,12 @@ def _optimizer(model: nn.Module, config: Mapping[str, Any]) -> OptimWrapper:
     wrapper = AmpOptimWrapper if config["amp"] else OptimWrapper
     clip = {"max_norm": schedule["clip"]} if schedule["clip"] else None
     groups = parameter_groups(model, schedule, settings["lr"], settings.get("weight_decay", 0.0))
-    return wrapper(optimizer=optimizer(groups, **settings), clip_grad=clip)
+    try:
+        return wrapper(optimizer=optimizer(groups, **settings), clip_grad=clip)
+    except TypeError as error:
+        raise ValueError(
+            f"schedule.optimizer: {schedule['optimizer']['type']} refuses its arguments ({error})"
+        ) from error
 
 
 def parameter_groups(

@@ -1,9 +1,10 @@
 """DETR on ResNet-101 with a dilated last stage, 100 queries."""
 
 from .backbones import resnet
-from .query_constants import COCO_INPUT, DETR
+from .query_constants import ALONE, COCO_INPUT, DETR
 from .query_parts import detr
 
 model = detr(*resnet(101, dc5=True), DETR)
 input = COCO_INPUT
+evaluation = ALONE
 schedule = "detr_500e"

@@ -13,4 +13,5 @@ SMALL = Size(channels=128, hidden=512, encoder_layers=3, decoder_layers=3, queri
 
 COCO_INPUT = {"scale": (1333, 800), "augmentation": "detr"}
 SMALL_INPUT = {"scale": (640, 480), "augmentation": "detr"}
+ALONE = {"batch_size": 1}  # evaluation with a dilated last stage, which padding hurts most
 PHOTO_INPUT = {"scale": (512, 384), "augmentation": "detr"}

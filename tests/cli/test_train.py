@@ -7,6 +7,7 @@ import pytest
 
 from detassign.cli import main
 from detassign.data import make_dataset
+from detassign.engine.conversion.classes import COCO_CLASSES, COCO_IDS
 
 
 def run(*arguments):
@@ -121,18 +122,45 @@ def test_an_unreadable_image_is_named(data, tmp_path, capsys):
     assert "train_000002.jpg" in capsys.readouterr().err
 
 
-def test_a_crowded_set_gets_room_for_its_objects(data, tmp_path, capsys):
-    document = json.loads((data / "val.json").read_text())
-    one = document["annotations"][0]
+def crowd(path, categories=None):
+    """The text of an annotation file with 120 objects in its first image."""
+    document = json.loads(path.read_text())
+    one = {**document["annotations"][0], **({"category_id": categories[0]["id"]} if categories else {})}
     document["annotations"] = [{**one, "id": i, "bbox": [i % 50, i // 50, 8, 8]} for i in range(1, 121)]
+    return json.dumps({**document, **({"categories": categories} if categories else {})})
+
+
+def limits(config):
+    return config["evaluation"]["max_detections"], config["model"]["post_process"]
+
+
+@pytest.mark.parametrize("detector", ["fcos_tiny", "dino_r18_tiny", "dino_4scale_r50"])
+def test_a_crowded_set_gets_room_for_its_objects(data, tmp_path, capsys, detector):
+    """Every limit on the way is raised where it is lower, and none is lowered; a limit that is given stays."""
     crowded = tmp_path / "crowded"
     crowded.mkdir()
-    (crowded / "val.json").write_text(json.dumps(document))
+    (crowded / "val.json").write_text(crowd(data / "val.json"))
     (crowded / "train.json").write_text((data / "train.json").read_text())
     (crowded / "images").symlink_to(data / "images")
-    assert run("config", "--data", crowded) == 0
-    config = json.loads(capsys.readouterr().out)
-    assert config["evaluation"]["max_detections"] == config["model"]["post_process"]["max_per_image"] == 300
+    assert run("config", "--data", crowded, "--detector", detector) == 0
+    counted, settings = limits(json.loads(capsys.readouterr().out))
+    assert (counted, settings["max_per_image"]) == (300, 300)
+    assert settings["per_level"] == (1000 if detector == "fcos_tiny" else 300)
+    assert run("config", "--data", crowded, "--detector", detector, "--set", "evaluation.max_detections=120") == 0
+    assert limits(json.loads(capsys.readouterr().out))[0] == 120
+
+
+def test_coco_is_measured_at_a_hundred_detections_however_crowded(data, tmp_path, capsys):
+    """So that AP compares with what was published; DINO's own limit of 300 stays too."""
+    categories = [{"id": number, "name": name} for number, name in zip(COCO_IDS, COCO_CLASSES, strict=True)]
+    (tmp_path / "annotations").mkdir()
+    for split in ("train", "val"):
+        text = crowd(data / f"{split}.json", categories)
+        (tmp_path / "annotations" / f"instances_{split}2017.json").write_text(text)
+        (tmp_path / f"{split}2017").symlink_to(data / "images")
+    assert run("config", "dino_4scale_r50_12e", "--data-root", tmp_path) == 0
+    counted, settings = limits(json.loads(capsys.readouterr().out))
+    assert (counted, settings["per_level"], settings["max_per_image"]) == (100, 300, 300)
 
 
 def test_a_runs_config_trains_on_other_data_of_as_many_classes(trained, tmp_path, capsys):

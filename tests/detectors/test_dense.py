@@ -75,8 +75,8 @@ def test_the_observer_sees_the_assignment_of_a_training_step():
     model.observer = watched = AssignmentStatistics(every=2)
     for _ in range(3):
         model.loss(torch.rand(2, 3, 32, 32), samples([[[2, 2, 28, 28]], []]))
-    assert watched.steps == 2
-    assert watched.targets == 2
+    assert watched.sums["steps"] == 2
+    assert watched.sums["targets"] == 2
     summary = watched.summary()
     assert summary["positives_per_target"] > 1
     assert summary["assignment_seconds_per_step"] > 0

@@ -8,9 +8,10 @@ import pytest
 import torch
 from PIL import Image
 
+from detassign.data import resolve
 from detassign.engine import predict as module
 from detassign.engine.build import build_model, load_checkpoint
-from detassign.engine.config import source_of
+from detassign.engine.config import compose, source_of
 from detassign.engine.datasets import eval_loader
 from detassign.engine.predict import (
     PREDICTIONS,
@@ -288,3 +289,14 @@ def test_a_compiled_network_detects_the_same(tiny_run, shapes):
         compiled = model.predictions(image)
     torch.testing.assert_close(compiled.logits, plain.logits)
     torch.testing.assert_close(compiled.boxes, plain.boxes)
+
+
+def test_more_detections_than_usual_can_be_asked_of_a_query_detector(shapes, tmp_path):
+    """Its own limit, 100 here, stands in two places."""
+    config = compose("dino_r18_tiny", None, resolve(shapes[0].parent.parent), changes={"input.scale": (96, 96)})
+    torch.save({"state_dict": build_model(config).state_dict()}, tmp_path / "dino.pth")
+    counts = []
+    for limit in (None, 250):
+        detector = ImageDetector(config, tmp_path / "dino.pth", 0.0, limit)
+        counts.append(len(detector(detector.read(shapes[0])[1]).scores))
+    assert counts == [100, 250]

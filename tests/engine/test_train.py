@@ -6,8 +6,10 @@ import pytest
 import torch
 
 from detassign.data import SceneStyle, make_dataset, resolve
+from detassign.engine import train as module
 from detassign.engine.build import build_model
-from detassign.engine.config import compose
+from detassign.engine.config import change, compose
+from detassign.engine.datasets import eval_loader
 from detassign.engine.hooks import read_metrics
 from detassign.engine.train import evaluate, find_run, parameter_groups, train
 
@@ -100,6 +102,40 @@ def test_resumed_equals_uninterrupted(run, source, tmp_path, monkeypatch):
     )
     for name, value in whole.items():
         torch.testing.assert_close(value, resumed[name], rtol=0, atol=0)
+    counts = ("positives_per_target", "effective_positives_per_target", "targets_without_positive", "steps")
+    first, again = (json.loads((f / "summary.json").read_text()) for f in (run[0], tmp_path / "two"))
+    assert {name: again[name] for name in counts} == {name: first[name] for name in counts}
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("amp", True, "mixed precision training needs a GPU"),
+        ("schedule.decay.type", "linear", "expected step or cosine, got 'linear'"),
+        ("schedule.optimizer.foo", 3, "unexpected keyword argument 'foo'"),
+        ("schedule.optimizer.betas", 3, "schedule.optimizer: AdamW refuses its arguments"),
+    ],
+)
+def test_what_is_refused_leaves_no_folder(source, tmp_path, key, value, said):
+    """So that the same command without the mistake can have the folder."""
+    config = small_config(source)
+    change(config, key, value)
+    with pytest.raises(ValueError, match=said):
+        train(config, tmp_path / "refused", quiet=True)
+    assert not (tmp_path / "refused").exists()
+
+
+def test_evaluation_takes_as_many_images_at_once_as_asked_for(source, run, monkeypatch):
+    """A dilated last stage is evaluated alone; otherwise as many as in training."""
+    config, checkpoint = find_run(run[0])
+    sizes = []
+    monkeypatch.setattr(module, "eval_loader", lambda *a: sizes.append(a[2]) or eval_loader(*a))
+    for wanted in (None, 1):
+        config["evaluation"]["batch_size"] = wanted
+        evaluate(config, checkpoint)
+    assert sizes == [4, 1]
+    assert compose("detr_r50_dc5", None, source)["evaluation"]["batch_size"] == 1
+    assert compose("detr_r50", None, source)["evaluation"]["batch_size"] is None
 
 
 def _first_then(stop):
