@@ -25,7 +25,7 @@ from .parts import IMAGENET_MEAN, IMAGENET_STD
 HUNGARIAN = "hungarian"
 DN_MARKED = {"denoising": "dn", "indicator": True}  # DN-DAB-Deformable-DETR
 DN_LABELS = {**DN_MARKED, "unknown_matching": True}  # DN-DETR and its encoder-only form
-CDN = {"denoising": "cdn"}  # DINO
+CDN = {"denoising": {"type": "cdn"}}  # DINO
 
 
 @dataclass(frozen=True)
@@ -231,9 +231,13 @@ def dn_dab_dino_deformable_detr(
     extra: int = 1,
     denoising: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """DN-DETR's own two-stage contrastive variant: one-class proposals, scaled positions, no shared norm or heads."""
+    """DN-DETR's own two-stage contrastive variant: one-class proposals, scaled positions, no shared norm or heads.
+
+    Noise as by default in its code: five groups, a fifth of the labels, coordinates up to 0.4 of a half side.
+    """
     levels = len(in_channels) + extra
-    noise = {"denoising": {"type": "cdn", "unknown_negatives": True}, "indicator": True}
+    amounts = {"groups": 5, "label_noise": 0.4, "box_noise": 0.4}  # half of label_noise is the probability
+    noise = {"denoising": {"type": "cdn", "unknown_negatives": True, **amounts}, "indicator": True}
     return query_detector(
         backbone,
         neck=projection(in_channels, size, extra),

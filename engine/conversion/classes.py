@@ -31,6 +31,25 @@ def names_of_rows(
     return {91: COCO_ROWS, 80: COCO_CLASSES}.get(rows)
 
 
+def has_background(rows: int, stated: Sequence[str] | None, labels: int | None, softmax: bool) -> bool | None:
+    """Whether the last row of a checkpoint's class layer stands for no object; None where nothing tells.
+
+    Args:
+        rows: of the class layer.
+        stated: names of the checkpoint's classes.
+        labels: rows of its table of denoising labels, which has one more than classes.
+        softmax: it is of a family that always has a background row.
+    """
+    known = [len(stated)] if stated is not None else []
+    known += [labels - 1] if labels is not None else []
+    for classes in known:
+        if rows - classes in (0, 1):
+            return rows > classes
+    if softmax:
+        return True
+    return {92: True, 81: True, 91: False, 80: False}.get(rows)
+
+
 def choose_rows(
     rows: int, names: Sequence[str | None] | None, classes: Sequence[str], may_be_new: bool = False
 ) -> tuple[int | None, ...]:

@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..build import build_model, find_class
 from ..config import change, plain, read
 from ..files import write_json, write_whole
-from .classes import choose_rows, names_of_rows
-from .families import recognise
-from .fit import ClassRows, Report, count_classes, fit, names_fit
+from .classes import choose_rows, has_background, names_of_rows
+from .families import Recognised, is_plain_detr, recognise
+from .fit import LABELS, ClassRows, Report, class_rows, fit, names_fit
 from .reading import read_checkpoint
 
 CONFIG = "config.json"
@@ -45,13 +45,34 @@ def convert(
     report = Report(recognised.source, settings=settings)
     classes, translation = config["data"]["classes"], recognised.translation
     if names_fit(translation, model):
-        total = count_classes(translation.state, bool(model.bbox_head.assigner.score.background_column))
+        background = _background(recognised, read_from.classes, model, new_classes)
+        total = class_rows(translation.state) - background
         names = None if by_index else names_of_rows(total, read_from.classes, classes, new_classes)
-        rows = ClassRows(choose_rows(total, names, classes, new_classes), total)
+        rows = ClassRows(choose_rows(total, names, classes, new_classes), total, background)
         report.classes = class_map(classes, rows, names)
     else:  # whatever the classes are, it is another model
         rows = ClassRows((None,) * len(classes), 0)
     return config, fit(translation, model, rows, report), report
+
+
+def _background(found: Recognised, stated: Sequence[str] | None, model: nn.Module, may_differ: bool) -> bool:
+    """Whether the checkpoint's class layers have a row for no object; as the target's where nothing tells.
+
+    Raises:
+        ValueError: when the target's do not agree, and may not differ.
+    """
+    state, ours = found.translation.state, bool(model.bbox_head.assigner.score.background_column)
+    labels = len(state[LABELS]) if LABELS in state else None
+    theirs = has_background(class_rows(state), stated, labels, found.source != "detassign" and is_plain_detr(state))
+    if theirs is None:
+        return ours
+    if theirs != ours and not may_differ:
+        kinds = {True: "a softmax with a row for no object", False: "a sigmoid for each class"}
+        raise ValueError(
+            f"the checkpoint has {kinds[theirs]}, the target's assigner {kinds[ours]}; choose another with --assigner, or "
+            "begin anew with --finetune-classes"
+        )
+    return theirs
 
 
 def class_map(classes: Sequence[str], rows: ClassRows, names: Sequence[str | None] | None) -> dict[str, str | None]:

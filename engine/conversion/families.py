@@ -72,6 +72,12 @@ def source_of(state: Mapping[str, Tensor]) -> str:
     )
 
 
+def is_plain_detr(state: Mapping[str, Tensor]) -> bool:
+    """Whether a translated state dict is a DETR's, the one family with a softmax: its queries have nothing but a place."""
+    others = ("queries.reference.", "queries.anchors.", "queries.proposals.", "decoder.guide.")
+    return "queries.position.weight" in state and not any(name.startswith(others) for name in state)
+
+
 def _head_settings(translation: Translation) -> dict[str, Any]:
     """One head for all decoder layers, or one each."""
     return {"model.head.shared": "bbox_head.classes.1.bias" not in translation.state}

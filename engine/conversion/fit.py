@@ -18,10 +18,14 @@ COUNTER = "num_batches_tracked"
 
 @dataclass(frozen=True)
 class ClassRows:
-    """The checkpoint's row for each class of the target, None for a new one, of so many classes in total."""
+    """The checkpoint's row for each class of the target, None for a new one, of so many classes in total.
+
+    `background`: a row of the class layers follows those of the classes (a softmax).
+    """
 
     chosen: tuple[int | None, ...]
     total: int
+    background: bool = False
 
 
 @dataclass
@@ -112,8 +116,8 @@ def names_fit(translation: Translation, model: nn.Module) -> bool:
     return theirs == ours
 
 
-def count_classes(state: Mapping[str, Tensor], background: bool) -> int:
-    """Classes of a translated state dict, the background column aside.
+def class_rows(state: Mapping[str, Tensor]) -> int:
+    """Rows of a translated state dict's class layer, a background row included.
 
     Raises:
         ValueError: when it has no class layer.
@@ -122,14 +126,14 @@ def count_classes(state: Mapping[str, Tensor], background: bool) -> int:
     bias = next(biases, None)
     if bias is None:
         raise ValueError("the checkpoint has no class layer")
-    return len(bias) - background
+    return len(bias)
 
 
 def rows_of(name: str, theirs: Tensor, rows: ClassRows, model: nn.Module) -> tuple[int | None, ...] | None:
     """Which rows a tensor takes of theirs; None where it does not count classes.
 
-    The row after the classes (background of a softmax, unknown label of denoising) is kept as the last. The classifier
-    of proposals that are told from background alone uses its first row only, whatever the classes are.
+    The row after the classes (background of a softmax, unknown label of denoising), if there is one, is kept as the last.
+    The classifier of proposals that are told from background alone uses its first row only, whatever the classes are.
     """
     if name == LABELS:
         return (*rows.chosen, rows.total if len(theirs) > rows.total else None)
@@ -138,7 +142,7 @@ def rows_of(name: str, theirs: Tensor, rows: ClassRows, model: nn.Module) -> tup
     background = bool(model.bbox_head.assigner.score.background_column)
     if "encoder_class" in name and model.bbox_head.encoder == "binary":
         return tuple(row if row < len(theirs) else None for row in range(len(rows.chosen) + background))
-    return (*rows.chosen, rows.total) if background else rows.chosen
+    return (*rows.chosen, rows.total if rows.background else None) if background else rows.chosen
 
 
 def _picked(theirs: Tensor, own: Tensor, chosen: tuple[int | None, ...]) -> Tensor:

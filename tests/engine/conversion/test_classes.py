@@ -2,7 +2,14 @@
 
 import pytest
 
-from detassign.engine.conversion.classes import COCO_CLASSES, COCO_IDS, COCO_ROWS, choose_rows, names_of_rows
+from detassign.engine.conversion.classes import (
+    COCO_CLASSES,
+    COCO_IDS,
+    COCO_ROWS,
+    choose_rows,
+    has_background,
+    names_of_rows,
+)
 
 
 def test_coco_has_80_classes_with_ids_up_to_90():
@@ -50,3 +57,20 @@ def test_as_many_classes_of_ones_own_are_not_taken_for_cocos():
     assert choose_rows(80, None, own) == tuple(range(80))
     assert names_of_rows(80, None, own, may_be_new=True) == COCO_CLASSES
     assert names_of_rows(80, None, ["person", *own[1:]]) == COCO_CLASSES
+
+
+@pytest.mark.parametrize(
+    ("told", "background"),
+    [
+        ((8, ("x",) * 7, None, False), True),
+        ((7, ("x",) * 7, None, True), False),
+        ((8, ("x",) * 3, 8, False), True),
+        ((7, None, 8, False), False),
+        ((4, None, None, True), True),
+        ((92, None, None, False), True),
+        ((91, None, None, False), False),
+        ((4, None, None, False), None),
+    ],
+)
+def test_a_row_for_no_object_is_told_by_names_labels_family_or_number(told, background):
+    assert has_background(*told) is background

@@ -178,6 +178,24 @@ def test_new_classes_begin_anew_and_known_ones_go_on(tmp_path):
     assert all(torch.equal(converted[name], state[name]) for name in kept)
 
 
+@pytest.mark.parametrize(("name", "other"), [("dino", "detr"), ("detr", "hungarian")])
+def test_a_sigmoid_and_a_softmax_are_told_apart(name, other, tmp_path):
+    """A row for no object is never taken from a class, nor a class from it; without leave to begin anew it is refused."""
+    state, kinds = own_state(target(name)), ("a softmax", "a sigmoid")
+    file = save(tmp_path / "own.pth", state, dataset_meta={"classes": NAMES})
+    wanted = target(name, ("f", "newt", "b"), **{"model.head.assigner": other})
+    with pytest.raises(ValueError, match="choose another with --assigner") as refused:
+        convert(wanted, file)
+    assert all(kind in str(refused.value) for kind in kinds)
+    _, converted, report = convert(wanted, file, new_classes=True)
+    assert report.complete
+    assert report.classes == {"f": "f", "newt": None, "b": "b"}
+    rows, theirs = converted["bbox_head.classes.0.bias"], state["bbox_head.classes.0.bias"]
+    assert len(rows) == 3 + (other == "detr")
+    assert torch.equal(rows[[0, 2]], theirs[[5, 1]])
+    assert not torch.isin(rows[3:], theirs).any()
+
+
 def test_classes_that_all_begin_anew_are_not_called_mapped(tmp_path):
     file = save(tmp_path / "coco.pth", own_state(target("detr", COCO_CLASSES)))
     _, _, report = convert(target("detr", ("newt",)), file, new_classes=True)
