@@ -87,7 +87,10 @@ def _denoising(detector: str, model: Mapping[str, Any], name: str) -> dict[str, 
         return None
     if name not in DENOISINGS:
         raise ValueError(unknown_name("denoising", name, [*DENOISINGS, "none"]))
-    return {**(model.get("denoising") or {}), "denoising": name}
+    own = model.get("denoising") or {}
+    noise = own.get("denoising")
+    usual = noise["type"] if isinstance(noise, Mapping) else noise
+    return own if usual == name else {**own, "denoising": {"type": name}}
 
 
 def changed(config: dict[str, Any], changes: Mapping[str, Any], **run: Any) -> dict[str, Any]:

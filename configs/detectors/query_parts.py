@@ -23,7 +23,7 @@ from detassign.heads import PostProcess, QueryHead
 from .parts import IMAGENET_MEAN, IMAGENET_STD
 
 HUNGARIAN = "hungarian"
-DN_MARKED = {"denoising": "dn", "indicator": True}  # DN-DAB-Deformable-DETR
+DN_MARKED = {"denoising": {"type": "dn"}, "indicator": True}  # DN-DAB-Deformable-DETR
 DN_LABELS = {**DN_MARKED, "unknown_matching": True}  # DN-DETR and its encoder-only form
 CDN = {"denoising": {"type": "cdn"}}  # DINO
 

@@ -117,3 +117,29 @@ def test_fragments_load_before_anything_else_of_the_package():
     code = "import detassign.configs.detectors.fcos_tiny as f; print(f.schedule)"
     done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "tiny"
+
+
+@pytest.mark.parametrize(
+    ("detector", "name", "noise"),
+    [
+        ("dino_r18_tiny", None, {"type": "cdn"}),
+        ("dino_r18_tiny", "dn", {"type": "dn"}),
+        ("dn_detr_tiny", "dn", {"type": "dn"}),
+        ("dn_dab_dino_deformable_detr_tiny", "dn", {"type": "dn"}),
+    ],
+)
+def test_denoising_is_the_detectors_or_the_one_named(source, detector, name, noise):
+    assert configs.compose(detector, None, source, denoising=name)["model"]["denoising"]["denoising"] == noise
+
+
+def test_a_detectors_usual_denoising_by_name_keeps_its_amounts(source):
+    """Which can be changed one by one."""
+    named, usual = (
+        configs.compose("dn_dab_dino_deformable_detr_tiny", None, source, denoising=name)["model"]["denoising"]
+        for name in ("cdn", None)
+    )
+    assert named == usual
+    assert named["denoising"]["unknown_negatives"]
+    changes = {"model.denoising.denoising.groups": 3}
+    config = configs.compose("dino_r18_tiny", None, source, changes=changes)
+    assert config["model"]["denoising"]["denoising"] == {"type": "cdn", "groups": 3}
