@@ -17,7 +17,10 @@ from .common import device_option, new_run_folder
 @click.option("--max", "limit", type=click.IntRange(min=1), help="At most so many detections per image.")
 @device_option
 @click.option(
-    "--compile", "compiled", is_flag=True, help="Translate the network first: a minute, for 0 to 10 % on a CPU."
+    "--compile",
+    "compiled",
+    is_flag=True,
+    help="Translate the network first: a minute, again for odd image sizes; saves 0 to 10 % on a CPU.",
 )
 @click.option("--json-only", is_flag=True, help="No drawings.")
 def command(

@@ -159,6 +159,13 @@ def check_parts(
         raise ValueError(f"layers: the decoder has {len(decoder.layers)}, the head is for {len(head.boxes)}")
     if (head.encoder is not None) != isinstance(queries, TwoStageQueries):
         raise ValueError(f"encoder: {head.encoder!r} of the head does not go with {type(queries).__name__}")
+    if decoder.refinement == "forward_twice" and getattr(queries, "reference", None) is not None:
+        raise ValueError("refinement: forward_twice moves boxes, and these queries start from points; take detached")
+    head_width = head.classes[0].in_features
+    widths = {"encoder": encoder.channels, "decoder": decoder.layers[0].norm1.normalized_shape[0]}
+    for name, width in widths.items():
+        if width != head_width:
+            raise ValueError(f"channels: the head takes {head_width}, the {name} has {width}; all parts must agree")
     levels = len(getattr(neck, "levels", ())) or None
     for name, part in {"encoder": encoder, "decoder": decoder}.items():
         own = levels_of(part)

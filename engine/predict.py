@@ -71,8 +71,8 @@ def predict(
             queries times classes.
         draw: write PNGs.
         quiet: no progress bar.
-        compiled: translate the network with torch.compile first, which takes about a minute and gains 0 to 10 % of the
-            time per image on a CPU.
+        compiled: translate the network with torch.compile first, which takes about a minute, up to as long again for some
+            image sizes, and gains 0 to 10 % of the time per image on a CPU.
 
     Raises:
         ValueError, OSError: for a checkpoint of another model, a folder in use, and a disk that takes no more.
@@ -148,7 +148,9 @@ class ImageDetector:
 
 
 def compile_network(model: nn.Module, **options: Any) -> None:
-    """Have torch.compile translate the parts that do most of the work, for any image size, when they first run.
+    """Have torch.compile translate the parts that do most of the work when they first run.
+
+    Sizes are left open, but some image sizes make it translate a backbone again: its rounding depends on them.
 
     Args:
         model: a detector.

@@ -102,7 +102,7 @@ class QueryDecoder(nn.Module):
         levels, points: of deformable attention; levels of "levels" too.
 
     Raises:
-        ValueError: for an unknown choice.
+        ValueError: for an unknown choice, or no layer.
     """
 
     def __init__(
@@ -127,6 +127,8 @@ class QueryDecoder(nn.Module):
         for name, value in {"attention": attention, "guide": guide, "refinement": refinement}.items():
             if value not in known[name]:
                 raise ValueError(f"{name}: expected one of {', '.join(map(str, known[name]))}, got {value!r}")
+        if layers < 1:
+            raise ValueError(f"layers: a decoder needs at least 1, got {layers}")
         check_heads(channels, heads)
         self.refinement = refinement
         extra = _guide_arguments(guide, attention, scale_positions)

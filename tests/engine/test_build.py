@@ -112,6 +112,10 @@ def test_a_file_without_names_and_tensors_is_refused(load, saved, tmp_path):
     ("key", "value", "sentence"),
     [
         ("model.decoder.layers", 2, "layers: the decoder has 2, the head is for 3"),
+        ("model.decoder.layers", 0, "layers: a decoder needs at least 1, got 0"),
+        ("model.encoder.channels", 64, "channels: the head takes 96, the encoder has 64"),
+        ("model.decoder.channels", 48, "channels: the head takes 96, the decoder has 48"),
+        ("model.decoder.refinement", "forward_twice", "refinement: forward_twice moves boxes"),
         ("model.decoder.levels", 2, "levels: the neck makes 3, the decoder takes 2"),
         ("model.encoder.levels", 2, "levels: the neck makes 3, the encoder takes 2"),
         ("model.encoder.heads", 5, "heads: expected a divisor of the 96 channels, got 5"),
