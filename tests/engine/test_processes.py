@@ -75,6 +75,19 @@ def test_a_refusal_is_said_once_and_ends_all_processes(runs):
     assert done.stderr.count("holds a run already") == 1
 
 
+def test_what_one_process_refuses_is_a_sentence_in_all(tmp_path):
+    """The others lose it in the middle of a step, and do not answer with a stack of calls."""
+    data = tmp_path / "shapes"
+    make_dataset(data, images=5, size=64)
+    (data / "images" / "train_000002.jpg").write_bytes(b"not a picture")
+    options = ("--detector", "fcos_tiny", "--data", str(data), "--batch-size", "2", "--epochs", "1")
+    command = ["-m", "detassign.cli", "train", *options, "--work-dir", str(tmp_path / "run")]
+    done = subprocess.run([*TORCHRUN, *command], capture_output=True, text=True, timeout=300)
+    assert done.returncode != 0
+    assert done.stderr.count("train_000002.jpg cannot be read") == 1
+    assert "RuntimeError" not in done.stderr
+
+
 def test_a_batch_that_cannot_be_shared_evenly_is_refused(monkeypatch):
     monkeypatch.setattr(processes, "count", lambda: 3)
     assert processes.share(6) == 2
