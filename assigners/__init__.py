@@ -6,7 +6,7 @@ Every assigner is a matching x a weighting over a score model, and answers with 
 from .assigner import Assigner
 from .denoising import ContrastiveDenoising, Denoising, DenoisingQueries, Noise
 from .losses import assignment_losses
-from .matching import ATSS, CenterPrior, CenterSampling, Hungarian, MaxIoU, TopK
+from .matching import ATSS, AssignmentWarning, CenterPrior, CenterSampling, Hungarian, MaxIoU, TopK
 from .presets import build
 from .quality import ExpGIoU, PowerIoU, PredictedIoU
 from .registry import ASSIGNERS, BOX_LOSSES, COSTS, DENOISINGS, MATCHINGS, QUALITIES, SCORES, WEIGHTINGS
@@ -27,6 +27,7 @@ __all__ = [
     "WEIGHTINGS",
     "Assigner",
     "Assignment",
+    "AssignmentWarning",
     "CenterPrior",
     "CenterSampling",
     "ContrastiveDenoising",

@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
+from ..ops.transfer import to_device
+
 BACKGROUND = -1
 """Index of "no target" wherever a sample's target is written down."""
 
@@ -149,7 +151,9 @@ class Targets:
         padded, mask = _pad(boxes)
         padded_labels = pad_sequence([image_labels.long() for image_labels in labels], batch_first=True)
         ignored = (None, None) if ignore_boxes is None else _pad(ignore_boxes)
-        return cls(padded, padded_labels, mask, *ignored, None if sizes is None else sizes.to(padded))
+        if sizes is not None:
+            sizes = to_device(sizes, padded.device, padded.dtype)
+        return cls(padded, padded_labels, mask, *ignored, sizes)
 
     def check_labels(self, num_classes: int) -> None:
         """Raise ValueError when a label is outside [0, num_classes); looks only where that costs no device sync."""
@@ -161,7 +165,7 @@ class Targets:
 
     def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> Targets:
         """The targets on another device; with `dtype`, boxes and sizes in that type."""
-        moved = _map_tensors(self, lambda t: t.to(device))
+        moved = _map_tensors(self, lambda t: to_device(t, device))
         if dtype is None:
             return moved
         measures = {name: getattr(moved, name) for name in ("boxes", "ignore_boxes", "sizes")}
@@ -297,7 +301,7 @@ def _check_bool(name: str, value: Tensor | None) -> None:
 
 def _pad(boxes: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
     padded = pad_sequence(list(boxes), batch_first=True)
-    counts = torch.tensor([len(b) for b in boxes], device=padded.device)
+    counts = to_device(torch.tensor([len(b) for b in boxes]), padded.device)
     return padded, torch.arange(padded.shape[1], device=padded.device) < counts[:, None]
 
 

@@ -19,6 +19,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,7 @@ from ..engine.train import calm, parameter_groups  # noqa: E402
 from ..heads.query import QueryOutputs  # noqa: E402
 from ..ops import ms_deform_attn  # noqa: E402
 from ..ops._library import has_kernels  # noqa: E402
+from .stand_in import put_on, stand_in  # noqa: E402
 
 CLASSES = 80
 PYRAMID, COARSEST = (512, 1024, 2048), (2048,)
@@ -57,7 +59,7 @@ WARM_UP = 2  # steps that are not counted
 CONDITIONS = (
     "time, CPU time, memory: ours as a share of the peer's; CPU time is that of all threads, which other work on the machine "
     "changes little. MiB: what our training process grows by. supervision: share of our step in matching, losses and "
-    "denoising."
+    "denoising. waits: how often a step of ours and of the peer's waits for a GPU (on a CPU, for a stand-in)."
 )
 
 
@@ -103,7 +105,7 @@ class Row:
         cpu_seconds, peer_cpu_seconds: of all threads.
         memory, peer_memory: bytes a training process grows by, from before the model to its peak.
         supervision: seconds of our step that go into matching, losses (forward and backward) and denoising queries.
-        waits, peer_waits: how often a step waits for the device; None on a CPU.
+        waits, peer_waits: how often a step waits for the GPU; on a CPU, for a stand-in (see `bench.stand_in`).
     """
 
     family: str
@@ -115,8 +117,8 @@ class Row:
     memory: int
     peer_memory: int
     supervision: float
-    waits: int | None = None
-    peer_waits: int | None = None
+    waits: int
+    peer_waits: int
 
     @property
     def ratio(self) -> float:
@@ -155,9 +157,13 @@ class Contender:
 
     def step(self, batch: Mapping[str, Any]) -> None:
         """One training step, finished when this returns."""
+        self.start(batch)
+        _wait(next(self.model.parameters()).device)
+
+    def start(self, batch: Mapping[str, Any]) -> None:
+        """One training step, of which a GPU may still be working when this returns."""
         with mmcv_attention_of(self.attention):
             self.model.train_step(dict(batch), self.optimizer)
-        _wait(batch["inputs"][0].device)
 
 
 def families() -> dict[str, Family]:
@@ -211,8 +217,9 @@ def _rows(name: str, family: Family, conditions: Conditions) -> Iterator[Row]:
     batch = make_batch(conditions)
     contenders = {side: contender(family, side, conditions) for side in sides(family)}
     times = take_turns({side: lambda c=c: c.step(batch) for side, c in contenders.items()}, conditions.steps)
-    waits = {side: device_waits(lambda c=c: c.step(batch), conditions.device) for side, c in contenders.items()}
     supervision = supervision_seconds(contenders[OURS].model, batch, conditions.steps)
+    count = waits_on_gpu if torch.device(conditions.device).type == "cuda" else waits_on_stand_in
+    waits = {side: count(contender, batch) for side, contender in contenders.items()}
     for peer in sides(family)[1:]:
         (wall, cpu), (peer_wall, peer_cpu) = times[OURS], times[peer]
         bytes_held = (memory[OURS], memory[peer])
@@ -262,12 +269,12 @@ def _precision(conditions: Conditions) -> dict[str, str]:
 
 
 def make_batch(conditions: Conditions) -> dict[str, Any]:
-    """Random images and objects in the form that mmengine's models train on."""
+    """Random images and objects as a loader hands them to mmengine's models, on the host."""
     generator = torch.Generator().manual_seed(0)
     height, width = conditions.size
     images = torch.randint(0, 256, (conditions.batch, 3, height, width), dtype=torch.uint8, generator=generator)
     samples = [_sample(conditions, generator) for _ in images]
-    return {"inputs": list(images.to(conditions.device)), "data_samples": samples}
+    return {"inputs": list(images), "data_samples": samples}
 
 
 def _sample(conditions: Conditions, generator: torch.Generator) -> DetDataSample:
@@ -279,7 +286,7 @@ def _sample(conditions: Conditions, generator: torch.Generator) -> DetDataSample
     sample = DetDataSample(metainfo={"img_shape": (height, width), "ori_shape": (height, width), "img_id": 0})
     sample.set_metainfo({"pad_shape": (height, width), "scale_factor": (1.0, 1.0)})
     boxes = torch.cat((corner, corner + extent), 1) * scale.repeat(2)
-    sample.gt_instances = InstanceData(bboxes=boxes, labels=labels).to(conditions.device)
+    sample.gt_instances = InstanceData(bboxes=boxes, labels=labels)
     return sample
 
 
@@ -321,19 +328,27 @@ def _as_leaves(outputs: QueryOutputs) -> QueryOutputs:
     return QueryOutputs(**leaves, denoising=outputs.denoising)
 
 
-def device_waits(run: Callable[[], Any], device: str) -> int | None:
-    """How often a run waits for the GPU; None on a CPU."""
-    if torch.device(device).type != "cuda":
-        return None
+def waits_on_gpu(contender: Contender, batch: Mapping[str, Any]) -> int:
+    """How often a step waits for the GPU."""
     before = torch.cuda.get_sync_debug_mode()
     torch.cuda.set_sync_debug_mode("warn")
     try:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            run()
+            contender.start(batch)
     finally:
         torch.cuda.set_sync_debug_mode(before)
     return sum("synchroniz" in str(warning.message) for warning in caught)
+
+
+def waits_on_stand_in(contender: Contender, batch: Mapping[str, Any]) -> int:
+    """How often a step would wait for a GPU; moves the contender to the stand-in, where it stays."""
+    put_on(contender.model)
+    with calm(), stand_in() as record:
+        contender.start(deepcopy(batch))  # makes what is made once
+        record.clear()
+        contender.start(deepcopy(batch))
+    return sum(record.waits.values())
 
 
 def peak_growth(name: str, side: str, conditions: Conditions, threads: int) -> int:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 COMMANDS = {
     "train": "Train a detector under an assigner.",
@@ -28,7 +30,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except ImportError:
         sys.exit("detassign: the command line needs more packages; install them with: pip install 'detassign[full]'")
     try:
-        status = _group()(args=arguments, prog_name="detassign", standalone_mode=False)
+        with _warnings_as_sentences():
+            status = _group()(args=arguments, prog_name="detassign", standalone_mode=False)
     except click.exceptions.Abort:
         sys.exit(_say("interrupted; what was finished is kept", 130))
     except KeyboardInterrupt:
@@ -45,6 +48,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
             raise
         sys.exit(_say("the GPU's memory is full; a smaller --batch-size or --set input.scale=... needs less", 1))
     sys.exit(status if isinstance(status, int) else 0)
+
+
+@contextmanager
+def _warnings_as_sentences() -> Iterator[None]:
+    """Warnings without the line of code that gave them."""
+    usual = warnings.formatwarning
+    warnings.formatwarning = lambda message, *place, **line: f"detassign: warning: {message}\n"
+    try:
+        yield
+    finally:
+        warnings.formatwarning = usual
 
 
 def _group():

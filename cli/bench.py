@@ -221,7 +221,7 @@ def train_step(
             click.echo(f"{row.family} beside {row.peer}: {row.ratio:.2f} of its time", err=True)
             if out:  # after every row: a measurement takes minutes
                 write_json({"conditions": described, "rows": [row.to_dict() for row in rows]}, out)
-    columns = ["family", "peer", "ours, s", "peer, s", "time", "CPU time", "memory", "MiB", "supervision"]
+    columns = ["family", "peer", "ours, s", "peer, s", "time", "CPU time", "memory", "MiB", "supervision", "waits"]
     table(columns, [_step_row(row) for row in rows])
     click.echo(CONDITIONS)
     if out:
@@ -231,7 +231,8 @@ def train_step(
 def _step_row(row: Any) -> list[str]:
     ratios = [f"{ratio:.2f}" for ratio in (row.ratio, row.cpu_ratio, row.memory_ratio)]
     times = [f"{row.seconds:.2f}", f"{row.peer_seconds:.2f}"]
-    return [row.family, row.peer, *times, *ratios, f"{row.memory / 2**20:.0f}", f"{100 * row.supervision_share:.1f} %"]
+    cost = [f"{row.memory / 2**20:.0f}", f"{100 * row.supervision_share:.1f} %", f"{row.waits} : {row.peer_waits}"]
+    return [row.family, row.peer, *times, *ratios, *cost]
 
 
 def _size(text: str) -> tuple[int, int]:

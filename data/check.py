@@ -21,6 +21,9 @@ from .table import Table, read_table
 __all__ = ["check"]
 
 
+ORIENTATION, SIDEWAYS = 0x0112, (5, 6, 7, 8)  # of EXIF: the values that turn by a quarter
+
+
 class _Split(NamedTuple):
     """The files of one split."""
 
@@ -100,7 +103,9 @@ def _check_images(table: Table, headers: int) -> list[Finding]:
             unreadable.append(repr(table.file_names[index]))
         elif size != tuple(table.image_sizes[index]):
             different.append(repr(table.file_names[index]))
-    text = "images have another size than listed, so their boxes may be misplaced"
+    text = (
+        "images, turned as their EXIF orientation says, have another size than listed, so their boxes may be misplaced"
+    )
     return [
         *finding("error", "missing-image", table.where, "images are listed but not there", missing),
         *finding("error", "unreadable-image", table.where, "images cannot be opened", unreadable),
@@ -109,12 +114,13 @@ def _check_images(table: Table, headers: int) -> list[Finding]:
 
 
 def _image_size(path: Path) -> tuple[int, int] | None:
-    """Width and height from the header of an image, None when it is no image or absurdly large."""
+    """Width and height of an image as loaders turn it, from its header; None when it is no image or absurdly large."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(path) as image:
-                return image.size
+                sideways = image.getexif().get(ORIENTATION, 1) in SIDEWAYS
+                return image.size[::-1] if sideways else image.size
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError, Image.DecompressionBombWarning):
         return None
 

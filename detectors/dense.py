@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import torch
-from mmdet.models import BaseDetector, DetDataPreprocessor
+from mmdet.models import BaseDetector
 from mmdet.structures import DetDataSample
 from torch import Tensor, nn
 
 from ..assigners import Predictions
 from ..heads import DenseHead, PostProcess
 from .observer import Observer, observed
-from .targets import targets_of, with_detections
+from .preprocessor import Preprocessor
+from .targets import targets_on, with_detections
 
 
 class DenseDetector(BaseDetector):
@@ -21,7 +22,7 @@ class DenseDetector(BaseDetector):
         neck: those -> tuple of pyramid levels, one per stride of the head; None passes them on.
         head: predictions and losses.
         post_process: settings of inference.
-        preprocessor: mmdet's batching, normalisation and padding.
+        preprocessor: batching, normalisation and padding.
     """
 
     def __init__(
@@ -30,9 +31,9 @@ class DenseDetector(BaseDetector):
         neck: nn.Module | None,
         head: DenseHead,
         post_process: PostProcess | None = None,
-        preprocessor: DetDataPreprocessor | None = None,
+        preprocessor: Preprocessor | None = None,
     ) -> None:
-        super().__init__(data_preprocessor=preprocessor or DetDataPreprocessor())
+        super().__init__(data_preprocessor=preprocessor or Preprocessor())
         self.backbone = backbone
         self.neck = neck
         self.bbox_head = head  # the name in mmdet's checkpoints
@@ -51,7 +52,8 @@ class DenseDetector(BaseDetector):
 
     def loss(self, batch_inputs: Tensor, batch_data_samples: list[DetDataSample]) -> dict[str, Tensor]:
         """The head's losses, and beside them, for the log, what each sum was divided by (norm_pos, norm_neg, norm_box)."""
-        predictions, targets = self.predictions(batch_inputs), targets_of(batch_data_samples)
+        targets = targets_on(batch_inputs.device, batch_data_samples, self.bbox_head.num_classes)
+        predictions = self.predictions(batch_inputs)
         with observed(self.observer, batch_inputs) as report:
             assignment, losses = self.bbox_head.assign_and_loss(predictions, targets)
             report(assignment, targets)

@@ -7,17 +7,19 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from mmdet.models import BaseDetector, DetDataPreprocessor
+from mmdet.models import BaseDetector
 from mmdet.structures import DetDataSample
 from torch import Tensor, nn
 
 from ..assigners import Predictions, Targets
 from ..heads import PostProcess
 from ..heads.query import QueryHead, QueryOutputs, last_predictions
+from ..ops.transfer import to_device
 from .observer import Observer, observed
-from .targets import sizes_of, targets_of, with_detections
+from .preprocessor import Preprocessor
+from .targets import sizes_of, targets_on, with_detections
 from .transformer import QueryDecoder, QueryDenoising, TwoStageQueries
-from .transformer.queries import Queries
+from .transformer.queries import Queries, QuerySource
 
 
 class QueryDetector(BaseDetector):
@@ -32,7 +34,7 @@ class QueryDetector(BaseDetector):
         head: class, box and loss of every query.
         denoising: None, or arguments of `QueryDenoising` ({"denoising": "cdn"}).
         post_process: settings of inference.
-        preprocessor: mmdet's batching, normalisation and padding.
+        preprocessor: batching, normalisation and padding.
 
     Raises:
         ValueError: when the parts do not fit together.
@@ -48,9 +50,9 @@ class QueryDetector(BaseDetector):
         head: QueryHead,
         denoising: Mapping[str, Any] | None = None,
         post_process: PostProcess | None = None,
-        preprocessor: DetDataPreprocessor | None = None,
+        preprocessor: Preprocessor | None = None,
     ) -> None:
-        super().__init__(data_preprocessor=preprocessor or DetDataPreprocessor())
+        super().__init__(data_preprocessor=preprocessor or Preprocessor())
         check_parts(neck, encoder, queries, decoder, head)
         self.backbone = backbone
         self.neck = neck
@@ -58,11 +60,12 @@ class QueryDetector(BaseDetector):
         self.queries = queries
         self.decoder = decoder
         self.bbox_head = head  # the name that mmdet's detectors give it
-        self.denoising = None if denoising is None else self._denoising(dict(denoising))
+        self.denoising = None if denoising is None else self._denoising(denoising)
         self.post_process = post_process or PostProcess(score_threshold=-1.0, nms_iou=None)
         self.observer: Observer | None = None
 
-    def _denoising(self, arguments: dict[str, Any]) -> QueryDenoising:
+    def _denoising(self, arguments: str | Mapping[str, Any]) -> QueryDenoising:
+        arguments = {"denoising": arguments} if isinstance(arguments, str) else arguments
         position = self.decoder.guide.needs_position and not self.queries.makes_positions
         classes, channels = self.bbox_head.num_classes, self.encoder.channels
         return QueryDenoising(num_classes=classes, channels=channels, position=position, **arguments)
@@ -111,7 +114,7 @@ class QueryDetector(BaseDetector):
 
     def loss(self, batch_inputs: Tensor, batch_data_samples: list[DetDataSample]) -> dict[str, Tensor]:
         """The head's losses; see `QueryHead.assign_and_loss` for their names."""
-        targets = targets_of(batch_data_samples).to(batch_inputs.device)
+        targets = targets_on(batch_inputs.device, batch_data_samples, self.bbox_head.num_classes)
         outputs = self._outputs(batch_inputs, batch_data_samples, targets.sizes, targets)
         with observed(self.observer, batch_inputs) as report:
             assignment, losses = self.bbox_head.assign_and_loss(outputs, targets)
@@ -131,7 +134,7 @@ class QueryDetector(BaseDetector):
 
     def predictions(self, batch_inputs: Tensor, batch_data_samples: list[DetDataSample]) -> Predictions:
         """What the last decoder layer says of images (B, 3, H, W), undecided."""
-        sizes = sizes_of(batch_data_samples).to(batch_inputs.device)
+        sizes = to_device(sizes_of(batch_data_samples), batch_inputs.device)
         return last_predictions(self._outputs(batch_inputs, batch_data_samples, sizes), sizes)
 
     def _outputs(
@@ -159,8 +162,7 @@ def check_parts(
         raise ValueError(f"layers: the decoder has {len(decoder.layers)}, the head is for {len(head.boxes)}")
     if (head.encoder is not None) != isinstance(queries, TwoStageQueries):
         raise ValueError(f"encoder: {head.encoder!r} of the head does not go with {type(queries).__name__}")
-    if decoder.refinement == "forward_twice" and getattr(queries, "reference", None) is not None:
-        raise ValueError("refinement: forward_twice moves boxes, and these queries start from points; take detached")
+    check_queries(queries, decoder)
     head_width = head.classes[0].in_features
     widths = {"encoder": encoder.channels, "decoder": decoder.layers[0].norm1.normalized_shape[0]}
     for name, width in widths.items():
@@ -171,6 +173,21 @@ def check_parts(
         own = levels_of(part)
         if None not in (levels, own) and own != levels:
             raise ValueError(f"levels: the neck makes {levels}, the {name} takes {own}")
+
+
+def check_queries(queries: QuerySource, decoder: QueryDecoder) -> None:
+    """Raise ValueError when the decoder needs what these queries do not have."""
+    kind, guide = type(queries).__name__, type(decoder.guide).__name__
+    has = {0: "neither points nor boxes", 2: "points and no boxes", 4: "boxes"}[queries.coordinates]
+    if queries.coordinates < decoder.guide.coordinates:
+        needed = {2: "points", 4: "boxes"}[decoder.guide.coordinates]
+        raise ValueError(f"guide: {guide} needs queries that start from {needed}; {kind} have {has}")
+    if decoder.guide.needs_position and not queries.has_positions:
+        raise ValueError(f"guide: {guide} needs queries with places of their own; {kind} have {has} alone")
+    if decoder.refinement == "forward_twice" and queries.coordinates == 2:
+        raise ValueError("refinement: forward_twice moves boxes, and these queries start from points; take detached")
+    if decoder.refinement is not None and queries.coordinates == 0:
+        raise ValueError(f"refinement: {decoder.refinement} moves points or boxes, and {kind} have {has}; take None")
 
 
 def levels_of(part: nn.Module) -> int | None:

@@ -13,6 +13,17 @@ from ..assigners import Targets
 from ..heads import Detections
 
 
+def targets_on(device: torch.device, samples: Sequence[DetDataSample], num_classes: int) -> Targets:
+    """The ground truth of a batch on the device that trains, its labels checked before they go there.
+
+    Raises:
+        ValueError: for a label that is none of the `num_classes`.
+    """
+    targets = targets_of(samples)
+    targets.check_labels(num_classes)  # on a GPU this would be a wait
+    return targets.to(device)
+
+
 def targets_of(samples: Sequence[DetDataSample]) -> Targets:
     """The ground truth of a batch, padded, with the sizes of the valid images; crowd regions become ignore boxes."""
     instances = [sample.gt_instances for sample in samples]

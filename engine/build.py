@@ -6,6 +6,7 @@ import importlib
 import inspect
 import os
 import re
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,19 @@ def build_model(config: Mapping[str, Any], initialise: bool = True) -> Detector:
     if pretrained:
         load_backbone(model.backbone, Path(pretrained))
     return model
+
+
+def warn_of_cold_start(config: Mapping[str, Any], model: Detector) -> None:
+    """Warn where layers that never learn would keep the random numbers they start with."""
+    given = config.get("init") or config.get("pretrained") or config["model"]["backbone"].get("init_cfg")
+    if given or all(parameter.requires_grad for parameter in model.backbone.parameters()):
+        return
+    warnings.warn(
+        "the backbone starts from random numbers and is frozen in part, so those parts will never learn; give its weights "
+        "with --pretrained FILE, or take a detector made to start from nothing (its name ends in _tiny)",
+        UserWarning,
+        stacklevel=2,
+    )
 
 
 def build_parts(description: Mapping[str, Any]) -> dict[str, Any]:

@@ -76,7 +76,9 @@ def compose(
         "pretrained": None,
         "init": None,
     }
-    return changed(plain(config), changes or {}, **run)
+    composed = changed(plain(config), changes or {}, **run)
+    _check_classes(composed, composed["name"])
+    return composed
 
 
 def _denoising(detector: str, model: Mapping[str, Any], name: str) -> dict[str, Any] | None:
@@ -191,10 +193,15 @@ def validate(config: Mapping[str, Any], name: str) -> None:
     classes, ids = data["classes"], data["category_ids"]
     if not isinstance(classes, list) or not isinstance(ids, list) or len(classes) != len(ids):
         raise ValueError(f"config {name}: data.classes and data.category_ids must be lists of the same length")
-    head = config["model"].get("head")
-    if isinstance(head, Mapping) and head.get("num_classes", len(classes)) != len(classes):
+    _check_classes(config, name)
+
+
+def _check_classes(config: Mapping[str, Any], name: str) -> None:
+    """Raise ValueError when the head is for another number of classes than the data has."""
+    head, count = config["model"].get("head"), len(config["data"]["classes"])
+    if isinstance(head, Mapping) and head.get("num_classes", count) != count:
         raise ValueError(
-            f"config {name}: model.head.num_classes is {head['num_classes']!r}, and the data has {len(classes)} classes"
+            f"config {name}: model.head.num_classes is {head['num_classes']!r}, and the data has {count} classes"
         )
 
 
@@ -255,8 +262,8 @@ def _index(place: list[Any], name: str, key: str) -> int:
 
 
 def _open(place: Mapping[str, Any], parents: Sequence[str]) -> bool:
-    """Arguments of a class, and everything below an assigner or a free-form argument, may be new."""
-    return "type" in place or "matching" in place or len(parents) > 2
+    """Arguments of a class, of denoising, and everything below an assigner or a free-form argument, may be new."""
+    return "type" in place or "matching" in place or len(parents) > 2 or parents == ["model", "denoising"]
 
 
 def _literal(text: str) -> Any:

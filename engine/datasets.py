@@ -46,13 +46,16 @@ class DetectionData(CocoDataset):
     COCOAPI = SortedCategories
 
     def prepare_data(self, index: int) -> Any:
-        """One transformed image; an image that cannot be read is named."""
+        """One transformed image; an image that cannot be read, or is too thin to be resized, is named."""
         try:
             with silent_decoder():
                 return super().prepare_data(index)
-        except (AssertionError, OSError, cv2.error) as error:
-            path = self.get_data_info(index)["img_path"]
-            raise ValueError(f"image {path} cannot be read; see 'detassign data check'") from error
+        except (AssertionError, OSError, ValueError, cv2.error) as error:
+            info = self.get_data_info(index)
+            size = f"{info['width']} x {info['height']}"
+            raise ValueError(
+                f"image {info['img_path']} ({size}) cannot be read or resized; see 'detassign data check'"
+            ) from error
 
 
 @contextmanager

@@ -30,8 +30,9 @@ from mmengine.runner import Runner
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from ..assigners import AssignmentWarning
 from . import processes
-from .build import Detector, build_model, load_checkpoint
+from .build import Detector, build_model, load_checkpoint, warn_of_cold_start
 from .config import read, source_of, validate
 from .datasets import eval_loader, train_loader
 from .device import device_of
@@ -83,6 +84,8 @@ def train(config: Mapping[str, Any], work_dir: Path, resume: bool = False, quiet
         ValueError, OSError: for a folder in use, a config of another run, and whatever data or model refuse.
     """
     model, observed = _seeded_model(config), AssignmentStatistics()
+    if processes.is_first() and not resume:
+        warn_of_cold_start(config, model)
     bar = ProgressBar(config["name"], quiet or not processes.is_first())
     loop = _loop(config, model)
     hooks = [MetricsFile(work_dir / METRICS), observed, EpochSeed(config["seed"]), SyncBuffersHook(), bar]
@@ -323,11 +326,12 @@ def _remove_if_empty(folder: Path) -> None:
 
 
 class calm(warnings.catch_warnings):
-    """Keeps third parties' deprecation warnings and start-up talk off the terminal."""
+    """Keeps third parties' warnings and start-up talk off the terminal, and lets what an assignment warns of through."""
 
     def __enter__(self) -> None:
         super().__enter__()
         warnings.simplefilter("ignore")
+        warnings.filterwarnings("default", category=AssignmentWarning)
         MMLogger.get_current_instance()  # the logger of last resort, which talks to the terminal
         for logger in MMLogger._instance_dict.values():
             _silence(logger)

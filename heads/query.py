@@ -99,6 +99,8 @@ class QueryHead(nn.Module):
         logits = num_classes + self.assigner.score.background_column
         count = 1 if shared else layers
         classifier, box = nn.Linear(channels, logits), MLP(channels, channels, channels, 4)
+        if class_prior is not None and not 0 < class_prior < 1:
+            raise ValueError(f"class_prior: expected a probability between 0 and 1, or None, got {class_prior!r}")
         if class_prior is not None and not self.assigner.score.background_column:
             nn.init.constant_(classifier.bias, -math.log((1 - class_prior) / class_prior))
         if zero_boxes:
@@ -121,6 +123,12 @@ class QueryHead(nn.Module):
             raise ValueError("encoder: this head has no part for the encoder's proposals, which the queries need")
         return self.encoder_class(tokens), self.encoder_box(tokens) + places
 
+    def ranking(self, logits: Tensor) -> Tensor:
+        """(B, S, C) what orders tokens as the probabilities of the classes do, from their logits."""
+        if self.assigner.score.background_column:
+            return logits.log_softmax(-1)[..., : self.num_classes]
+        return logits
+
     def forward(self, states: Tensor, references: tuple[Tensor, ...] | None, boxes: Tensor | None) -> QueryOutputs:
         """Predictions of all layers.
 
@@ -137,6 +145,8 @@ class QueryHead(nn.Module):
         change = self._per_layer(self.boxes, states)
         if references is None:
             return shares(change)
+        if references[0].shape != references[-1].shape:  # a point that became a box
+            return torch.stack([move(*each, self.eps) for each in zip(change, references, strict=True)])
         return move(change, torch.stack(references), self.eps)
 
     def _per_layer(self, networks: nn.ModuleList, states: Tensor) -> Tensor:

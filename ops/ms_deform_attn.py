@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ._library import has_kernels
 from ._ms_deform_attn_onnx import attend_in_gathers, exporting_to_onnx
+from .transfer import to_device
 
 __all__ = ["ms_deform_attn", "ms_deform_attn_backward", "ms_deform_attn_reference"]
 
@@ -139,11 +140,10 @@ def _kernel_arguments(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """The arguments in the dtypes of the kernels, which read narrow values as they are."""
     computed = _computed_dtype(value, sampling_locations, attention_weights)
-    no_wait = value.is_cuda  # of pageable memory CUDA takes a copy before it returns
     return (
         value.to(torch.float64) if computed == torch.float64 else value,
-        spatial_shapes.to(value.device, torch.int64, non_blocking=no_wait),
-        level_start_index.to(value.device, torch.int64, non_blocking=no_wait),
+        to_device(spatial_shapes, value.device, torch.int64),
+        to_device(level_start_index, value.device, torch.int64),
         sampling_locations.to(computed),
         attention_weights.to(computed),
     )

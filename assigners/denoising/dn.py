@@ -82,5 +82,5 @@ def check_noise(label_noise: float, box_noise: float) -> None:
 
 
 def check_count(name: str, value: int | None, least: int) -> None:
-    if value is not None and value < least:
-        raise ValueError(f"{name}: expected at least {least}, got {value}")
+    if value is not None and (not isinstance(value, int) or value < least):
+        raise ValueError(f"{name}: expected a whole number of at least {least}, got {value!r}")

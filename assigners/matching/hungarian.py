@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ...ops.linear_assignment import linear_assignment
+from ...ops.transfer import to_device
 from ..costs import Cost
 from ..registry import COSTS, MATCHINGS
 from ..structures import Matches, Predictions, Targets
@@ -17,6 +18,10 @@ from .pairs import real_pairs
 
 FOCAL_COSTS = {"focal": 2.0, "l1": 5.0, "giou": 2.0}
 SOFTMAX_COSTS = {"softmax": 1.0, "l1": 5.0, "giou": 2.0}
+
+
+class AssignmentWarning(RuntimeWarning):
+    """An assignment goes on although something is wrong with what it was given."""
 
 
 @MATCHINGS.register("hungarian")
@@ -63,7 +68,7 @@ class Hungarian:
             self._warn(predictions, targets)
         device = predictions.boxes.device
         return Matches(
-            *(index.to(device, non_blocking=True) for index in (image, sample, target)),
+            *(to_device(index, device) for index in (image, sample, target)),
             predictions.boxes.new_ones(len(image)),
         )
 
@@ -84,7 +89,7 @@ class Hungarian:
         warnings.warn(
             f"hungarian: a matching cost is not finite, first {' and '.join(culprits) or 'the sum of all terms'}; such "
             "pairs are matched only where nothing else is left. This is said once.",
-            RuntimeWarning,
+            AssignmentWarning,
             stacklevel=3,
         )
 

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from mmdet.models import FPN, DetDataPreprocessor, ResNet
+from mmdet.models import FPN, ResNet
 
-from detassign.detectors import DenseDetector
+from detassign.detectors import DenseDetector, Preprocessor
 from detassign.heads import DenseHead, PostProcess
 
 IMAGENET_MEAN = (123.675, 116.28, 103.53)  # RGB, of 255
@@ -50,7 +50,7 @@ def fcos(
         "head": {"type": DenseHead, "in_channels": channels, "feat_channels": channels, "strides": strides, **head},
         "post_process": {"type": PostProcess},
         "preprocessor": {
-            "type": DetDataPreprocessor,
+            "type": Preprocessor,
             "mean": IMAGENET_MEAN,
             "std": IMAGENET_STD,
             "bgr_to_rgb": True,

@@ -5,9 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from mmdet.models import DetDataPreprocessor
-
-from detassign.detectors import QueryDetector
+from detassign.detectors import Preprocessor, QueryDetector
 from detassign.detectors.transformer import (
     AnchorQueries,
     DeformableEncoder,
@@ -261,7 +259,7 @@ def dn_dab_dino_deformable_detr(
 def query_detector(backbone: dict[str, Any], **parts: Any) -> dict[str, Any]:
     """A query detector from its parts; images are padded to the largest of the batch and no further."""
     preprocessor = {
-        "type": DetDataPreprocessor,
+        "type": Preprocessor,
         "mean": IMAGENET_MEAN,
         "std": IMAGENET_STD,
         "bgr_to_rgb": True,

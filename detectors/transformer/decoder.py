@@ -29,6 +29,8 @@ ATTENTIONS = {
     "levels": (ConditionalSelfAttention, LevelCrossAttention),
     "deformable": (QuerySelfAttention, DeformableCrossAttention),
 }
+GUIDES_FOR = {"conditional": ("conditional", "anchor"), "deformable": ("learned", "deformable_anchor")}
+GUIDES_FOR["levels"] = GUIDES_FOR["conditional"]  # dense attention needs no more than a place, which all give
 REFINEMENTS = (None, "detached", "forward_twice")
 
 
@@ -127,6 +129,9 @@ class QueryDecoder(nn.Module):
         for name, value in {"attention": attention, "guide": guide, "refinement": refinement}.items():
             if value not in known[name]:
                 raise ValueError(f"{name}: expected one of {', '.join(map(str, known[name]))}, got {value!r}")
+        if guide not in GUIDES_FOR.get(attention, GUIDES):
+            allowed = " or ".join(GUIDES_FOR[attention])
+            raise ValueError(f"guide: {attention} attention needs {allowed}, got {guide!r}")
         if layers < 1:
             raise ValueError(f"layers: a decoder needs at least 1, got {layers}")
         check_heads(channels, heads)

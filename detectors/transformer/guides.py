@@ -45,6 +45,7 @@ class LearnedGuide(nn.Module):
     def __init__(self, channels: int, layers: int, deformable: bool = False) -> None:
         super().__init__()
         self.deformable = deformable
+        self.coordinates = 2 if deformable else 0
 
     def forward(self, layer: int, x: Tensor, position: Tensor, reference: Tensor | None, memory: Memory) -> Guide:
         return Guide(position, scaled_reference=on_levels(reference, memory) if self.deformable else None)
@@ -58,7 +59,7 @@ class ConditionalGuide(nn.Module):
         layers: of the decoder; one alone scales nothing.
     """
 
-    needs_position = True
+    needs_position, coordinates = True, 2
 
     def __init__(self, channels: int, layers: int) -> None:
         super().__init__()
@@ -78,7 +79,7 @@ class AnchorGuide(nn.Module):
         layers: of the decoder; one alone scales nothing.
     """
 
-    needs_position = False
+    needs_position, coordinates = False, 4
 
     def __init__(self, channels: int, layers: int) -> None:
         super().__init__()
@@ -106,7 +107,7 @@ class DeformableAnchorGuide(nn.Module):
         scaled: multiply positions by a function of the content from the second layer on (DAB; DINO does not).
     """
 
-    needs_position = False
+    needs_position, coordinates = False, 4
 
     def __init__(self, channels: int, layers: int, scaled: bool = False) -> None:
         super().__init__()

@@ -78,9 +78,11 @@ def make_activation(name: str) -> nn.Module:
 
 
 def check_heads(channels: int, heads: int) -> None:
-    """Raise ValueError when attention heads cannot share the channels evenly."""
+    """Raise ValueError when attention heads, or the sines and cosines of x and y, cannot share the channels evenly."""
     if heads < 1 or channels % heads:
         raise ValueError(f"heads: expected a divisor of the {channels} channels, got {heads}")
+    if channels % 4:
+        raise ValueError(f"channels: expected a multiple of 4, for sine and cosine of x and y, got {channels}")
 
 
 def xavier_(module: nn.Module) -> None:

@@ -37,7 +37,8 @@ def reference_encoding(
     Returns:
         (..., K * channels).
     """
-    chosen = reference[..., [index for index in order if index < reference.shape[-1]]]
+    coordinates = reference.unbind(-1)  # a list of indices would be copied to the device, which waits
+    chosen = torch.stack([coordinates[index] for index in order if index < len(coordinates)], -1)
     return sine_encoding(chosen * (2 * math.pi), channels, temperature).flatten(-2)
 
 

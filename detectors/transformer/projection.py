@@ -32,7 +32,7 @@ class FeatureProjection(nn.Module):
         xavier: bool = True,
     ) -> None:
         super().__init__()
-        self.num_inputs = len(in_channels)
+        self.in_channels = tuple(in_channels)
         convolutions = [nn.Conv2d(width, channels, 1, bias=bias) for width in in_channels]
         for index in range(extra):
             width = in_channels[-1] if index == 0 else channels
@@ -48,13 +48,16 @@ class FeatureProjection(nn.Module):
         """Levels (B, C, h, w) from the backbone's maps.
 
         Raises:
-            ValueError: when their number differs from `in_channels`.
+            ValueError: when their number or channels differ from `in_channels`.
         """
-        if len(features) != self.num_inputs:
-            raise ValueError(f"features: expected {self.num_inputs} levels, got {len(features)}")
+        found = tuple(feature.shape[1] for feature in features)
+        if found != self.in_channels:
+            raise ValueError(
+                f"in_channels: the neck takes maps of {self.in_channels} channels, the backbone makes {found}"
+            )
         levels = [layer(feature) for layer, feature in zip(self.levels, features, strict=False)]
         source = features[-1]
-        for layer in self.levels[self.num_inputs :]:
+        for layer in self.levels[len(features) :]:
             source = layer(source)
             levels.append(source)
         return levels

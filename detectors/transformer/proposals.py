@@ -17,11 +17,11 @@ MARGIN = 0.01  # proposals closer than this to 0 or 1 in any coordinate are void
 class EncoderHead(Protocol):
     """What turns tokens into proposals: the encoder part of a query head."""
 
-    num_classes: int
-    """C; further columns of the logits are background."""
-
     def encoder_predictions(self, tokens: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:
         """Class logits (B, S, C) and box logits (B, S, 4) from tokens (B, S, C) and proposals (B, S, 4), logits."""
+
+    def ranking(self, logits: Tensor) -> Tensor:
+        """(B, S, C) what orders tokens as the probabilities of the classes do."""
 
 
 @dataclass(frozen=True)
@@ -69,8 +69,9 @@ class TokenProposals(nn.Module):
 
 def token_boxes(memory: Memory) -> tuple[Tensor, Tensor]:
     """Logits (B or 1, S, 4) of each token's box, +inf where void, and which are void (B or 1, S, 1)."""
-    sizes = [torch.full((count,), BASE_SIZE * 2.0**level) for level, count in enumerate(memory.level_sizes)]
-    size = torch.cat(sizes).to(memory.features.device)[None, :, None].expand(len(memory.centers), -1, 2)
+    device = memory.features.device
+    sides = [torch.full((n,), BASE_SIZE * 2.0**level, device=device) for level, n in enumerate(memory.level_sizes)]
+    size = torch.cat(sides)[None, :, None].expand(len(memory.centers), -1, 2)
     boxes = torch.cat((memory.centers, size), -1)
     void = ~((boxes > MARGIN) & (boxes < 1 - MARGIN)).all(-1, keepdim=True)
     if memory.padding is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -35,6 +35,20 @@ class Queries:
     position_of: Callable[[Tensor], Tensor] | None = None
 
 
+class QuerySource(Protocol):
+    """What makes queries."""
+
+    coordinates: int
+    """Of the reference that every query starts from: 4 of a box, 2 of a point, 0 without one."""
+    has_positions: bool
+    """Whether queries have a place beside it."""
+    makes_positions: bool
+    """Whether places are made from boxes, and so for the boxes of others too."""
+
+    def __call__(self, memory: Memory, head: EncoderHead) -> Queries:
+        """Queries for the images of `memory`."""
+
+
 class LearnedQueries(nn.Module):
     """A learned place each, no content (DETR).
 
@@ -43,7 +57,7 @@ class LearnedQueries(nn.Module):
         channels: C.
     """
 
-    makes_positions = False
+    coordinates, has_positions, makes_positions = 0, True, False
 
     def __init__(self, num_queries: int = 100, channels: int = 256) -> None:
         super().__init__()
@@ -65,7 +79,7 @@ class PointQueries(nn.Module):
         hidden: find the point with a hidden layer (Conditional DETR) or by one linear map (Deformable DETR).
     """
 
-    makes_positions = False
+    coordinates, has_positions, makes_positions = 2, True, False
 
     def __init__(
         self,
@@ -104,7 +118,7 @@ class AnchorQueries(nn.Module):
         random_centers: draw the centres evenly over the image and keep them there.
     """
 
-    makes_positions = False
+    coordinates, has_positions, makes_positions = 4, False, False
 
     def __init__(
         self,
@@ -168,8 +182,8 @@ class TwoStageQueries(nn.Module):
     Args:
         num_queries: Q; fewer where the image has fewer tokens.
         channels: C.
-        rank_by: "first" takes the tokens with the highest first class logit (Deformable DETR), "best" with the highest
-            of all classes (DINO).
+        rank_by: "first" takes the tokens likeliest of the first class (Deformable DETR), "best" those likeliest of any
+            (DINO).
         content: "proposal" makes content and place from the anchor's encoding (Deformable DETR), "learned" learns it
             (DINO's mixed selection), "memory" takes the encoder's features.
         temperature: of the anchor's encoding.
@@ -177,6 +191,8 @@ class TwoStageQueries(nn.Module):
     Raises:
         ValueError: for an unknown choice.
     """
+
+    coordinates = 4
 
     def __init__(
         self,
@@ -195,14 +211,15 @@ class TwoStageQueries(nn.Module):
         self.num_queries, self.channels, self.rank_by, self.temperature = num_queries, channels, rank_by, temperature
         self.proposals = TokenProposals(channels)
         self.content = nn.Embedding(num_queries, channels) if content == "learned" else None
-        self.makes_positions = content == "proposal"
+        self.has_positions = self.makes_positions = content == "proposal"
         self.from_anchor = AnchorProjection(channels, temperature) if content == "proposal" else None
         xavier_(self)
 
     def forward(self, memory: Memory, head: EncoderHead) -> Queries:
         tokens, places = self.proposals(memory)
         logits, boxes = head.encoder_predictions(tokens, places)
-        rank = logits[..., 0] if self.rank_by == "first" else logits[..., : head.num_classes].amax(-1)
+        likely = head.ranking(logits)
+        rank = likely[..., 0] if self.rank_by == "first" else likely.amax(-1)
         chosen = rank.topk(min(self.num_queries, rank.shape[1]), 1).indices  # (B, Q)
         anchors = gather_rows(boxes, chosen).detach()
         proposals = Proposals(tokens, logits, boxes, chosen)

@@ -35,12 +35,13 @@ def convert(
         by_index: take the checkpoint's rows as they are, 91 of the papers' say, whatever their names.
 
     Raises:
-        FileNotFoundError, ValueError: for a checkpoint that is missing, unsafe, or of another architecture, and for classes
-            that it does not know.
+        FileNotFoundError, ValueError: for a checkpoint that is missing, unsafe, not finite, or of another architecture, and for
+            classes that it does not know.
     """
     read_from = read_checkpoint(checkpoint, ema)
     recognised = recognise(read_from)
     config, settings = adapted(config, recognised.settings)
+    _check_finite(recognised.translation.state, checkpoint)
     model = build_model(config, initialise=False)
     report = Report(recognised.source, settings=settings)
     classes, translation = config["data"]["classes"], recognised.translation
@@ -53,6 +54,15 @@ def convert(
     else:  # whatever the classes are, it is another model
         rows = ClassRows((None,) * len(classes), 0)
     return config, fit(translation, model, rows, report), report
+
+
+def _check_finite(state: Mapping[str, Tensor], checkpoint: Path) -> None:
+    """Raise ValueError when training had gone wrong before the checkpoint was written."""
+    broken = [name for name, tensor in state.items() if not tensor.isfinite().all()]
+    if broken:
+        raise ValueError(
+            f"{checkpoint}: {len(broken)} tensors hold NaN or infinity, such as {broken[0]}; take an earlier one"
+        )
 
 
 def _background(found: Recognised, stated: Sequence[str] | None, model: nn.Module, may_differ: bool) -> bool:
@@ -108,9 +118,10 @@ def write(config: Mapping[str, Any], state: Mapping[str, Tensor], out: Path) -> 
     """The checkpoint, and the config beside it that makes `predict` and `train` understand it.
 
     Raises:
-        ValueError, OSError: when the folder is missing or belongs to another config, or the file is there already.
+        ValueError, OSError: when the folder belongs to another config or cannot be made, or the file is there already.
     """
     beside = check_place(config, out)
+    out.parent.mkdir(parents=True, exist_ok=True)
     meta = {"name": config["name"], "dataset_meta": {"classes": tuple(config["data"]["classes"])}}
     write_whole(lambda file: torch.save({"state_dict": dict(state), "meta": meta}, file), out)
     write_json(config, beside)
@@ -118,8 +129,9 @@ def write(config: Mapping[str, Any], state: Mapping[str, Tensor], out: Path) -> 
 
 def check_folder(out: Path) -> None:
     """Raise ValueError where no file can be written, or one is there already."""
-    if not out.parent.is_dir():
-        raise ValueError(f"--out: the folder {out.parent} does not exist")
+    in_the_way = next((folder for folder in out.parents if folder.exists()), out.parent)
+    if not in_the_way.is_dir():
+        raise ValueError(f"--out: {in_the_way} is a file; expected a folder")
     if out.is_dir():
         raise ValueError(f"--out: {out} is a folder; expected a file to write, such as {out / 'converted.pth'}")
     if out.name == CONFIG:
@@ -132,7 +144,7 @@ def check_place(config: Mapping[str, Any], out: Path) -> Path:
     """Where the config goes.
 
     Raises:
-        ValueError: when the folder is missing or belongs to another config, or the file is there already.
+        ValueError: when the folder belongs to another config, or the file is there already.
     """
     check_folder(out)
     beside = out.parent / CONFIG

@@ -46,6 +46,7 @@ def test_public_names_are_these():
         "WEIGHTINGS",
         "Assigner",
         "Assignment",
+        "AssignmentWarning",
         "CenterPrior",
         "CenterSampling",
         "ContrastiveDenoising",

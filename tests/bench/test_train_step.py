@@ -14,7 +14,7 @@ from detassign.configs.detectors.backbones import resnet
 from detassign.ops import ms_deform_attn, ms_deform_attn_reference
 
 CONDITIONS = Conditions(size=(64, 96), batch=2, objects=3, steps=1)
-ROW = Row("detr", "mmdet", 1.0, 2.0, 1.5, 2.0, 3 << 20, 4 << 20, 0.05)
+ROW = Row("detr", "mmdet", 1.0, 2.0, 1.5, 2.0, 3 << 20, 4 << 20, 0.05, 2, 183)
 
 
 @pytest.fixture(scope="module")
@@ -99,12 +99,27 @@ def test_a_contender_steps_its_own_model():
     """The attention is in place while the model trains."""
     seen = []
 
-    class Model(torch.nn.Module):
+    class Model(torch.nn.Linear):
         def train_step(self, batch, optimizer):
             seen.append((train_step.mmcv_attention.multi_scale_deformable_attn_pytorch, optimizer))
 
-    Contender(Model(), "optimizer", len).step({"inputs": [torch.zeros(1)]})
+    Contender(Model(1, 1), "optimizer", len).step({})
     assert seen == [(len, "optimizer")]
+
+
+def test_a_step_waits_for_a_gpu_a_twentieth_as_often_as_mmdets():
+    """Counted on a stand-in: matching and clipping, and for DINO the number of denoising pairs."""
+    batch = train_step.make_batch(CONDITIONS)
+    ours, peer = (
+        train_step.contender(train_step.families()["detr"], side, CONDITIONS) for side in ("detassign", "mmdet")
+    )
+    assert train_step.waits_on_stand_in(ours, batch) == 2
+    assert train_step.waits_on_stand_in(peer, batch) >= 40
+
+
+def test_a_step_of_dino_waits_three_times(small):
+    """Runs last on this detector, which stays on the stand-in."""
+    assert train_step.waits_on_stand_in(small, train_step.make_batch(CONDITIONS)) == 3
 
 
 def test_the_command_prints_ratios_and_writes_json(tmp_path, monkeypatch, capsys):
@@ -113,7 +128,9 @@ def test_the_command_prints_ratios_and_writes_json(tmp_path, monkeypatch, capsys
     with pytest.raises(SystemExit) as stopped:
         main(["bench", "train-step", "--families", "detr", "--threads", threads, "--out", str(tmp_path / "steps.json")])
     assert stopped.value.code == 0
-    assert "0.50" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "0.50" in shown
+    assert "2 : 183" in shown
     written = json.loads((tmp_path / "steps.json").read_text())
     assert written["conditions"]["size"] == [320, 416]
     assert written["rows"][0]["ratio"] == 0.5

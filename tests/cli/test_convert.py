@@ -55,7 +55,6 @@ def convert(checkpoint, out, *arguments):
 
 
 def test_what_was_converted_predicts(coco, tmp_path, capsys):
-    (tmp_path / "new").mkdir()
     assert convert(coco, tmp_path / "new" / "dino.pth") == 0
     assert f"written: {tmp_path / 'new' / 'dino.pth'}" in capsys.readouterr().out
     Image.new("RGB", (60, 40), "gray").save(tmp_path / "a.png")
@@ -102,7 +101,10 @@ def test_another_architecture_is_a_table_and_one_sentence(coco, tmp_path, capsys
     [
         (["nowhere.pth", "--detector", "dino_r18_tiny"], "checkpoint 'nowhere.pth' does not exist"),
         (["coco.pth"], "--detector: name the checkpoint's architecture with it, or a recipe with --recipe"),
-        (["coco.pth", "--detector", "dino_r18_tiny", "--out", "no/a.pth"], "--out: the folder no does not exist"),
+        (
+            ["coco.pth", "--detector", "dino_r18_tiny", "--out", "coco.pth/a.pth"],
+            "--out: coco.pth is a file; expected a",
+        ),
         (["coco.pth", "--detector", "dino_r18_tiny", "--out", "."], "--out: . is a folder; expected a file to write"),
         (
             ["coco.pth", "--detector", "dino_r18_tiny", "--classes", "91", "--finetune-classes", "2"],
@@ -133,6 +135,15 @@ def test_a_text_file_is_no_checkpoint(tmp_path, capsys):
     (tmp_path / "notes.pth").write_text("no weights")
     assert run("convert", tmp_path / "notes.pth", "--detector", "dino_r18_tiny", "--out", tmp_path / "a.pth") == 1
     assert "cannot be read as a PyTorch checkpoint" in capsys.readouterr().err
+
+
+def test_a_checkpoint_of_a_training_that_went_wrong_is_refused(coco, tmp_path, capsys):
+    state = torch.load(coco)
+    next(iter(state["model"].values()))[0] = torch.nan
+    torch.save(state, coco)
+    assert convert(coco, tmp_path / "new" / "a.pth") == 1
+    assert "1 tensors hold NaN or infinity, such as " in capsys.readouterr().err
+    assert not (tmp_path / "new").exists()
 
 
 def test_data_of_another_number_of_classes_is_told(coco, tmp_path, capsys):

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import warnings
 
 import click
 import pytest
@@ -112,6 +113,14 @@ def test_ctrl_c_is_one_sentence_and_exit_status_130(command_that, capsys):
     command_that(raising(KeyboardInterrupt()))
     assert run("doctor") == 130
     assert capsys.readouterr().err.strip().endswith("detassign: interrupted; what was finished is kept")
+
+
+def test_a_warning_is_one_line(command_that):
+    said = []
+    command_that(lambda: said.append(warnings.formatwarning("something is odd", UserWarning, "file.py", 3)))
+    assert run("doctor") == 0
+    assert said == ["detassign: warning: something is odd\n"]
+    assert "file.py" in warnings.formatwarning("something is odd", UserWarning, "file.py", 3)  # the caller's is back
 
 
 @pytest.mark.parametrize("status", [0, 1, 3])

@@ -116,6 +116,19 @@ def test_fault_in_train_is_no_error_in_val(sound_set, edit, mutate, severity, co
     assert blamed in ([], ["different-categories"])
 
 
+def test_a_photograph_is_as_large_as_its_orientation_makes_it(sound_set):
+    """Loaders turn it, so boxes drawn on the unturned picture would be misplaced."""
+    listed = json.loads((sound_set / "train.json").read_text())["images"][0]
+    file = sound_set / "images" / listed["file_name"]
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    width, height = listed["width"], listed["height"]
+    Image.new("RGB", (height, width)).save(file, exif=turned)
+    assert check(sound_set).findings == ()
+    Image.new("RGB", (width, height)).save(file, exif=turned)
+    assert named(check(sound_set)) == {("warning", "image-size")}
+
+
 def test_missing_folder_is_one_error(tmp_path):
     assert named(check(tmp_path / "none")) == {("error", "missing-file")}
 

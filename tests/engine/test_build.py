@@ -1,5 +1,6 @@
 """From configs to models, and weights from files."""
 
+import warnings
 from urllib.error import URLError
 
 import pytest
@@ -8,8 +9,10 @@ from torchvision.models import mobilenet_v2
 
 from detassign.data import make_dataset, resolve
 from detassign.detectors import MobileNetV2
-from detassign.engine.build import build_model, instantiate, load_backbone, load_checkpoint
+from detassign.engine.build import build_model, instantiate, load_backbone, load_checkpoint, warn_of_cold_start
 from detassign.engine.config import compose
+
+SIZES_OF_90 = (("channels", 90), ("heads", 3))
 
 
 @pytest.fixture(scope="module")
@@ -129,6 +132,71 @@ def test_parts_of_a_query_detector_that_do_not_fit_are_named(source, key, value,
     config = compose("deformable_detr_refine_tiny", None, source, changes={key: value})
     with pytest.raises(ValueError, match=sentence):
         build_model(config)
+
+
+@pytest.mark.parametrize(
+    ("detector", "key", "value", "sentence"),
+    [
+        ("detr_tiny", "decoder.refinement", "detached", "LearnedQueries have neither points nor boxes; take None"),
+        ("detr_tiny", "decoder.attention", "conditional", "guide: conditional attention needs conditional or anchor"),
+        ("detr_tiny", "decoder.attention", "deformable", "guide: LearnedGuide needs queries that start from points"),
+        ("detr_tiny", "queries.type", "detassign.detectors.transformer.AnchorQueries", "needs queries with places"),
+        ("dab_detr_tiny", "decoder.guide", "conditional", "guide: ConditionalGuide needs queries with places"),
+        ("conditional_detr_tiny", "decoder.guide", "anchor", "guide: AnchorGuide needs queries that start from boxes"),
+        ("dino_r18_tiny", "head.class_prior", 0, "class_prior: expected a probability between 0 and 1"),
+    ],
+)
+def test_queries_that_a_decoder_cannot_guide_are_named(source, detector, key, value, sentence):
+    config = compose(detector, None, source, changes={f"model.{key}": value})
+    with pytest.raises(ValueError, match=sentence):
+        build_model(config)
+
+
+def test_maps_of_another_width_than_the_neck_takes_are_named(source):
+    model = build_model(compose("dino_r18_tiny", None, source, changes={"model.neck.in_channels": [1, 2, 3]}))
+    with pytest.raises(
+        ValueError, match=r"in_channels: the neck takes maps of \(1, 2, 3\) channels, the backbone makes"
+    ):
+        model.neck(model.extract_feat(torch.zeros(1, 3, 64, 64)))
+
+
+def test_channels_that_sines_cannot_share_are_refused(source):
+    changes = {f"model.{part}.{name}": size for part in ("encoder", "decoder") for name, size in SIZES_OF_90}
+    with pytest.raises(ValueError, match="channels: expected a multiple of 4, for sine and cosine of x and y, got 90"):
+        build_model(compose("detr_tiny", None, source, changes=changes))
+
+
+def test_denoising_may_be_named_alone(source):
+    model = build_model(compose("dino_r18_tiny", None, source, changes={"model.denoising": "dn"}))
+    assert type(model.denoising.denoise).__name__ == "Denoising"
+
+
+def test_every_convolution_that_may_learn_gets_a_gradient_without_pretrained_weights(source):
+    """Frozen norms that start at zero would let none pass."""
+    model = build_model(compose("dino_r18", None, source))
+    sum(level.square().sum() for level in model.extract_feat(torch.randn(1, 3, 64, 64))).backward()
+    learning = {name: p for name, p in model.backbone.named_parameters() if p.requires_grad}
+    assert len(learning) == 15
+    assert all(parameter.grad.abs().sum() > 0 for parameter in learning.values())
+
+
+@pytest.mark.parametrize(
+    ("detector", "changes", "warned"),
+    [
+        ("detr_r18", {}, True),
+        ("fcos_r18", {}, True),
+        ("detr_r18", {"model.backbone.init_cfg": {"type": "Pretrained", "checkpoint": "x"}}, False),
+        ("detr_r18", {"pretrained": "r18.pth"}, False),
+        ("detr_tiny", {}, False),
+    ],
+)
+def test_frozen_parts_that_start_from_random_numbers_are_warned_of(source, detector, changes, warned):
+    config = compose(detector, None, source, changes=changes)
+    model = build_model(config, initialise=False)
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        warn_of_cold_start(config, model)
+    assert ["--pretrained FILE" in str(warning.message) for warning in said] == ([True] if warned else [])
 
 
 @pytest.mark.parametrize("weighting", ["focal", "quality_focal"])

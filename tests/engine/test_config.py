@@ -71,6 +71,19 @@ def test_a_misspelt_key_is_refused_with_the_nearest(source):
         configs.compose("fcos_tiny", "fcos", source, changes={"schedule.epoch": 1})
 
 
+def test_another_number_of_classes_than_the_data_has_is_refused(source):
+    sentence = rf"fcos_tiny-fcos-.*: model\.head\.num_classes is 91, and the data has {len(source.classes)} classes"
+    with pytest.raises(ValueError, match=sentence):
+        configs.compose("fcos_tiny", "fcos", source, changes={"model.head.num_classes": 91})
+
+
+@pytest.mark.parametrize("detector", ["dino_r18_tiny", "detr_tiny"])
+def test_arguments_of_denoising_may_be_new(source, detector):
+    changes = {"model.denoising.denoising": "dn", "model.denoising.indicator": True}
+    model = configs.compose(detector, None, source, changes=changes)["model"]
+    assert model["denoising"] == {"denoising": "dn", "indicator": True}
+
+
 def test_arguments_of_a_class_may_be_new(source):
     config = configs.compose("fcos_tiny", "dw", source, changes={"model.head.assigner.top_k": 5})
     assert config["model"]["head"]["assigner"] == {"type": "dw", "top_k": 5}

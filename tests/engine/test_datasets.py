@@ -76,3 +76,14 @@ def test_evaluation_sees_every_image_once_in_order(tmp_path):
     loader = eval_loader(resolve(tmp_path / "d"), SETTINGS, batch_size=2)
     assert [sample.img_id for batch in loader for sample in batch["data_samples"]] == [1, 2, 3, 4, 5]
     assert next(iter(loader))["inputs"][0].dtype == torch.uint8
+
+
+@pytest.mark.parametrize("side", ["width", "height"])
+def test_an_image_too_thin_to_be_resized_is_named(folder, side):
+    document = json.loads((folder / "train.json").read_text())
+    document["images"][0] |= {"width": 700, "height": 700, side: 1}
+    (folder / "train.json").write_text(json.dumps(document))
+    shape = (1, 700, 3) if side == "height" else (700, 1, 3)
+    cv2.imwrite(str(folder / "images" / "a.png"), np.zeros(shape, np.uint8))
+    with pytest.raises(ValueError, match=r"a\.png \(\d+ x \d+\) cannot be read or resized"):
+        list(train_loader(resolve(folder), {**SETTINGS, "workers": 0}, batch_size=2, seed=0))

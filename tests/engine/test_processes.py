@@ -84,7 +84,7 @@ def test_what_one_process_refuses_is_a_sentence_in_all(tmp_path):
     command = ["-m", "detassign.cli", "train", *options, "--work-dir", str(tmp_path / "run")]
     done = subprocess.run([*TORCHRUN, *command], capture_output=True, text=True, timeout=300)
     assert done.returncode != 0
-    assert done.stderr.count("train_000002.jpg cannot be read") == 1
+    assert done.stderr.count("train_000002.jpg (64 x 64) cannot be read or resized") == 1
     assert "RuntimeError" not in done.stderr
 
 

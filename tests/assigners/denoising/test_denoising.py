@@ -215,11 +215,12 @@ def test_the_number_of_groups_is_dinos(queries, most, groups):
 @pytest.mark.parametrize(
     ("kind", "arguments", "sentence"),
     [
-        ("dn", {"groups": 0}, "groups: expected at least 1, got 0"),
+        ("dn", {"groups": 1.5}, "groups: expected a whole number of at least 1, got 1.5"),
+        ("dn", {"groups": 0}, "groups: expected a whole number of at least 1, got 0"),
         ("dn", {"label_noise": 1.5}, "label_noise: expected a share from 0 to 1, got 1.5"),
         ("dn", {"box_noise": -1}, "box_noise: expected 0 or more, got -1"),
-        ("cdn", {"queries": -1}, "queries: expected at least 0, got -1"),
-        ("cdn", {"max_queries": 1}, "max_queries: expected at least 2, got 1"),
+        ("cdn", {"queries": -1}, "queries: expected a whole number of at least 0, got -1"),
+        ("cdn", {"max_queries": 1}, "max_queries: expected a whole number of at least 2, got 1"),
         ("cdn", {"far": "second_half"}, 'far: expected "negatives" or, with unknown_negatives, "second_half"'),
     ],
 )

@@ -1,0 +1,150 @@
+"""What a GPU would refuse, and where a step would wait for it, seen on a stand-in for one."""
+
+import copy
+
+import pytest
+import torch
+from mmengine.optim import OptimWrapper
+from support.detr import FAMILIES
+from support.query import KINDS, batch, detector, total
+from torch import nn
+
+from detassign.assigners import ASSIGNERS
+from detassign.bench.stand_in import GPU, OnGPU, put_on, stand_in
+from detassign.detectors import DenseDetector
+from detassign.heads import DenseHead, PostProcess
+
+MATCHING, PAIRS = "assigners/matching/hungarian.py", "assigners/denoising/queries.py"
+FAMILIES_WITH_A_MATCH_OF_THE_ENCODER = ("deformable_detr_two_stage", "dn_dab_dino_deformable_detr")
+
+
+class Pyramid(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = nn.Conv2d(3, 8, 8, 8), nn.Conv2d(8, 8, 2, 2)
+
+    def forward(self, images):
+        first = self.first(images)
+        return first, self.second(first)
+
+
+def dense_detector(assigner):
+    torch.manual_seed(0)
+    head = DenseHead(4, 8, assigner, feat_channels=8, stacked_convs=1, strides=(8, 16), norm_groups=2)
+    return DenseDetector(Pyramid(), None, head, PostProcess(score_threshold=0.0))
+
+
+def packed(*counts):
+    """A batch as the loader hands it over: images of their own sizes, uint8, and samples, on the host."""
+    images, samples = batch(*counts)
+    pixels = [(image * 255).to(torch.uint8) for image in images]
+    cut = [
+        image[:, : sample.img_shape[0], : sample.img_shape[1]] for image, sample in zip(pixels, samples, strict=True)
+    ]
+    return {"inputs": cut, "data_samples": samples}
+
+
+def step_of(model, data):
+    """The losses of a training step and the gradients that it leaves."""
+    torch.manual_seed(1)
+    prepared = model.data_preprocessor(copy.deepcopy(data), True)
+    losses = model.loss(prepared["inputs"], prepared["data_samples"])
+    total(losses).backward()
+    gradients = {name: parameter.grad for name, parameter in model.named_parameters() if parameter.requires_grad}
+    return losses, gradients
+
+
+def assert_same(found, wanted):
+    assert found.keys() == wanted.keys()
+    for name, value in found.items():
+        assert isinstance(value, OnGPU), name
+        difference, size = (value.host - wanted[name]).norm(), wanted[name].norm()
+        assert difference <= 1e-3 * size + 1e-6, name  # torch sums the attention of other devices in another order
+
+
+def test_the_stand_in_sees_what_it_is_for():
+    near = torch.ones(3)
+    with stand_in() as record:
+        far = near.to(GPU, non_blocking=True)
+        assert record.waits == {}
+        assert (far + 1).device == GPU
+        assert record.mixed == {}
+        far + near
+        far.cpu()
+        far[[0, 1]]
+        torch.tensor([1.0], device=far.device)
+        far[far > 0]
+        float(far.sum())
+    assert sum(record.mixed.values()) == 1
+    assert sum(record.reads.values()) == 3
+    assert sum(record.sends.values()) == 2
+
+
+@pytest.mark.parametrize("denoising", KINDS)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_query_detector_trains_on_a_gpu_and_waits_only_for_costs_and_the_number_of_denoising_pairs(family, denoising):
+    data = packed(3, 0, 2)
+    wanted = step_of(detector(family, denoising), data)
+    model = detector(family, denoising)
+    with stand_in() as record:
+        step_of(put_on(model), data)  # makes what is made once
+        for parameter in model.parameters():
+            parameter.grad = None
+        record.clear()
+        found = step_of(model, data)
+    for one, other in zip(found, wanted, strict=True):
+        assert_same(one, other)
+    assert record.mixed == {}
+    pairs = {} if denoising == "none" else {PAIRS: 1}
+    assert record.waits == {MATCHING: 1 + (family in FAMILIES_WITH_A_MATCH_OF_THE_ENCODER), **pairs}
+
+
+@pytest.mark.parametrize("family", ["dino_4scale", "deformable_detr", "detr", "conditional_detr"])
+def test_a_whole_training_step_waits_three_times_at_most(family):
+    """Matching, denoising, and mmengine, which writes down the norm of the gradient that it clips."""
+    model, data = detector(family), packed(3, 0, 2)
+    with stand_in() as record:
+        put_on(model)
+        optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True)
+        wrapper = OptimWrapper(optimizer, clip_grad={"max_norm": 0.1})
+        for _ in range(2):
+            record.clear()
+            model.train_step(copy.deepcopy(data), wrapper)
+    assert record.mixed == {}
+    assert not record.sends
+    assert 1 <= sum(record.reads.values()) <= 3, record.reads
+
+
+@pytest.mark.parametrize("assigner", ASSIGNERS)
+def test_a_dense_detector_trains_on_a_gpu_under_every_assigner(assigner):
+    data = packed(3, 0, 2)
+    wanted = step_of(dense_detector(assigner), data)
+    with stand_in() as record:
+        found = step_of(put_on(dense_detector(assigner)), data)
+    for one, other in zip(found, wanted, strict=True):
+        assert_same(one, other)
+    assert record.mixed == {}
+    assert not record.sends
+    assert 1 <= sum(record.reads.values()) <= 3
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_query_detector_finds_the_same_on_a_gpu(family):
+    check_predictions(lambda: detector(family, "none"))
+
+
+@pytest.mark.parametrize("assigner", ["fcos", "dw"])
+def test_a_dense_detector_finds_the_same_on_a_gpu(assigner):
+    check_predictions(lambda: dense_detector(assigner))
+
+
+def check_predictions(make):
+    data = packed(2, 1)
+    wanted = make().eval().test_step(copy.deepcopy(data))
+    with stand_in() as record:
+        found = put_on(make()).eval().test_step(copy.deepcopy(data))
+    assert record.mixed == {}
+    for one, other in zip(found, wanted, strict=True):
+        assert len(one.pred_instances) == len(other.pred_instances) > 0
+        for key, value in other.pred_instances.items():
+            torch.testing.assert_close(one.pred_instances[key].host, value, rtol=1e-4, atol=1e-4)
