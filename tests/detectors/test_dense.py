@@ -4,30 +4,12 @@ import pytest
 import torch
 from mmdet.structures import DetDataSample
 from mmengine.structures import InstanceData
+from support.dense_detector import dense_detector
 from torch import nn
 
 from detassign.assigners import ASSIGNERS
-from detassign.detectors import DenseDetector, MobileNetV2
+from detassign.detectors import MobileNetV2
 from detassign.engine.hooks import AssignmentStatistics
-from detassign.heads import DenseHead
-
-
-class Pyramid(nn.Module):
-    """Two levels, strides 8 and 16."""
-
-    def __init__(self):
-        super().__init__()
-        self.first, self.second = nn.Conv2d(3, 8, 8, 8), nn.Conv2d(8, 8, 2, 2)
-
-    def forward(self, images):
-        first = self.first(images)
-        return first, self.second(first)
-
-
-def detector(assigner="dw"):
-    torch.manual_seed(0)
-    head = DenseHead(2, 8, assigner, feat_channels=8, stacked_convs=1, strides=(8, 16), norm_groups=2)
-    return DenseDetector(Pyramid(), None, head)
 
 
 def samples(boxes_of_each):
@@ -47,7 +29,7 @@ def total(losses):
 @pytest.mark.parametrize("assigner", list(ASSIGNERS))
 @pytest.mark.parametrize("boxes", [[[[2, 2, 28, 28]], []], [[], []]], ids=["one_empty", "all_empty"])
 def test_every_parameter_gets_a_finite_gradient_under_every_assigner(assigner, boxes):
-    model = detector(assigner)
+    model = dense_detector(assigner)
     losses = model.loss(torch.rand(2, 3, 32, 32), samples(boxes))
     total(losses).backward()
     for name, parameter in model.named_parameters():
@@ -57,7 +39,7 @@ def test_every_parameter_gets_a_finite_gradient_under_every_assigner(assigner, b
 
 
 def test_loss_falls_on_one_batch():
-    model = detector()
+    model = dense_detector()
     images, batch = torch.rand(2, 3, 32, 32), samples([[[2, 2, 28, 28]], [[8, 8, 30, 20]]])
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
     history = []
@@ -71,7 +53,7 @@ def test_loss_falls_on_one_batch():
 
 
 def test_the_observer_sees_the_assignment_of_a_training_step():
-    model = detector()
+    model = dense_detector()
     model.observer = watched = AssignmentStatistics(every=2)
     for _ in range(3):
         model.loss(torch.rand(2, 3, 32, 32), samples([[[2, 2, 28, 28]], []]))
@@ -83,7 +65,7 @@ def test_the_observer_sees_the_assignment_of_a_training_step():
 
 
 def test_predictions_are_in_pixels_of_the_original_image():
-    model = detector().eval()
+    model = dense_detector().eval()
     model.post_process = type(model.post_process)(score_threshold=0.0)
     images = torch.rand(1, 3, 32, 32)
     original = model.predict(images, samples([[]]), rescale=True)[0].pred_instances

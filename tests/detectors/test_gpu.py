@@ -5,33 +5,16 @@ import copy
 import pytest
 import torch
 from mmengine.optim import OptimWrapper
+from support.dense_detector import dense_detector
 from support.detr import FAMILIES
 from support.query import KINDS, batch, detector, total
-from torch import nn
 
 from detassign.assigners import ASSIGNERS
 from detassign.bench.stand_in import GPU, OnGPU, put_on, stand_in
-from detassign.detectors import DenseDetector
-from detassign.heads import DenseHead, PostProcess
+from detassign.heads import PostProcess
 
 MATCHING, PAIRS = "assigners/matching/hungarian.py", "assigners/denoising/queries.py"
 FAMILIES_WITH_A_MATCH_OF_THE_ENCODER = ("deformable_detr_two_stage", "dn_dab_dino_deformable_detr")
-
-
-class Pyramid(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.first, self.second = nn.Conv2d(3, 8, 8, 8), nn.Conv2d(8, 8, 2, 2)
-
-    def forward(self, images):
-        first = self.first(images)
-        return first, self.second(first)
-
-
-def dense_detector(assigner):
-    torch.manual_seed(0)
-    head = DenseHead(4, 8, assigner, feat_channels=8, stacked_convs=1, strides=(8, 16), norm_groups=2)
-    return DenseDetector(Pyramid(), None, head, PostProcess(score_threshold=0.0))
 
 
 def packed(*counts):
@@ -118,9 +101,9 @@ def test_a_whole_training_step_waits_three_times_at_most(family):
 @pytest.mark.parametrize("assigner", ASSIGNERS)
 def test_a_dense_detector_trains_on_a_gpu_under_every_assigner(assigner):
     data = packed(3, 0, 2)
-    wanted = step_of(dense_detector(assigner), data)
+    wanted = step_of(dense_detector(assigner, 4), data)
     with stand_in() as record:
-        found = step_of(put_on(dense_detector(assigner)), data)
+        found = step_of(put_on(dense_detector(assigner, 4)), data)
     for one, other in zip(found, wanted, strict=True):
         assert_same(one, other)
     assert record.mixed == {}
@@ -135,7 +118,7 @@ def test_a_query_detector_finds_the_same_on_a_gpu(family):
 
 @pytest.mark.parametrize("assigner", ["fcos", "dw"])
 def test_a_dense_detector_finds_the_same_on_a_gpu(assigner):
-    check_predictions(lambda: dense_detector(assigner))
+    check_predictions(lambda: dense_detector(assigner, 4, PostProcess(score_threshold=0.0)))
 
 
 def check_predictions(make):
