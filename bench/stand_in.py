@@ -26,14 +26,8 @@ ROOMS = {"assigners", "detectors", "heads", "ops"}
 GPU = torch.device("cuda", 0)
 UNDERNEATH = "lazy"  # what C++ sees: a device whose gradients the autograd engine works out in the thread that asks
 READING = {
-    "_local_scalar_dense",
-    "nonzero",
-    "masked_select",
-    "_unique2",
-    "unique_dim",
-    "equal",
-    "is_nonzero",
-    "bincount",
+    *("_local_scalar_dense", "is_nonzero", "equal", "nonzero", "masked_select", "bincount", "multinomial"),
+    *("_unique2", "unique_dim", "unique_consecutive"),
 }
 INDEXING = {"index", "index_put", "index_put_", "_index_put_impl_"}
 
@@ -162,6 +156,8 @@ def _run(function: Any, args: tuple, kwargs: Mapping[str, Any], record: Record) 
         _note_copy(bool(inside), to_gpu, kwargs.get("non_blocking"), record)
     elif inside:
         _note_operator(name, args, tensors, record)
+        if function is torch.ops.aten.repeat_interleave.Tensor and kwargs.get("output_size") is None:
+            record.reads[_place()] += 1  # the size of the result is added up on the device
     if kwargs.get("device") is not None:
         kwargs = {**kwargs, "device": torch.device("cpu")}
     args, kwargs = tree_map_only(OnGPU, lambda tensor: tensor.host, (args, dict(kwargs)))

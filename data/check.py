@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import struct
 import warnings
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,6 +24,7 @@ __all__ = ["check"]
 
 
 ORIENTATION, SIDEWAYS = 0x0112, (5, 6, 7, 8)  # of EXIF: the values that turn by a quarter
+BROKEN_EXIF = (OSError, struct.error, KeyError, SyntaxError, TypeError, ValueError, ZeroDivisionError)  # Pillow's
 
 
 class _Split(NamedTuple):
@@ -119,10 +122,21 @@ def _image_size(path: Path) -> tuple[int, int] | None:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(path) as image:
-                sideways = image.getexif().get(ORIENTATION, 1) in SIDEWAYS
-                return image.size[::-1] if sideways else image.size
+                return image.size[::-1] if _is_sideways(image) else image.size
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError, Image.DecompressionBombWarning):
         return None
+
+
+def _is_sideways(image: Image.Image) -> bool:
+    """Whether OpenCV turns an image by a quarter. Formats that keep EXIF behind the pixels, or turn by themselves, do not."""
+    if image.format not in ("JPEG", "MPO", "WEBP"):
+        return False
+    exif = Image.Exif()
+    with warnings.catch_warnings(), suppress(*BROKEN_EXIF):
+        warnings.simplefilter("ignore")  # of tags that are cut off
+        exif.load(image.info.get("exif", b""))
+        return exif.get(ORIENTATION) in SIDEWAYS
+    return False
 
 
 def _compare_splits(tables: list[Table]) -> Iterator[Finding]:

@@ -38,7 +38,9 @@ class Preprocessor(DetDataPreprocessor):
 
     def forward(self, data: Mapping[str, Any], training: bool = False) -> dict[str, Any]:
         """Images (B, 3, H, W) float32 on the device, and their samples, from a batch of the loader."""
-        return super().forward({**data, "inputs": self._on_device(data["inputs"])}, training)
+        samples = data.get("data_samples")
+        own = None if samples is None else [sample.new() for sample in samples]  # predictions are written into them
+        return super().forward({"inputs": self._on_device(data["inputs"]), "data_samples": own}, training)
 
     def cast_data(self, data: Any) -> Any:
         """The data as they are: `forward` has sent the images."""

@@ -61,7 +61,11 @@ def build_model(config: Mapping[str, Any], initialise: bool = True) -> Detector:
 
 def warn_of_cold_start(config: Mapping[str, Any], model: Detector) -> None:
     """Warn where layers that never learn would keep the random numbers they start with."""
-    given = config.get("init") or config.get("pretrained") or config["model"]["backbone"].get("init_cfg")
+    given = (
+        config.get("init")
+        or config.get("pretrained")
+        or "Pretrained" in str(config["model"]["backbone"].get("init_cfg"))
+    )
     if given or all(parameter.requires_grad for parameter in model.backbone.parameters()):
         return
     warnings.warn(

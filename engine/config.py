@@ -77,7 +77,7 @@ def compose(
         "init": None,
     }
     composed = changed(plain(config), changes or {}, **run)
-    _check_classes(composed, composed["name"])
+    validate(composed, composed["name"])
     return composed
 
 
@@ -193,15 +193,10 @@ def validate(config: Mapping[str, Any], name: str) -> None:
     classes, ids = data["classes"], data["category_ids"]
     if not isinstance(classes, list) or not isinstance(ids, list) or len(classes) != len(ids):
         raise ValueError(f"config {name}: data.classes and data.category_ids must be lists of the same length")
-    _check_classes(config, name)
-
-
-def _check_classes(config: Mapping[str, Any], name: str) -> None:
-    """Raise ValueError when the head is for another number of classes than the data has."""
-    head, count = config["model"].get("head"), len(config["data"]["classes"])
-    if isinstance(head, Mapping) and head.get("num_classes", count) != count:
+    head = config["model"].get("head")
+    if isinstance(head, Mapping) and head.get("num_classes", len(classes)) != len(classes):
         raise ValueError(
-            f"config {name}: model.head.num_classes is {head['num_classes']!r}, and the data has {count} classes"
+            f"config {name}: model.head.num_classes is {head['num_classes']!r}, and the data has {len(classes)} classes"
         )
 
 

@@ -54,7 +54,7 @@ class DetectionData(CocoDataset):
             info = self.get_data_info(index)
             size = f"{info['width']} x {info['height']}"
             raise ValueError(
-                f"image {info['img_path']} ({size}) cannot be read or resized; see 'detassign data check'"
+                f"image {info['img_path']} ({size}) cannot be read or resized; see 'detassign data check' and input.scale"
             ) from error
 
 

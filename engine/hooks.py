@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from mmengine.hooks import Hook
+from mmengine.hooks import Hook, RuntimeInfoHook
 from rich.console import Console
 from rich.progress import Progress
 
@@ -114,6 +114,13 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
         except ValueError:
             break
     return lines
+
+
+class RunInfo(RuntimeInfoHook):
+    """What mmengine keeps of a run, without every loss of every step: each would be a wait, and `MetricsFile` has them."""
+
+    def after_train_iter(self, *arguments: Any, **named: Any) -> None:
+        """Nothing."""
 
 
 class EpochSeed(Hook):

@@ -20,7 +20,6 @@ from mmengine.hooks import (
     DistSamplerSeedHook,
     IterTimerHook,
     ParamSchedulerHook,
-    RuntimeInfoHook,
     SyncBuffersHook,
 )
 from mmengine.logging import MMLogger
@@ -38,7 +37,7 @@ from .datasets import eval_loader, train_loader
 from .device import device_of
 from .evaluation import AveragePrecision
 from .files import write_json
-from .hooks import AssignmentStatistics, EpochSeed, MetricsFile, ProgressBar, peak_memory_bytes, read_metrics
+from .hooks import AssignmentStatistics, EpochSeed, MetricsFile, ProgressBar, RunInfo, peak_memory_bytes, read_metrics
 from .progress import progress_bar
 
 CONFIG, METRICS, SUMMARY, LOG = "config.json", "metrics.jsonl", "summary.json", "train.log"
@@ -191,7 +190,7 @@ def _runner_basics(config: Mapping[str, Any], work_dir: Path) -> dict[str, Any]:
         "experiment_name": f"{work_dir.name}-{time.time_ns()}",
         "visualizer": {"type": "Visualizer", "vis_backends": None, "name": f"none-{time.time_ns()}"},
         "default_hooks": {
-            "runtime_info": RuntimeInfoHook(),
+            "runtime_info": RunInfo(),
             "timer": IterTimerHook(),
             "sampler_seed": DistSamplerSeedHook(),
             "param_scheduler": ParamSchedulerHook(),

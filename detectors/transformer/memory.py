@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 
 import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
+
+from ...ops.transfer import to_device
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,7 @@ class Memory:
     @cached_property
     def spatial_shapes(self) -> Tensor:
         """(L, 2) long, height and width."""
-        return _on_device(self.level_shapes, self.features.device)
+        return to_device(torch.tensor(self.level_shapes), self.features.device)
 
     @cached_property
     def level_sizes(self) -> list[int]:
@@ -52,7 +54,7 @@ class Memory:
     def level_starts(self) -> Tensor:
         """(L,) long, the first token of each level."""
         starts = tuple(sum(self.level_sizes[:level]) for level in range(len(self.level_sizes)))
-        return _on_device(starts, self.features.device)
+        return to_device(torch.tensor(starts), self.features.device)
 
     @cached_property
     def valid_counts(self) -> Tensor:
@@ -73,13 +75,6 @@ class Memory:
             for level, (height, width) in enumerate(self.level_shapes)
         ]
         return torch.cat(levels, 1)
-
-
-@lru_cache(maxsize=256)
-def _on_device(numbers: tuple, device: torch.device) -> Tensor:
-    """A constant as a tensor, made once: sending it to a GPU waits for what the GPU does."""
-    with torch.inference_mode(False):  # it may serve a training step later
-        return torch.tensor(numbers, device=device)
 
 
 def _grid(height: int, width: int, device: torch.device) -> Tensor:

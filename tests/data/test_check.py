@@ -123,10 +123,20 @@ def test_a_photograph_is_as_large_as_its_orientation_makes_it(sound_set):
     turned = Image.Exif()
     turned[0x0112] = 6
     width, height = listed["width"], listed["height"]
-    Image.new("RGB", (height, width)).save(file, exif=turned)
+    Image.new("RGB", (height, width)).save(file, "JPEG", exif=turned)
     assert check(sound_set).findings == ()
-    Image.new("RGB", (width, height)).save(file, exif=turned)
+    Image.new("RGB", (width, height)).save(file, "JPEG", exif=turned)
     assert named(check(sound_set)) == {("warning", "image-size")}
+
+
+@pytest.mark.parametrize(
+    "exif", [b"Exif\0\0II", b"Exif\0\0garbage that is no TIFF", b"Exif\0\0MM\0*\0\0\0\x08\xff\xff"]
+)
+def test_a_photograph_with_broken_exif_data_is_taken_as_it_is(sound_set, exif):
+    listed = json.loads((sound_set / "train.json").read_text())["images"][0]
+    picture = Image.new("RGB", (listed["width"], listed["height"]))
+    picture.save(sound_set / "images" / listed["file_name"], "JPEG", exif=exif, dpi=(72, 72))
+    assert check(sound_set).findings == ()
 
 
 def test_missing_folder_is_one_error(tmp_path):
