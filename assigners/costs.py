@@ -38,33 +38,46 @@ class FocalCost:
 
 
 @COSTS.register("softmax")
-def softmax_cost() -> Cost:
+class SoftmaxCost:
     """-P of a softmax (DETR), the background column among the competitors."""
-    return lambda predictions, targets: -at_labels(predictions.logits.softmax(-1), targets)
+
+    def __call__(self, predictions: Predictions, targets: Targets) -> Tensor:
+        return -at_labels(predictions.logits.softmax(-1), targets)
 
 
 @COSTS.register("cross_entropy")
-def cross_entropy_cost() -> Cost:
+class CrossEntropyCost:
     """-log P of a softmax, the background column among the competitors."""
-    return lambda predictions, targets: -at_labels(predictions.logits.log_softmax(-1), targets)
+
+    def __call__(self, predictions: Predictions, targets: Targets) -> Tensor:
+        return -at_labels(predictions.logits.log_softmax(-1), targets)
 
 
 @COSTS.register("l1")
-def l1_cost() -> Cost:
+class L1Cost:
     """Sum of the absolute differences of centre, width and height, as shares of the image (DETR)."""
-    return partial(pairwise, relative_l1)
+
+    def __call__(self, predictions: Predictions, targets: Targets) -> Tensor:
+        return pairwise(relative_l1, predictions, targets)
 
 
 @COSTS.register("giou")
-def giou_cost(eps: float = 0.0) -> Cost:
+class GIoUCost:
     """-GIoU of boxes as shares of the image (DETR); `eps` is added to both denominators (1e-6 from DAB-DETR on)."""
-    return partial(pairwise, lambda predicted, wanted: -relative_giou(predicted, wanted, eps))
+
+    def __init__(self, eps: float = 0.0) -> None:
+        self.eps = eps
+
+    def __call__(self, predictions: Predictions, targets: Targets) -> Tensor:
+        return -pairwise(partial(relative_giou, eps=self.eps), predictions, targets)
 
 
 @COSTS.register("iou")
-def iou_cost() -> Cost:
+class IoUCost:
     """-IoU of boxes as shares of the image."""
-    return partial(pairwise, lambda predicted, wanted: -iou(predicted, wanted))
+
+    def __call__(self, predictions: Predictions, targets: Targets) -> Tensor:
+        return -pairwise(iou, predictions, targets)
 
 
 def at_labels(values: Tensor, targets: Targets) -> Tensor:

@@ -20,43 +20,50 @@ RELATIVE = "relative_"
 
 
 class OnShares:
-    """A distance of boxes that wants them as shares of their image, not in pixels."""
-
-    def __init__(self, distance: BoxLoss) -> None:
-        self.distance = distance
-
-    def __call__(self, predicted: Tensor, target: Tensor) -> Tensor:
-        return self.distance(predicted, target)
+    """Base of the distances of boxes that want them as shares of their image, not in pixels."""
 
 
 @BOX_LOSSES.register("giou")
-def giou_loss() -> BoxLoss:
+class GIoULoss:
     """1 - GIoU (arXiv 1902.09630)."""
-    return lambda predicted, target: 1 - giou(predicted, target)
+
+    def __call__(self, predicted: Tensor, target: Tensor) -> Tensor:
+        return 1 - giou(predicted, target)
 
 
 @BOX_LOSSES.register("iou_log")
-def iou_log_loss() -> BoxLoss:
+class IoULogLoss:
     """-log IoU, the loss of UnitBox (arXiv 1608.01471) that FCOS was published with; IoU floored at 1e-6."""
-    return lambda predicted, target: -iou(predicted, target).clamp(min=1e-6).log()
+
+    def __call__(self, predicted: Tensor, target: Tensor) -> Tensor:
+        return -iou(predicted, target).clamp(min=1e-6).log()
 
 
 @BOX_LOSSES.register("l1")
-def l1_loss() -> BoxLoss:
+class L1Loss:
     """Sum of the absolute differences of the four coordinates, pixels."""
-    return lambda predicted, target: (predicted - target).abs().sum(-1)
+
+    def __call__(self, predicted: Tensor, target: Tensor) -> Tensor:
+        return (predicted - target).abs().sum(-1)
 
 
 @BOX_LOSSES.register("relative_l1")
-def relative_l1_loss() -> BoxLoss:
+class RelativeL1Loss(OnShares):
     """Sum of the absolute differences of centre, width and height, as shares of the image (DETR)."""
-    return OnShares(relative_l1)
+
+    def __call__(self, predicted: Tensor, target: Tensor) -> Tensor:
+        return relative_l1(predicted, target)
 
 
 @BOX_LOSSES.register("relative_giou")
-def relative_giou_loss(eps: float = 0.0) -> BoxLoss:
+class RelativeGIoULoss(OnShares):
     """1 - GIoU of boxes as shares of the image (DETR); `eps` is added to both denominators (1e-6 from DAB-DETR on)."""
-    return OnShares(lambda predicted, target: 1 - relative_giou(predicted, target, eps))
+
+    def __init__(self, eps: float = 0.0) -> None:
+        self.eps = eps
+
+    def __call__(self, predicted: Tensor, target: Tensor) -> Tensor:
+        return 1 - relative_giou(predicted, target, self.eps)
 
 
 def build_box_loss(spec: Any) -> BoxLoss | dict[str, Weighted]:

@@ -1,0 +1,120 @@
+"""Whatever is registered, and every detector built of it, can be pickled, copied, and restored from its state dict."""
+
+import copy
+import io
+import pickle
+
+import pytest
+import torch
+from support.dense_detector import dense_detector
+from support.detr import FAMILIES
+from support.query import batch, detector, total
+from support.random_batches import answer, built, every_spec, random_batch
+
+from detassign.assigners import (
+    ASSIGNERS,
+    BOX_LOSSES,
+    COSTS,
+    DENOISINGS,
+    MATCHINGS,
+    QUALITIES,
+    SCORES,
+    WEIGHTINGS,
+    Noise,
+    build,
+)
+
+REGISTRIES = (ASSIGNERS, BOX_LOSSES, COSTS, DENOISINGS, MATCHINGS, QUALITIES, SCORES, WEIGHTINGS)
+ENTRIES = [pytest.param(registry, name, id=f"{registry.kind}-{name}") for registry in REGISTRIES for name in registry]
+CUSTOM = {"type": "dw", "prior": {"learnable": True}, "top_k": 5, "weighting": {"quality": "predicted_iou"}}
+
+
+def pickled(thing):
+    return pickle.loads(pickle.dumps(thing))
+
+
+def saved(module):
+    """A module written by `torch.save` and read again."""
+    file = io.BytesIO()
+    torch.save(module, file)
+    file.seek(0)
+    return torch.load(file, weights_only=False)
+
+
+copies = pytest.mark.parametrize("copied", [pickled, copy.deepcopy, saved])
+
+
+def same(one, other):
+    return all(torch.equal(ours, theirs) for ours, theirs in zip(one, other, strict=True))
+
+
+@pytest.mark.parametrize(("registry", "name"), ENTRIES)
+def test_everything_registered_can_be_pickled_and_copied(registry, name):
+    part = registry.build(name, num_classes=3)
+    for copied in (pickled(part), copy.deepcopy(part)):
+        assert type(copied) is type(part)
+
+
+@copies
+@pytest.mark.parametrize("spec", [*every_spec(), CUSTOM], ids=str)
+def test_the_copy_of_an_assigner_answers_as_the_assigner(spec, copied):
+    assigner = built(spec)
+    predictions, targets = random_batch(assigner)
+    before = copied(assigner)
+    wanted = answer(assigner, predictions, targets)
+    assert same(answer(before, predictions, targets), wanted)
+    assert same(answer(copied(assigner), predictions, targets), wanted)  # of one that has been used
+
+
+@copies
+def test_the_copy_of_a_term_answers_as_the_term(copied):
+    predictions, targets = random_batch(built("fcos"))
+    matches = built("fcos").match(predictions, targets)
+    boxes = matches.predicted_boxes(predictions), matches.target_boxes(targets)
+    terms = [(COSTS.build(name), (predictions, targets)) for name in COSTS]
+    terms += [(BOX_LOSSES.build(name), boxes) for name in BOX_LOSSES]
+    terms += [(QUALITIES.build(name), (predictions, targets, matches)) for name in QUALITIES]
+    for term, arguments in terms:
+        assert torch.equal(copied(term)(*arguments), term(*arguments))
+
+
+@copies
+@pytest.mark.parametrize("name", DENOISINGS)
+def test_the_copy_of_a_denoising_makes_the_same_queries(name, copied):
+    denoise, (_, targets) = DENOISINGS.build(name), random_batch(built("fcos"))
+    ours, theirs = (make(targets, 3, Noise(torch.Generator().manual_seed(0))) for make in (copied(denoise), denoise))
+    assert same((ours.labels, ours.boxes, ours.target), (theirs.labels, theirs.boxes, theirs.target))
+
+
+@pytest.mark.parametrize("spec", [*every_spec(), CUSTOM], ids=str)
+def test_an_assigner_is_restored_from_its_state_dict(spec):
+    assigner, other = built(spec), built(spec)
+    for parameter in assigner.parameters():
+        torch.nn.init.uniform_(parameter, 0.5, 1.0)
+    other.load_state_dict(assigner.state_dict())
+    predictions, targets = random_batch(assigner)
+    assert same(answer(other, predictions, targets), answer(assigner, predictions, targets))
+
+
+def check_copies(model, copied, images, samples):
+    """The copy, made after a training step, detects what the model detects and restores from its weights."""
+    loss = total(model.loss(images, samples))
+    loss.backward()
+    twin = copied(model)
+    model.eval(), twin.eval()
+    assert same(twin._forward(images), model._forward(images))
+    twin.load_state_dict(model.state_dict())
+
+
+@copies
+@pytest.mark.parametrize("assigner", ASSIGNERS)
+def test_a_dense_detector_can_be_copied(assigner, copied):
+    if build(assigner, num_classes=2).needs - {"points", "strides", "level_sizes", "objectness"}:
+        pytest.skip("this assigner is for query detectors")
+    check_copies(dense_detector(assigner, classes=4), copied, *batch(2, 1))
+
+
+@copies
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_query_detector_can_be_copied(family, copied):
+    check_copies(detector(family), copied, *batch(2, 1))
