@@ -25,7 +25,7 @@ def legend(ceilings: Ceilings) -> str:
     """What the floor is, and what it is made of here."""
     return (
         "of floor: the time that moving every byte needed once, or the multiply-adds alone, would take at this machine's "
-        f"best,\n{ceilings.bytes_per_second / 1e9:.1f} GB/s copied and {ceilings.multiply_adds_per_second / 1e9:.0f} "
+        f"best, {ceilings.bytes_per_second / 1e9:.1f} GB/s copied and {ceilings.multiply_adds_per_second / 1e9:.0f} "
         "billion float32 multiply-adds/s, as a share of the time."
     )
 

@@ -9,7 +9,8 @@ from typing import Any
 
 import click
 
-from .common import choose, data_option, data_root_option, images_option, new_run_folder, options, run_options, table
+from .common import choose, data_option, data_root_option, images_option, new_run_folder, options, run_options
+from .tables import say, table
 
 
 @click.group("bench")
@@ -57,7 +58,7 @@ def assigners(assigners: str, seeds: str, work_dir: Path | None, quiet: bool, **
         first = configs[names[0]]
         paths = write_report(finished, _conditions(first, given["detector"]), folder)
         table(*cells(rows(finished)))
-        click.echo(LEGEND)
+        say(LEGEND)
         click.echo("\n".join(str(path) for path in paths.values()))
     if failed:
         raise ValueError(
@@ -138,7 +139,7 @@ def ops(repeats: int, device: str, dtypes: str, out: Path | None) -> None:
             advance()
     for title, columns, texts in tables(rows):
         table(columns, texts, title)
-    click.echo(legend(ceilings))
+    say(legend(ceilings))
     if out:
         _write(device, ceilings, rows, out)
 
@@ -223,7 +224,7 @@ def train_step(
                 write_json({"conditions": described, "rows": [row.to_dict() for row in rows]}, out)
     columns = ["family", "peer", "ours, s", "peer, s", "time", "CPU time", "memory", "MiB", "supervision", "waits"]
     table(columns, [_step_row(row) for row in rows])
-    click.echo(CONDITIONS)
+    say(CONDITIONS)
     if out:
         click.echo(str(out))
 

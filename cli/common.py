@@ -1,10 +1,8 @@
-"""What commands share: options that appear in several, and errors as one sentence."""
+"""What commands share: options that appear in several, data sets and folders."""
 
 from __future__ import annotations
 
-import os
-import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -129,16 +127,3 @@ def data_progress() -> Iterator[Callable[[int, int], None]]:
     finally:
         if bar.tasks:
             bar.stop()
-
-
-def table(columns: Sequence[str], rows: Sequence[Sequence[Any]], title: str | None = None) -> None:
-    """Print a table: aligned in a terminal, plain text elsewhere."""
-    from rich.console import Console
-    from rich.table import Table
-
-    grid = Table(title=title, title_justify="left", header_style="bold")
-    for index, column in enumerate(columns):
-        grid.add_column(column, overflow="fold", justify="left" if index == 0 else None)
-    for row in rows:
-        grid.add_row(*(str(cell) for cell in row))
-    Console(width=None if sys.stdout.isatty() else int(os.environ.get("COLUMNS", 140))).print(grid)

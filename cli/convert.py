@@ -17,8 +17,8 @@ from .common import (
     detector_option,
     schedule_option,
     set_option,
-    table,
 )
+from .tables import table
 
 if TYPE_CHECKING:
     from ..data import DataSource

@@ -9,7 +9,8 @@ from typing import Any
 import click
 
 from ..data import DATASETS, Report, check, make_dataset, make_subset
-from .common import data_option, data_progress, data_root_option, find_data, table
+from .common import data_option, data_progress, data_root_option, find_data
+from .tables import table
 
 
 @click.group("data")

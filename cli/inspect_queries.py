@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .common import choose, table
+from .common import choose
 from .inspect import objects_of
+from .tables import table
 
 if TYPE_CHECKING:
     from ..engine.inspection_queries import QueryInspection

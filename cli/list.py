@@ -15,7 +15,7 @@ from ..assigners import ASSIGNERS, BOX_LOSSES, COSTS, DENOISINGS, MATCHINGS, QUA
 from ..assigners.registry import unknown_name
 from ..data import DATASETS
 from ..engine import fragments
-from .common import table
+from .tables import table
 
 if TYPE_CHECKING:
     from ..engine.compatibility import Combination

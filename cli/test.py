@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from .common import table
+from .tables import table
 
 
 @click.command("test")

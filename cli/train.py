@@ -7,7 +7,8 @@ from typing import Any
 
 import click
 
-from .common import choice_options, new_run_folder, run_options, table
+from .common import choice_options, new_run_folder, run_options
+from .tables import table
 
 
 @click.command("train")
