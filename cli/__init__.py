@@ -9,6 +9,8 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+from ..engine.terminal import printable, take_all_letters
+
 COMMANDS = {
     "train": "Train a detector under an assigner.",
     "test": "Measure a trained detector's AP.",
@@ -29,6 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         import click
     except ImportError:
         sys.exit("detassign: the command line needs more packages; install them with: pip install 'detassign[full]'")
+    take_all_letters()
     try:
         with _warnings_as_sentences():
             status = _group()(args=arguments, prog_name="detassign", standalone_mode=False)
@@ -54,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _warnings_as_sentences() -> Iterator[None]:
     """Warnings without the line of code that gave them."""
     usual = warnings.formatwarning
-    warnings.formatwarning = lambda message, *place, **line: f"detassign: warning: {message}\n"
+    warnings.formatwarning = lambda message, *place, **line: f"detassign: warning: {printable(str(message))}\n"
     try:
         yield
     finally:
@@ -108,5 +111,5 @@ def _sentence(error: BaseException) -> str:
 
 
 def _say(sentence: str, status: int) -> int:
-    print(f"detassign: {sentence}", file=sys.stderr)
+    print(f"detassign: {printable(sentence)}", file=sys.stderr)
     return status

@@ -110,11 +110,10 @@ def new_run_folder(name: str) -> Path:
 @contextmanager
 def data_progress() -> Iterator[Callable[[int, int], None]]:
     """A progress bar that appears with the first image and leaves the terminal in order, whatever happens."""
-    from rich.console import Console
+    from ..engine.progress import make_bar
+    from ..engine.terminal import terminal
 
-    from ..engine.hooks import make_bar
-
-    bar = make_bar(Console(stderr=True))
+    bar = make_bar(terminal(stderr=True))
 
     def advance(done: int, total: int) -> None:
         if not bar.tasks:

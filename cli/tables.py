@@ -60,12 +60,13 @@ def table(
         title: above it.
         spare: headings of what is left out first; then from the right.
     """
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
+    from ..engine.terminal import printable, terminal
+
     width = terminal_width()
-    whole = Grid(columns, [[str(cell) for cell in row] for row in rows])
+    whole = Grid([printable(name) for name in columns], [[printable(str(cell)) for cell in row] for row in rows])
     grid, left_out = fitting(whole, width, spare)
     drawn = Table(header_style="bold")
     for heading, size in zip(grid.columns, _shared_out(grid, width), strict=True):
@@ -73,8 +74,8 @@ def table(
     for row in grid.rows:
         drawn.add_row(*map(Text, row))
     if title:
-        say(title)
-    Console(width=width).print(drawn)
+        say(printable(title))
+    terminal(width=width).print(drawn)
     if left_out:
         needed = _framed(whole.least_widths())
         say(f"left out at a width of {width}: {', '.join(left_out)}; a width of {needed} shows all")

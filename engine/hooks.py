@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 import torch
 from mmengine.hooks import Hook, RuntimeInfoHook
-from rich.console import Console
 from rich.progress import Progress
 
 from ..assigners import Assignment, Targets
 from . import processes
 from .progress import make_bar
+from .terminal import printable, terminal
 
 STATISTICS = ("targets", "without", "pairs", "effective", "seconds", "steps")
 FLUSH_EVERY = 50  # steps between reads of the losses: reading one waits for the device
@@ -142,8 +142,8 @@ class ProgressBar(Hook):
     priority = "LOW"
 
     def __init__(self, title: str, quiet: bool = False) -> None:
-        self.console = Console(stderr=True, quiet=quiet)
-        self.title = title
+        self.console = terminal(stderr=True, quiet=quiet)
+        self.title = printable(title)
         self.bar: Progress | None = None
         self.score = ""
 

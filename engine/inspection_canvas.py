@@ -85,5 +85,6 @@ def rule(figure: Figure, top: int, size: tuple[int, int]) -> None:
 def write(
     figure: Figure, size: tuple[int, int], left: float, top: float, text: str, points: float, **style: object
 ) -> None:
-    """Text whose top left corner is at a pixel of a picture of `size` pixels."""
-    figure.text(left / size[0], 1 - top / size[1], text, fontsize=points, **{"color": INK, "va": "top", **style})
+    """Text, whose dollar signs are no formula, with its top left corner at a pixel of a picture of `size` pixels."""
+    style = {"color": INK, "va": "top", "parse_math": False, **style}
+    figure.text(left / size[0], 1 - top / size[1], text, fontsize=points, **style)

@@ -121,7 +121,8 @@ def _write_cell(axes: Axes, column: int, row: int, text: str, color: str, points
 
 
 def _name_row(axes: Axes, row: int, text: str, color: str = SOFT, points: float = SMALL) -> None:
-    axes.text(-0.12, row + 0.5, text, color=color, fontsize=points, ha="right", va="center_baseline")
+    style = {"ha": "right", "va": "center_baseline", "parse_math": False}
+    axes.text(-0.12, row + 0.5, text, color=color, fontsize=points, **style)
 
 
 def _ink_on(overlap: float) -> str:

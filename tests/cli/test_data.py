@@ -124,3 +124,18 @@ def test_check_of_what_is_not_there_is_one_sentence(arguments, sentence, capsys)
     said = capsys.readouterr().err
     assert sentence in said
     assert said.count("\n") == 1
+
+
+def test_check_shows_names_with_brackets_as_they_are(shapes, capsys):
+    folder = shapes.rename(shapes.parent / "set [bold]")
+    names = ["person [adult]", "[/] none", "[red]", ":dog:", "\x1b[2J"]
+    for split in ("train", "val"):
+        document = json.loads((folder / f"{split}.json").read_text())
+        for category, name in zip(document["categories"], names, strict=True):
+            category["name"] = name
+        (folder / f"{split}.json").write_text(json.dumps(document))
+    capsys.readouterr()
+    assert run("data", "check", folder) == 0
+    shown = capsys.readouterr().out
+    assert all(f"classes: {name}" in shown for name in [*names[:4], "\\x1b[2J"])
+    assert shown.count("set [bold]") == 2

@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import matplotlib.image
 import pytest
@@ -224,3 +225,30 @@ def test_an_assigner_of_points_is_refused_for_queries(query_run):
 
 def test_an_untrained_query_detector_is_refused_with_the_way_out(data):
     assert "give a trained run's folder with --run" in refusal("--data", data, "--detector", "dino_r18_tiny")
+
+
+def with_names(data, folder, names):
+    """A copy of a data set with other class names, in `folder`."""
+    shutil.copytree(data, folder)
+    for split in ("train", "val"):
+        document = json.loads((folder / f"{split}.json").read_text())
+        for category, name in zip(document["categories"], names, strict=True):
+            category["name"] = name
+        (folder / f"{split}.json").write_text(json.dumps(document), encoding="utf-8")
+    return folder
+
+
+@pytest.mark.parametrize("detector", [None, "dino_r18_tiny"])
+def test_names_with_brackets_and_dollars_are_shown_and_drawn_as_they_are(detector, data, tmp_path):
+    names = ["[/] $\\frac$", "[adult] $\\frac$", "$\\frac$ ]", "[bold]$\\frac$", "[]$\\frac$"]
+    changed = with_names(data, tmp_path / "set [red] $\\x$", names)
+    chosen = ["--data", changed]
+    if detector:
+        (tmp_path / "run").mkdir()
+        chosen = ["--run", leave_run(tmp_path / "run", detector, changed)]
+    result = invoke(*chosen, "--out", tmp_path / "picture.png")
+    assert result.exit_code == 0, result.exception
+    assert matplotlib.image.imread(tmp_path / "picture.png").size
+    document = json.loads((changed / "val.json").read_text())
+    seen = {a["category_id"] for a in document["annotations"] if a["image_id"] == document["images"][0]["id"]}
+    assert all(names[category - 1] in result.output for category in seen)

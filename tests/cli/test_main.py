@@ -1,5 +1,6 @@
 """The command line as a whole: help, mistakes, interruptions and how it is started."""
 
+import os
 import subprocess
 import sys
 import warnings
@@ -145,3 +146,14 @@ def test_the_module_runs_as_a_program():
     assert result.returncode == 2
     assert "did you mean 'doctor'" in result.stderr
     assert "Traceback" not in result.stderr
+
+
+def test_letters_that_the_terminals_encoding_lacks_are_written_as_codes():
+    """And no sentence can steer the terminal."""
+    words = [sys.executable, "-c", "from detassign.cli import main; main()", "data", "check", "图\x1b[2J"]
+    ascii_only = {**os.environ, "PYTHONIOENCODING": "ascii:strict"}
+    done = subprocess.run(words, capture_output=True, check=False, env=ascii_only)
+    assert done.returncode == 1
+    assert done.stderr.isascii()
+    assert rb"'\u56fe\x1b[2J'" in done.stderr
+    assert b"Traceback" not in done.stderr

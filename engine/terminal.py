@@ -1,0 +1,42 @@
+"""The terminal as everything of ours writes to it: names of classes, files and folders stay what they are."""
+
+from __future__ import annotations
+
+import sys
+import unicodedata
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+__all__ = ["printable", "take_all_letters", "terminal"]
+
+STEERING = ("Cc", "Cs")  # Unicode's categories of control characters and of halves of characters
+
+
+def terminal(**options: Any) -> Console:
+    """rich's console, for which square brackets are no markup and a word between colons no emoji.
+
+    options: of `rich.console.Console`.
+    """
+    from rich.console import Console
+
+    return Console(markup=False, emoji=False, highlight=False, **options)
+
+
+def printable(text: str) -> str:
+    """Text with everything that would steer a terminal written as its code; line breaks stay.
+
+    >>> printable("person [adult]\\x1b[2J")
+    'person [adult]\\\\x1b[2J'
+    """
+    return "".join(
+        repr(sign)[1:-1] if sign != "\n" and unicodedata.category(sign) in STEERING else sign for sign in text
+    )
+
+
+def take_all_letters() -> None:
+    """Have standard output and error write letters that their encoding lacks as codes, where they would raise."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
