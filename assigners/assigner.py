@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from .description import describe
 from .losses import BoxLoss, assignment_losses, build_box_loss
 from .registry import MATCHINGS, SCORES, WEIGHTINGS
 from .scores import Scores
@@ -58,6 +59,8 @@ class Assigner(nn.Module):
         reason = refusal(self.matching, self.weighting, self.score)
         if reason:
             raise ValueError(reason)
+
+    __repr__ = describe
 
     @property
     def needs(self) -> frozenset[str]:

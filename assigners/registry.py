@@ -8,12 +8,17 @@ from inspect import Parameter, signature
 from numbers import Real
 from typing import Any, NamedTuple
 
+from .description import self_describing, shown
+
 
 class Weighted(NamedTuple):
     """A part with its coefficient in a sum."""
 
     part: Any
     weight: float
+
+    def __repr__(self) -> str:
+        return f"{self.weight:g} * {shown(self.part)}"
 
 
 class Registry(Mapping[str, Callable[..., Any]]):
@@ -36,7 +41,7 @@ class Registry(Mapping[str, Callable[..., Any]]):
         self._entries: dict[str, Callable[..., Any]] = {}
 
     def register(self, name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-        """Decorator: give a class or function a name.
+        """Decorator: give a class or function a name; a class without a `__repr__` gets one that shows its constants.
 
         Raises:
             ValueError: when another one has that name.
@@ -48,7 +53,7 @@ class Registry(Mapping[str, Callable[..., Any]]):
                 raise ValueError(
                     f"{self.kind} {name!r} is already registered by {taken.__module__}.{taken.__qualname__}"
                 )
-            self._entries[name] = entry
+            self._entries[name] = self_describing(entry)
             return entry
 
         return add

@@ -8,6 +8,7 @@ from mmdet.structures import DetDataSample
 from torch import Tensor, nn
 
 from ..assigners import Predictions
+from ..assigners.description import constants
 from ..heads import DenseHead, PostProcess
 from .observer import Observer, observed
 from .preprocessor import Preprocessor
@@ -40,6 +41,8 @@ class DenseDetector(BaseDetector):
         self.post_process = post_process or PostProcess()
         self.observer: Observer | None = None
         """Called in training after each assignment that it says is due."""
+
+    extra_repr = constants
 
     def extract_feat(self, batch_inputs: Tensor) -> list[Tensor]:
         """Pyramid levels of images (B, 3, H, W)."""

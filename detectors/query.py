@@ -12,6 +12,7 @@ from mmdet.structures import DetDataSample
 from torch import Tensor, nn
 
 from ..assigners import Predictions, Targets
+from ..assigners.description import constants
 from ..heads import PostProcess
 from ..heads.query import QueryHead, QueryOutputs, last_predictions
 from ..ops.transfer import to_device
@@ -63,6 +64,8 @@ class QueryDetector(BaseDetector):
         self.denoising = None if denoising is None else self._denoising(denoising)
         self.post_process = post_process or PostProcess(score_threshold=-1.0, nms_iou=None)
         self.observer: Observer | None = None
+
+    extra_repr = constants
 
     def _denoising(self, arguments: str | Mapping[str, Any]) -> QueryDenoising:
         arguments = {"denoising": arguments} if isinstance(arguments, str) else arguments

@@ -144,7 +144,7 @@ def inspect_queries(
     predictions = translate(stacked_predictions(outputs, targets).at_least_float32(), written_for, assigner.score)
     stacked = targets.repeat(len(outputs.logits))
     query = matched_queries(assigner.match(predictions, stacked), stacked)
-    costs = {term: cost.part(predictions, stacked) * cost.weight for term, cost in assigner.matching.terms.items()}
+    costs = {term: cost.part(predictions, stacked) * cost.weight for term, cost in assigner.matching.costs.items()}
     probability = assigner.score(predictions).probability
     overlap = iou(predictions.boxes[:, :, None], stacked.boxes[:, None])
     free = ~torch.isin(torch.arange(predictions.boxes.shape[1]), query[-1])

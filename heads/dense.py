@@ -17,6 +17,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from ..assigners import Assigner, Assignment, Predictions, Targets, build
 from ..assigners.boxes import boxes_from_distances
+from ..assigners.description import constants
 from ..assigners.normalizers import mean_over_ranks
 from ..assigners.weighting.common import pair_centerness
 from .points import flatten_levels, level_points
@@ -96,6 +97,8 @@ class DenseHead(nn.Module):
         self.scales = nn.ModuleList(Scale(1.0) for _ in self.strides)
         self._initialize(class_prior, initial_distance)
         self.refinement = None if refinement is None else BoxRefinement(feat_channels, **refinement)
+
+    extra_repr = constants
 
     def _initialize(self, class_prior: float, initial_distance: float) -> None:
         for module in self.modules():

@@ -17,6 +17,7 @@ from torchvision.ops import box_convert
 
 from ..assigners import Assigner, Assignment, Predictions, Targets, build
 from ..assigners.denoising import DenoisingQueries
+from ..assigners.description import constants
 from .mlp import MLP
 from .reference import inverse_sigmoid, shares
 
@@ -112,6 +113,8 @@ class QueryHead(nn.Module):
         self.encoder_box = copy.deepcopy(box) if encoder else None
         with torch.no_grad():
             self.boxes[0].layers[-1].bias[2:] += size_bias
+
+    extra_repr = constants
 
     def refine(self, layer: int, states: Tensor, reference: Tensor) -> Tensor:
         """(B, Q, 4) boxes, shares of the image, from states (B, Q, C) and references (B, Q, 2 or 4)."""

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ..assigners.boxes import boxes_from_distances, side_distances
+from ..assigners.description import constants
 from ..ops import sample_maps
 
 
@@ -35,6 +36,8 @@ class BoxRefinement(nn.Module):
         nn.init.normal_(self.reg_offset.weight, std=0.01)
         nn.init.zeros_(self.reg_offset.bias)
         self.border = border
+
+    extra_repr = constants
 
     def forward(self, feature: Tensor, distances: Tensor, points: Tensor, stride: int) -> Tensor:
         """Refined distances.

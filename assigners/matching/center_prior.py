@@ -68,6 +68,11 @@ class CenterPrior(nn.Module):
         self.chunk = chunk
         self.ignore_threshold = ignore_threshold
 
+    @property
+    def learnable(self) -> bool:
+        """Whether the loss trains mean and sigma."""
+        return self.mean.requires_grad
+
     def forward(self, predictions: Predictions, targets: Targets) -> Matches:
         image, sample, target = inside_pairs(predictions, targets, self.chunk)
         ignored = inside_ignored(prior_boxes(predictions, 1.0), targets, self.ignore_threshold)

@@ -52,13 +52,13 @@ class Hungarian:
     def __init__(self, costs: Mapping[str, Any] | None = None, score: Any = None) -> None:
         if costs is None:
             costs = SOFTMAX_COSTS if getattr(score, "background_column", False) else FOCAL_COSTS
-        self.terms = COSTS.build_weighted(costs)
+        self.costs = COSTS.build_weighted(costs)
         self._has_warned = False
 
     @property
     def needs(self) -> frozenset[str]:
         """What the cost terms need of the predictions."""
-        return frozenset().union(*(getattr(term.part, "needs", ()) for term in self.terms.values()))
+        return frozenset().union(*(getattr(term.part, "needs", ()) for term in self.costs.values()))
 
     @torch.no_grad()
     def __call__(self, predictions: Predictions, targets: Targets) -> Matches:
@@ -76,7 +76,7 @@ class Hungarian:
     def cost(self, predictions: Predictions, targets: Targets) -> Tensor:
         """(B, N, M) the weighted sum of all terms."""
         total = None
-        for term, weight in self.terms.values():
+        for term, weight in self.costs.values():
             part = term(predictions, targets) * weight
             total = part if total is None else total.add_(part)
         return total
@@ -84,7 +84,7 @@ class Hungarian:
     def _warn(self, predictions: Predictions, targets: Targets) -> None:
         """Name the first entry of the cost that is not finite, once: whoever is asked every step stops listening."""
         self._has_warned = True
-        places = {name: _first_broken(term.part, predictions, targets) for name, term in self.terms.items()}
+        places = {name: _first_broken(term.part, predictions, targets) for name, term in self.costs.items()}
         culprits = [f"{name!r} of {place}" for name, place in places.items() if place]
         warnings.warn(
             f"hungarian: a matching cost is not finite, first {' and '.join(culprits) or 'the sum of all terms'}; such "

@@ -53,7 +53,7 @@ class MaxIoU:
         if conflict not in ("best", "last"):
             raise ValueError(f'conflict: expected "best" or "last", got {conflict!r}')
         self.positive_iou = positive_iou
-        self.negative_range = negative_iou if isinstance(negative_iou, tuple | list) else (0.0, negative_iou)
+        self.negative_iou = negative_iou
         self.minimum_iou = minimum_iou
         self.match_low_quality = match_low_quality
         self.all_best = all_best
@@ -72,7 +72,7 @@ class MaxIoU:
             claimed = self._claimed(overlaps)
             target = torch.where(claimed == BACKGROUND, target, claimed)
 
-        low, high = self.negative_range
+        low, high = self.negative_iou if isinstance(self.negative_iou, tuple | list) else (0.0, self.negative_iou)
         negative = (highest >= low) & (highest < high) | ~targets.mask.any(-1, keepdim=True)
         if crowd is not None:
             negative &= ~crowd

@@ -8,6 +8,7 @@ from typing import Literal, Protocol
 import torch
 from torch import Tensor, nn
 
+from ...assigners.description import constants
 from ...heads.reference import shares
 from .attention import (
     ConditionalCrossAttention,
@@ -150,6 +151,8 @@ class QueryDecoder(nn.Module):
         for layer in self.layers:
             if isinstance(layer.cross_attention, DeformableCrossAttention):
                 layer.cross_attention.reset_parameters()
+
+    extra_repr = constants
 
     def forward(self, queries: Queries, memory: Memory, head: Refiner, allowed: Tensor | None = None) -> Decoded:
         """Decode.

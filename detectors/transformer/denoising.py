@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from ...assigners import DENOISINGS, Targets
 from ...assigners.denoising import DenoisingQueries
+from ...assigners.description import constants
 from ...heads.mlp import MLP
 from ...heads.reference import inverse_sigmoid
 from .position import reference_encoding
@@ -47,6 +48,9 @@ class QueryDenoising(nn.Module):
         self.indicator, self.unknown_matching = indicator, unknown_matching
         self.labels = nn.Embedding(num_classes + 1, channels - indicator)
         self.position = MLP(2 * channels, channels, channels) if position else None
+
+    def extra_repr(self) -> str:
+        return f"denoise={self.denoise},\n{constants(self)}"
 
     def matching(self, queries: Queries) -> Queries:
         """The detector's own queries, marked as such."""

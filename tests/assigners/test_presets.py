@@ -194,9 +194,9 @@ def test_a_single_class_problem_has_labels_of_zero():
 )
 def test_the_detr_family_has_the_constants_of_its_papers(preset, costs, class_scale, eps):
     assigner = build(preset, num_classes=3)
-    assert {name: term.weight for name, term in assigner.matching.terms.items()} == costs
+    assert {name: term.weight for name, term in assigner.matching.costs.items()} == costs
     assert assigner.weighting.class_scale == class_scale
     assert {name: term.weight for name, term in assigner.box_loss.items()} == {"l1": 5.0, "giou": 2.0}
     tiny = torch.tensor([[0.0, 0.0, 1e-3, 1e-3]])
     assert assigner.box_loss["giou"].part(tiny, tiny).item() == pytest.approx(1 - 1e-6 / (1e-6 + eps), abs=1e-6)
-    assert list(build(preset, num_classes=3, costs={"iou": 1.0}).matching.terms) == ["iou"]
+    assert list(build(preset, num_classes=3, costs={"iou": 1.0}).matching.costs) == ["iou"]

@@ -125,10 +125,10 @@ def test_targets_need_not_come_before_padding():
 
 
 def test_the_default_class_cost_follows_the_score_model():
-    assert {n: t.weight for n, t in Hungarian().terms.items()} == FOCAL_COSTS
-    assert {n: t.weight for n, t in Assigner("hungarian", "focal", "sigmoid").matching.terms.items()} == FOCAL_COSTS
-    assert {n: t.weight for n, t in Assigner("hungarian", "focal", "softmax").matching.terms.items()} == SOFTMAX_COSTS
-    assert list(Assigner({"type": "hungarian", "costs": {"iou": 1}}, "focal", "softmax").matching.terms) == ["iou"]
+    assert {n: t.weight for n, t in Hungarian().costs.items()} == FOCAL_COSTS
+    assert {n: t.weight for n, t in Assigner("hungarian", "focal", "sigmoid").matching.costs.items()} == FOCAL_COSTS
+    assert {n: t.weight for n, t in Assigner("hungarian", "focal", "softmax").matching.costs.items()} == SOFTMAX_COSTS
+    assert list(Assigner({"type": "hungarian", "costs": {"iou": 1}}, "focal", "softmax").matching.costs) == ["iou"]
 
 
 @pytest.mark.parametrize(
