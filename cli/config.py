@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import click
 
+from ..data.files import json_text
 from .common import choice_options, run_options
 
 
@@ -22,4 +22,4 @@ def command(config: str | None, **given: Any) -> None:
     """
     from .configs import resolve_config
 
-    click.echo(json.dumps(resolve_config(config, **given), indent=2))
+    click.echo(json_text(resolve_config(config, **given), indent=2))

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..data.files import json_text
 from .common import (
     assigner_option,
     data_option,
@@ -83,7 +83,7 @@ def command(
     if report.complete:
         write(config, state, out)
     if as_json:
-        click.echo(json.dumps({"checkpoint": str(checkpoint), "out": str(out), **report.plain()}, indent=2))
+        click.echo(json_text({"checkpoint": str(checkpoint), "out": str(out), **report.plain()}, indent=2))
     else:
         _show(report, checkpoint)
     if not report.complete:

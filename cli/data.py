@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import click
 
 from ..data import DATASETS, Report, check, make_dataset, make_subset
+from ..data.files import json_text
 from .common import data_option, data_progress, data_root_option, find_data
 from .tables import table
 
@@ -76,7 +76,7 @@ def check_command(data: str, data_root: Path | None, headers: int, as_json: bool
     by_path = data not in DATASETS and data_root is None and Path(data).exists()
     report = check(Path(data) if by_path else find_data(data, data_root), headers=headers)
     if as_json:
-        click.echo(json.dumps(report.to_dict(), indent=2))
+        click.echo(json_text(report.to_dict(), indent=2))
     else:
         _show(report)
     return int(bool(report.errors))

@@ -31,7 +31,9 @@ def command(as_json: bool) -> None:
     """
     found = examine()
     if as_json:
-        click.echo(json.dumps(found, indent=2))
+        click.echo(
+            json.dumps(found, indent=2, allow_nan=False)
+        )  # as `json_text`, which needs more than torch and click
         return
     _show("versions", [(name, version or "not installed") for name, version in found["versions"].items()])
     for title in ("mmcv", "kernels", "cpu", "cuda"):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
@@ -57,6 +56,7 @@ def command(
     detassign inspect --run runs/dino_r18_tiny-hungarian-synthetic --image 3
     """
     from ..engine.config import source_of
+    from ..engine.files import write_json
     from ..engine.inspection_scene import load_scene
 
     _check_files(out, json_file)
@@ -69,7 +69,7 @@ def command(
     picture = out or Path(f"inspect-{Path(scene.name).stem}.png")
     form.draw(scene, inspections, picture, f"{split} image {scene.index}   ·   {origin}")
     if json_file:
-        json_file.write_text(json.dumps(_as_json(scene, inspections, split, origin), indent=2) + "\n", encoding="utf-8")
+        write_json(_as_json(scene, inspections, split, origin), json_file)
     form.print_tables(scene, inspections, origin)
     click.echo(f"picture: {picture}")
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
@@ -14,6 +13,7 @@ import click
 from ..assigners import ASSIGNERS, BOX_LOSSES, COSTS, DENOISINGS, MATCHINGS, QUALITIES, SCORES, WEIGHTINGS
 from ..assigners.registry import unknown_name
 from ..data import DATASETS
+from ..data.files import json_text
 from ..engine import fragments
 from .tables import table
 
@@ -67,7 +67,7 @@ def command(sections: tuple[str, ...], as_json: bool) -> None:
     combinations = _combinations() if COMPATIBILITY in chosen else []
     if as_json:
         listed = {COMPATIBILITY: [asdict(combination) for combination in combinations]} if combinations else {}
-        click.echo(json.dumps({**entries, **listed}, indent=2))
+        click.echo(json_text({**entries, **listed}, indent=2))
         return
     for section, described in entries.items():
         table(["name", "what it is"], list(described.items()), title=section)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
 
+from ..data.files import json_text
 from .tables import table
 
 
@@ -34,7 +34,7 @@ def command(run: Path, checkpoint: Path | None, split: str, as_json: bool, devic
     if not speaks:
         return
     if as_json:
-        click.echo(json.dumps(metrics))
+        click.echo(json_text(metrics, indent=2))
         return
     limit = config["evaluation"]["max_detections"]
     values = ["-" if value != value else f"{100 * value:.1f}" for value in metrics.values()]

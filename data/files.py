@@ -1,8 +1,9 @@
-"""Reading JSON that somebody else wrote, and writing files that are either whole or absent."""
+"""Reading JSON that somebody else wrote, writing JSON that everybody reads, and folders that are either whole or absent."""
 
 from __future__ import annotations
 
 import json
+import math
 import os
 import tempfile
 from collections.abc import Iterator
@@ -10,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-__all__ = ["LARGEST_JSON", "read_json", "written_aside"]
+__all__ = ["LARGEST_JSON", "json_text", "read_json", "written_aside"]
 
 LARGEST_JSON = 2**30  # bytes; COCO's train2017 has 0.45 GB and takes several times that once parsed
 
@@ -36,6 +37,26 @@ def read_json(path: str | Path, largest: int = LARGEST_JSON) -> Any:
         raise ValueError(f"{path} is no readable JSON: it is nested too deeply") from error
     except ValueError as error:
         raise ValueError(f"{path} is no readable JSON: {error}") from error
+
+
+def json_text(value: Any, indent: int | None = None) -> str:
+    """A value as JSON. Numbers that are not finite, for which JSON has no word, become null; all of this package is written so.
+
+    >>> json_text({"AP": float("nan"), "curve": [0.5, float("inf")]})
+    '{"AP": null, "curve": [0.5, null]}'
+    """
+    try:
+        return json.dumps(value, indent=indent, allow_nan=False)
+    except ValueError:  # rare, and large files are not copied for it
+        return json.dumps(_with_null(value), indent=indent, allow_nan=False)
+
+
+def _with_null(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _with_null(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_with_null(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 @contextmanager

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 from typing import Any
 
 from .coco import DataSource
-from .files import read_json, written_aside
+from .files import json_text, read_json, written_aside
 from .rules import is_inside_folder
 
 __all__ = ["make_subset"]
@@ -42,7 +41,7 @@ def make_subset(source: DataSource, directory: str | Path, images: int) -> int:
     with written_aside(directory) as aside:
         for image in chosen:
             _copy(source.train_images, aside / "images", image["file_name"])
-        text = json.dumps({**document, "images": chosen, "annotations": annotations})
+        text = json_text({**document, "images": chosen, "annotations": annotations})
         for split in ("train", "val"):
             (aside / f"{split}.json").write_text(text, encoding="utf-8")
     return len(annotations)

@@ -7,7 +7,6 @@ Annotations carry, beside COCO's keys, `visible`: the share of the object that o
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -17,7 +16,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from .files import read_json, written_aside
+from .files import json_text, read_json, written_aside
 from .scene import Scene, draw_scene
 from .shapes import CLASSES
 from .style import SceneStyle
@@ -175,4 +174,4 @@ def _write_image(path: Path, image: np.ndarray) -> None:
 
 
 def _write_json(path: Path, document: dict[str, Any]) -> None:
-    path.write_text(json.dumps(document), encoding="utf-8")
+    path.write_text(json_text(document), encoding="utf-8")

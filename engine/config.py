@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -155,6 +156,8 @@ def parse_changes(settings: Sequence[str]) -> dict[str, Any]:
         if not equals or not key:
             raise ValueError(f"--set {setting!r}: expected key=value, as in --set model.head.stacked_convs=1")
         result[key] = _literal(text)
+        if not _is_plain(result[key]):
+            raise ValueError(f"--set {setting}: expected finite numbers, text, lists or dicts of those, or None")
     return result
 
 
@@ -264,5 +267,14 @@ def _open(place: Mapping[str, Any], parents: Sequence[str]) -> bool:
 def _literal(text: str) -> Any:
     try:
         return ast.literal_eval(text)
-    except (ValueError, SyntaxError):
+    except (ValueError, SyntaxError, RecursionError, MemoryError):
         return {"true": True, "false": False, "none": None, "null": None}.get(text.lower(), text)
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether a config's file can hold a value."""
+    if isinstance(value, dict):
+        return all(isinstance(key, str) and _is_plain(inner) for key, inner in value.items())
+    if isinstance(value, list | tuple):
+        return all(map(_is_plain, value))
+    return value is None or isinstance(value, str | int) or (isinstance(value, float) and math.isfinite(value))

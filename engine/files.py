@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from ..data.files import json_text
+
 
 def write_json(value: Any, path: Path) -> None:
-    """Write a value as JSON."""
-    write_bytes((json.dumps(value, indent=2) + "\n").encode(), path)
+    """Write a value as JSON; see `json_text`."""
+    write_bytes((json_text(value, indent=2) + "\n").encode(), path)
 
 
 def write_bytes(content: bytes, path: Path) -> None:

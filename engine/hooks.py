@@ -17,6 +17,7 @@ from mmengine.hooks import Hook, RuntimeInfoHook
 from rich.progress import Progress
 
 from ..assigners import Assignment, Targets
+from ..data.files import json_text
 from . import processes
 from .progress import make_bar
 from .terminal import printable, terminal
@@ -93,7 +94,7 @@ class MetricsFile(Hook):
         if not processes.is_first():
             return
         with self.path.open("a", encoding="utf-8") as file:
-            file.writelines(json.dumps(_without_nan(line)) + "\n" for line in lines)
+            file.writelines(json_text(line) + "\n" for line in lines)
 
     def _forget_after(self, runner: Any) -> None:
         """Drop lines of steps that a resumed run will do again."""
@@ -101,7 +102,7 @@ class MetricsFile(Hook):
             return
         kept = [line for line in read_metrics(self.path) if line["step"] <= runner.iter] if runner.iter else []
         aside = self.path.with_name(self.path.name + ".part")
-        aside.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
+        aside.write_text("".join(json_text(line) + "\n" for line in kept), encoding="utf-8")
         aside.replace(self.path)
 
 
@@ -231,7 +232,3 @@ def peak_memory_bytes() -> int:
         return next(int(line.split()[1]) for line in status.read_text().splitlines() if line.startswith("VmHWM")) * 1024
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-
-
-def _without_nan(line: dict[str, Any]) -> dict[str, Any]:
-    return {k: None if isinstance(v, float) and math.isnan(v) else v for k, v in line.items()}

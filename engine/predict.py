@@ -6,7 +6,6 @@ found in one does not depend on how its neighbours pad it.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -20,6 +19,7 @@ from mmengine.dataset import pseudo_collate
 from PIL import Image
 from torch import nn
 
+from ..data.files import json_text
 from ..heads import Detections
 from .build import build_model, load_checkpoint
 from .config import source_of
@@ -273,7 +273,7 @@ def _json_list(path: Path) -> Iterator[Callable[[Any], None]]:
 
     def write(entry: Any) -> None:
         nonlocal before
-        file.write(f"{before}\n{json.dumps(entry)}")
+        file.write(f"{before}\n{json_text(entry)}")
         before = ","
 
     with aside.open("w", encoding="utf-8") as file:

@@ -1,6 +1,13 @@
+import json
+import re
+from pathlib import Path
+
+import numpy as np
 import pytest
 
-from detassign.data.files import read_json, written_aside
+from detassign.data.files import json_text, read_json, written_aside
+
+ROOT = Path(__file__).parents[2]
 
 
 def test_missing_file_is_named(tmp_path):
@@ -58,3 +65,26 @@ def test_interruption_leaves_the_old_folder_and_nothing_else(tmp_path, interrupt
         write_half_a_folder(tmp_path / "set", interruption)
     assert [p.name for p in tmp_path.iterdir()] == ["set"]
     assert [p.name for p in (tmp_path / "set").iterdir()] == ["old"]
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), -float("inf"), np.float64("nan")])
+def test_numbers_that_are_not_finite_become_null(number):
+    text = json_text({"a": number, "b": [1.5, (number, "NaN")], "c": {"d": [{"e": number}]}})
+    assert json.loads(text, parse_constant=pytest.fail) == {
+        "a": None,
+        "b": [1.5, [None, "NaN"]],
+        "c": {"d": [{"e": None}]},
+    }
+
+
+def test_all_json_is_written_by_one_function():
+    """`doctor` has to run where the data folder does not import."""
+    own = {"data/files.py", "cli/doctor.py"}
+    folders = {path.parent for path in ROOT.glob("*/__init__.py")}
+    calls = {
+        path.relative_to(ROOT).as_posix()
+        for folder in folders
+        for path in folder.rglob("*.py")
+        if re.search(r"\bjson\.dumps?\(|\bJSONEncoder\b|allow_nan=True", path.read_text(encoding="utf-8"))
+    }
+    assert calls == own

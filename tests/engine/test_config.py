@@ -66,6 +66,17 @@ def test_a_setting_without_a_value_is_refused():
         configs.parse_changes(["model.head"])
 
 
+@pytest.mark.parametrize("text", ["1e999", "-1e999", "[1, 1e999]", "{1, 2}", "b'x'", "2j", "{3: 1}", "..."])
+def test_a_setting_that_no_file_can_hold_is_refused(text):
+    """What a run does is what its config.json says."""
+    with pytest.raises(ValueError, match=r"--set a=.*: expected finite numbers, text, lists or dicts"):
+        configs.parse_changes([f"a={text}"])
+
+
+def test_a_setting_too_deep_to_read_is_text():
+    assert configs.parse_changes(["a=" + "(" * 5000])["a"].startswith("(((")
+
+
 def test_a_misspelt_key_is_refused_with_the_nearest(source):
     with pytest.raises(ValueError, match=r"schedule\.epoch.*did you mean 'schedule\.epochs'"):
         configs.compose("fcos_tiny", "fcos", source, changes={"schedule.epoch": 1})

@@ -155,6 +155,9 @@ def test_a_loss_that_is_not_a_number_stops_the_run_with_advice(source, tmp_path)
         train(
             small_config(source, **{"schedule.optimizer.lr": 1e12, "schedule.clip": None}), tmp_path / "r", quiet=True
         )
+    texts = (tmp_path / "r" / "metrics.jsonl").read_text().splitlines()
+    last = [json.loads(text, parse_constant=pytest.fail) for text in texts][-1]  # JSON has no word for NaN
+    assert None in last.values()
 
 
 def test_amp_without_a_gpu_is_refused(source, tmp_path):
