@@ -9,10 +9,10 @@ from .losses import assignment_losses
 from .matching import ATSS, AssignmentWarning, CenterPrior, CenterSampling, Hungarian, MaxIoU, TopK
 from .presets import build
 from .quality import ExpGIoU, PowerIoU, PredictedIoU
-from .registry import ASSIGNERS, BOX_LOSSES, COSTS, DENOISINGS, MATCHINGS, QUALITIES, SCORES, WEIGHTINGS
+from .registry import ASSIGNERS, BOX_LOSSES, COSTS, DENOISINGS, MATCHINGS, QUALITIES, SCORES, SOFT_TARGETS, WEIGHTINGS
 from .scores import Scores, Sigmoid, SigmoidObjectness, Softmax
 from .structures import BACKGROUND, Assignment, Matches, Predictions, Targets
-from .weighting import CrossEntropy, Dual, Focal, QualityFocal
+from .weighting import CrossEntropy, Dual, SoftTarget, aligned_bce, focal, quality_focal, task_aligned, varifocal
 
 __all__ = [
     "ASSIGNERS",
@@ -24,6 +24,7 @@ __all__ = [
     "MATCHINGS",
     "QUALITIES",
     "SCORES",
+    "SOFT_TARGETS",
     "WEIGHTINGS",
     "Assigner",
     "Assignment",
@@ -36,7 +37,6 @@ __all__ = [
     "DenoisingQueries",
     "Dual",
     "ExpGIoU",
-    "Focal",
     "Hungarian",
     "Matches",
     "MaxIoU",
@@ -44,13 +44,18 @@ __all__ = [
     "PowerIoU",
     "PredictedIoU",
     "Predictions",
-    "QualityFocal",
     "Scores",
     "Sigmoid",
     "SigmoidObjectness",
+    "SoftTarget",
     "Softmax",
     "Targets",
     "TopK",
+    "aligned_bce",
     "assignment_losses",
     "build",
+    "focal",
+    "quality_focal",
+    "task_aligned",
+    "varifocal",
 ]

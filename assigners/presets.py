@@ -13,20 +13,20 @@ from .matching import ATSS, CenterPrior, CenterSampling, Hungarian, MaxIoU, TopK
 from .matching.hungarian import SOFTMAX_COSTS
 from .registry import ASSIGNERS, MATCHINGS, WEIGHTINGS
 from .scores import Sigmoid, SigmoidObjectness, Softmax
-from .weighting import CrossEntropy, Dual, Focal, QualityFocal
+from .weighting import CrossEntropy, Dual, focal, quality_focal
 
 
 @ASSIGNERS.register("fcos")
 def fcos(num_classes: int, radius: float | None = 1.5, ranges: list[tuple[float, float]] | None = None) -> Assigner:
     """FCOS: centre sampling x focal; boxes weighted by centerness."""
-    weighting = Focal(box_weight="centerness", box_floor=1e-6)
+    weighting = focal(box_weight="centerness", box_floor=1e-6)
     return Assigner(CenterSampling(radius=radius, ranges=ranges), weighting, Sigmoid(), num_classes=num_classes)
 
 
 @ASSIGNERS.register("atss")
 def atss(num_classes: int, k: int = 9, prior_scale: float = 8.0) -> Assigner:
     """ATSS: adaptive IoU threshold x focal; boxes weighted by centerness, GIoU weight 2."""
-    weighting = Focal(box_weight="centerness", box_scale=2.0)
+    weighting = focal(box_weight="centerness", box_scale=2.0)
     return Assigner(ATSS(k=k, prior_scale=prior_scale), weighting, Sigmoid(), num_classes=num_classes)
 
 
@@ -36,13 +36,13 @@ def max_iou(
 ) -> Assigner:
     """RetinaNet's rule on one square anchor per point: max-IoU x focal."""
     matching = MaxIoU(positive_iou=positive_iou, negative_iou=negative_iou, prior_scale=prior_scale)
-    return Assigner(matching, Focal(box_scale=2.0), Sigmoid(), num_classes=num_classes)
+    return Assigner(matching, focal(box_scale=2.0), Sigmoid(), num_classes=num_classes)
 
 
 @ASSIGNERS.register("gfl")
 def gfl(num_classes: int, k: int = 9, beta: float = 2.0) -> Assigner:
     """GFL without its box distribution: ATSS x quality focal."""
-    return Assigner(ATSS(k=k), QualityFocal(beta=beta), Sigmoid(), num_classes=num_classes)
+    return Assigner(ATSS(k=k), quality_focal(beta=beta), Sigmoid(), num_classes=num_classes)
 
 
 @ASSIGNERS.register("dw")
@@ -122,7 +122,7 @@ def deformable_detr(num_classes: int, costs: Mapping[str, Any] | None = None, cl
 
 def _focal_hungarian(num_classes: int, costs: Mapping[str, Any] | None, class_scale: float, eps: float) -> Assigner:
     matching = Hungarian(costs or {"focal": 2.0, "l1": 5.0, "giou": {"weight": 2.0, "eps": eps}})
-    weighting = Focal(class_scale=class_scale, count="targets")
+    weighting = focal(class_scale=class_scale, count="targets")
     return Assigner(matching, weighting, Sigmoid(), _box_terms(eps), num_classes)
 
 
@@ -147,8 +147,8 @@ def build(spec: str | dict[str, Any] | Assigner, num_classes: int, **changes: An
 
     >>> build("dw", num_classes=80, top_k=20).matching.k
     20
-    >>> type(build("center_sampling+quality_focal", num_classes=80).weighting).__name__
-    'QualityFocal'
+    >>> build("center_sampling+quality_focal", num_classes=80).weighting.box_weight
+    'score'
     """
     if isinstance(spec, Assigner):
         if changes:

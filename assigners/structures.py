@@ -26,10 +26,11 @@ class Predictions:
         logits: (B, N, C) class logits; a softmax score model expects one more column, the background, at the end.
         boxes: (B, N, 4) xyxy, pixels.
         objectness: (B, N) logits of a second, class-free branch, or None.
-        points: (N, 2) xy, pixels; where the samples sit, or None for queries.
-        strides: (N,) pixels per cell of each sample's level, or None.
-        level_sizes: number of samples on each level, or None; they add up to N.
-        priors: (N, 4) xyxy anchor boxes, or None: matchings that need them draw squares around the points.
+        points: (N, 2) xy, pixels, where the samples sit; (B, N, 2) where that differs by image (queries); or None.
+        strides: (N,) or (B, N) pixels per cell of each sample's level, or None.
+        level_sizes: number of samples on each level; they add up to N. None beside strides (B, N) says that there are no
+            levels: every sample stands for itself (queries).
+        priors: (N, 4) or (B, N, 4) xyxy anchor boxes, or None: matchings that need them draw squares around the points.
         valid: (B, N) bool, False for samples outside an image (batch padding); None means all are valid.
         groups: G, when the B entries are G stacked batches (decoder layers, query groups), group after group: entry
             g * (B / G) + i is image i of group g. Every group is normalised and summed by itself. None is one batch.
@@ -55,13 +56,12 @@ class Predictions:
         expected = {
             "boxes": (images, samples, 4),
             "objectness": (images, samples),
-            "points": (samples, 2),
-            "strides": (samples,),
-            "priors": (samples, 4),
             "valid": (images, samples),
         }
         for name, shape in expected.items():
             _check_shape(name, getattr(self, name), shape)
+        for name, shape in {"points": (samples, 2), "strides": (samples,), "priors": (samples, 4)}.items():
+            _check_geometry(name, getattr(self, name), shape, images)
         _check_bool("valid", self.valid)
         if self.level_sizes is not None and sum(self.level_sizes) != samples:
             raise ValueError(f"level_sizes: {self.level_sizes} add up to {sum(self.level_sizes)}, not to N = {samples}")
@@ -70,8 +70,31 @@ class Predictions:
 
     @property
     def provides(self) -> frozenset[str]:
-        """Names of the optional parts that are present."""
-        return frozenset(f.name for f in fields(self) if getattr(self, f.name) is not None)
+        """Names of the optional parts that are present; samples with strides of their own need no levels."""
+        present = {f.name for f in fields(self) if getattr(self, f.name) is not None}
+        return frozenset(present | {"level_sizes"} if self.strides is not None and self.strides.dim() == 2 else present)
+
+    @property
+    def all_points(self) -> Tensor:
+        """(1, N, 2) or (B, N, 2) xy, pixels: the points with an axis for images, whether they differ or not."""
+        return self.points if self.points.dim() == 3 else self.points[None]
+
+    @property
+    def all_strides(self) -> Tensor:
+        """(1, N) or (B, N) pixels per cell: likewise."""
+        return self.strides if self.strides.dim() == 2 else self.strides[None]
+
+    def points_at(self, image: Tensor, sample: Tensor) -> Tensor:
+        """(P, 2) xy, pixels, of sample[p] of image[p]."""
+        return self.points[sample] if self.points.dim() == 2 else self.points[image, sample]
+
+    def strides_at(self, image: Tensor, sample: Tensor) -> Tensor:
+        """(P,) pixels per cell of sample[p] of image[p]."""
+        return self.strides[sample] if self.strides.dim() == 1 else self.strides[image, sample]
+
+    def priors_at(self, image: Tensor, sample: Tensor) -> Tensor:
+        """(P, 4) xyxy anchor box of sample[p] of image[p]."""
+        return self.priors[sample] if self.priors.dim() == 2 else self.priors[image, sample]
 
     def at_least_float32(self) -> Predictions:
         """The same predictions with half-precision tensors widened: assignment is never done in half precision."""
@@ -292,6 +315,11 @@ class Assignment:
 def _check_shape(name: str, value: Tensor | None, shape: tuple[int, ...]) -> None:
     if value is not None and tuple(value.shape) != shape:
         raise ValueError(f"{name}: expected shape {shape}, got {tuple(value.shape)}")
+
+
+def _check_geometry(name: str, value: Tensor | None, shape: tuple[int, ...], images: int) -> None:
+    if value is not None and tuple(value.shape) not in (shape, (images, *shape)):
+        raise ValueError(f"{name}: expected shape {shape} or {(images, *shape)}, got {tuple(value.shape)}")
 
 
 def _check_bool(name: str, value: Tensor | None) -> None:

@@ -12,7 +12,7 @@ from torch import Tensor
 from ..boxes import center, iou, side_distances
 from ..registry import MATCHINGS
 from ..structures import Matches, Predictions, Targets
-from .pairs import inside_ignored, keep_best_target, prior_boxes
+from .pairs import inside_ignored, keep_best_target, prior_boxes, prior_boxes_at
 
 FAR = 1e8  # distance of an ignored anchor: chosen only when a level has too few others
 
@@ -53,7 +53,8 @@ class ATSS:
         quality = self._quality(priors, candidates, predictions, targets)
 
         threshold = _mean_plus_deviation(quality, usable)
-        inside = side_distances(center(priors)[candidates], targets.boxes[:, :, None]).amin(-1) > self.margin
+        centers = center(prior_boxes_at(priors, *_of_images(candidates)))
+        inside = side_distances(centers, targets.boxes[:, :, None]).amin(-1) > self.margin
         positive = usable & (quality >= threshold) & inside
 
         image, target, rank = positive.nonzero(as_tuple=True)
@@ -65,14 +66,14 @@ class ATSS:
         self, priors: Tensor, predictions: Predictions, targets: Targets, ignored: Tensor | None
     ) -> tuple[Tensor, Tensor]:
         """The k nearest samples of each level, (B, M, K), and which of them exist."""
-        offset = center(priors) - center(targets.boxes)[:, :, None]  # (B, M, N, 2)
+        offset = center(priors)[:, None] - center(targets.boxes)[:, :, None]  # (B, M, N, 2)
         distance = offset.square().sum(-1).sqrt()
         if ignored is not None:
             distance = torch.where(ignored[:, None], FAR, distance)
         if predictions.valid is not None:
             distance = torch.where(predictions.valid[:, None], distance, torch.inf)
         start, chosen = 0, []
-        for size in predictions.level_sizes:
+        for size in predictions.level_sizes or (distance.shape[-1],):
             part = distance[..., start : start + size]
             chosen.append(part.topk(min(self.k, size), largest=False).indices + start)
             start += size
@@ -83,12 +84,17 @@ class ATSS:
         """(B, M, K) what a candidate is judged by."""
         boxes = targets.boxes[:, :, None]
         if self.alpha is None:
-            return iou(priors[candidates], boxes)
-        images = torch.arange(len(candidates), device=candidates.device)[:, None, None]
+            return iou(prior_boxes_at(priors, *_of_images(candidates)), boxes)
+        images, _ = _of_images(candidates)
         labels = torch.where(targets.mask, targets.labels, 0)[..., None]  # padding may hold any label
         score = predictions.logits[images, candidates, labels].detach().sigmoid()
         overlap = iou(predictions.boxes.detach()[images, candidates], boxes)
         return (score ** (1 - self.alpha) * overlap**self.alpha).nan_to_num(nan=0.0)
+
+
+def _of_images(candidates: Tensor) -> tuple[Tensor, Tensor]:
+    """The images (B, 1, 1) that candidates (B, M, K) are of, and the candidates."""
+    return torch.arange(len(candidates), device=candidates.device)[:, None, None], candidates
 
 
 def _mean_plus_deviation(values: Tensor, usable: Tensor) -> Tensor:

@@ -85,8 +85,9 @@ class CenterPrior(nn.Module):
         self, image: Tensor, sample: Tensor, target: Tensor, predictions: Predictions, targets: Targets
     ) -> Tensor:
         boxes, labels = targets.boxes[image, target], targets.labels[image, target]
-        offset = (predictions.points[sample] - center(boxes)) / predictions.strides[sample][:, None]  # (P, 2)
-        score = center_prior(offset, self.mean[labels], self.sigma[labels])
+        offset = predictions.points_at(image, sample) - center(boxes)  # (P, 2)
+        in_strides = offset / predictions.strides_at(image, sample)[:, None]
+        score = center_prior(in_strides, self.mean[labels], self.sigma[labels])
         return score if self.hard_threshold is None else (score > self.hard_threshold).to(score.dtype)
 
     def _one_target_per_point(self, matches: Matches, predictions: Predictions, targets: Targets) -> Matches:
@@ -94,7 +95,8 @@ class CenterPrior(nn.Module):
         if self.exclusive == "area":
             key = -area(boxes)
         else:
-            key = -(predictions.points[matches.sample] - center(boxes)).square().sum(-1)
+            offset = predictions.points_at(matches.image, matches.sample) - center(boxes)
+            key = -offset.square().sum(-1)
         return keep_best_target(matches, key, predictions, targets)
 
 

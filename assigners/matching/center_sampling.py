@@ -53,42 +53,50 @@ class CenterSampling:
         matches = Matches(image, sample, target, torch.ones_like(sample, dtype=targets.boxes.dtype), ignored)
         boxes = matches.target_boxes(targets)
 
-        fits = self._fits_level(predictions, sample, boxes) & self._near_center(predictions, sample, boxes)
+        fits = self._fits_level(predictions, image, sample, boxes) & self._near_center(
+            predictions, image, sample, boxes
+        )
         kept = fits.nonzero()[:, 0]
         return keep_best_target(matches.select(kept), -area(boxes[kept]), predictions, targets)
 
-    def _fits_level(self, predictions: Predictions, sample: Tensor, boxes: Tensor) -> Tensor:
+    def _fits_level(self, predictions: Predictions, image: Tensor, sample: Tensor, boxes: Tensor) -> Tensor:
         """(P,) whether the largest side distance lies in the range of the sample's level."""
         low, high = self._ranges(predictions)
-        largest = side_distances(predictions.points[sample], boxes).amax(-1)
-        return (largest >= low[sample]) & (largest <= high[sample])
+        largest = side_distances(predictions.points_at(image, sample), boxes).amax(-1)
+        low, high = (limit.expand(len(predictions.logits), -1)[image, sample] for limit in (low, high))
+        return (largest >= low) & (largest <= high)
 
-    def _near_center(self, predictions: Predictions, sample: Tensor, boxes: Tensor) -> Tensor:
+    def _near_center(self, predictions: Predictions, image: Tensor, sample: Tensor, boxes: Tensor) -> Tensor:
         """(P,) whether the point lies in the centre region."""
         if self.radius is None:
             return torch.ones_like(sample, dtype=torch.bool)
-        offset = (predictions.points[sample] - center(boxes)).abs().amax(-1)
-        return offset < self.radius * predictions.strides[sample]
+        offset = (predictions.points_at(image, sample) - center(boxes)).abs().amax(-1)
+        return offset < self.radius * predictions.strides_at(image, sample)
 
     def _ranges(self, predictions: Predictions) -> tuple[Tensor, Tensor]:
-        """(N,), (N,) lower and upper limit of every sample's level."""
-        levels = predictions.strides.split(predictions.level_sizes)
+        """(1 or B, N) twice, lower and upper limit of every sample."""
         if self.ranges is None:
-            low, high = _derived_ranges(levels, self.range_scale)
-        elif len(self.ranges) != len(levels):
-            raise ValueError(f"ranges: expected one pair per level ({len(levels)}), got {len(self.ranges)}")
-        else:
-            low, high = ([levels[0].new_full((1,), limit) for limit in side] for side in zip(*self.ranges, strict=True))
-        return _per_sample(low, levels), _per_sample(high, levels)
+            return _derived_ranges(predictions, self.range_scale)
+        sizes = predictions.level_sizes or ()
+        if len(self.ranges) != len(sizes):
+            raise ValueError(f"ranges: expected one pair per level ({len(sizes)}), got {len(self.ranges)}")
+        limits = [
+            [predictions.strides.new_full((1, 1), end) for end in side] for side in zip(*self.ranges, strict=True)
+        ]
+        low, high = (_per_sample(side, sizes) for side in limits)
+        return low, high
 
 
-def _per_sample(limits: list[Tensor], levels: tuple[Tensor, ...]) -> Tensor:
-    """(N,) from one limit (1,) per level."""
-    return torch.cat([limit.expand(len(level)) for limit, level in zip(limits, levels, strict=True)])
+def _per_sample(limits: list[Tensor], sizes: tuple[int, ...]) -> Tensor:
+    """(1 or B, N) from one limit (1 or B, 1) per level."""
+    return torch.cat([limit.expand(-1, size) for limit, size in zip(limits, sizes, strict=True)], 1)
 
 
-def _derived_ranges(levels: tuple[Tensor, ...], scale: float) -> tuple[list[Tensor], list[Tensor]]:
-    """Limits (1,) of each level from its samples' strides: up to `scale` strides, from where the level before ends."""
-    reach = [scale * level[:1] for level in levels]
-    unlimited = torch.full_like(reach[0], torch.inf)
-    return [-unlimited, *reach[:-1]], [*reach[:-1], unlimited]
+def _derived_ranges(predictions: Predictions, scale: float) -> tuple[Tensor, Tensor]:
+    """Up to `scale` strides, from where the level before ends; where there are no levels, from half of that."""
+    reach, sizes = scale * predictions.all_strides, predictions.level_sizes
+    if sizes is None:
+        return reach / 2, reach
+    levels = [level[:, :1] for level in reach.split(sizes, 1)]
+    unlimited = torch.full_like(levels[0], torch.inf)
+    return _per_sample([-unlimited, *levels[:-1]], sizes), _per_sample([*levels[:-1], unlimited], sizes)

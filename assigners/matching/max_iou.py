@@ -84,7 +84,7 @@ class MaxIoU:
         possible = real_pairs(predictions, targets)
         if crowd is not None:
             possible = possible & ~crowd[..., None]
-        overlaps = torch.where(possible, iou(priors[None, :, None], targets.boxes[:, None]), -1.0)
+        overlaps = torch.where(possible, iou(priors[:, :, None], targets.boxes[:, None]), -1.0)
         return pad(overlaps, (0, 1), value=-1.0)
 
     def _claimed(self, overlaps: Tensor) -> Tensor:

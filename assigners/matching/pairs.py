@@ -10,12 +10,17 @@ from ..structures import BACKGROUND, Matches, Predictions, Targets
 
 
 def prior_boxes(predictions: Predictions, scale: float) -> Tensor:
-    """(N, 4) the predictions' anchor boxes, or squares of `scale` strides around their points."""
+    """(1, N, 4) or (B, N, 4) the predictions' anchor boxes, or squares of `scale` strides around their points."""
     if predictions.priors is not None:
-        return predictions.priors
+        return predictions.priors if predictions.priors.dim() == 3 else predictions.priors[None]
     if predictions.points is None or predictions.strides is None:
         raise ValueError("predictions: this matching needs priors, or points and strides to draw squares; got neither")
-    return squares(predictions.points, scale * predictions.strides)
+    return squares(predictions.all_points, scale * predictions.all_strides)
+
+
+def prior_boxes_at(priors: Tensor, image: Tensor, sample: Tensor) -> Tensor:
+    """(..., 4) the prior (1 or B, N, 4) of each sample (...) of an image (...) that broadcasts with it."""
+    return priors[0][sample] if len(priors) == 1 else priors[image, sample]
 
 
 def real_pairs(predictions: Predictions, targets: Targets) -> Tensor:
@@ -40,7 +45,7 @@ def inside_pairs(predictions: Predictions, targets: Targets, chunk: int | None =
 
 
 def _inside_pairs(predictions: Predictions, targets: Targets, start: int, stop: int) -> tuple[Tensor, Tensor, Tensor]:
-    inside = strictly_inside(predictions.points[:, None], targets.boxes[:, None, start:stop])  # (B, N, stop - start)
+    inside = strictly_inside(predictions.all_points[:, :, None], targets.boxes[:, None, start:stop])  # (B, N, ...)
     image, sample, target = (inside & real_pairs(predictions, targets)[..., start:stop]).nonzero(as_tuple=True)
     return image, sample, target + start
 
@@ -59,13 +64,13 @@ def matches_from_target(target: Tensor, score: Tensor | None = None, ignored: Te
 
 
 def inside_ignored(priors: Tensor, targets: Targets, threshold: float) -> Tensor | None:
-    """(B, N) bool: priors (N, 4) of which more than `threshold` lies in an ignore region; None where there are none.
+    """(B, N) bool: priors (1 or B, N, 4) of which more than `threshold` lies in an ignore region; None where there are none.
 
     A threshold of 0 or less switches ignoring off.
     """
     if targets.ignore_boxes is None or threshold <= 0 or targets.ignore_boxes.shape[1] == 0:
         return None
-    share = covered_share(priors[None, :, None], targets.ignore_boxes[:, None])  # (B, N, I)
+    share = covered_share(priors[:, :, None], targets.ignore_boxes[:, None])  # (B, N, I)
     return (share.masked_fill(~targets.ignore_mask[:, None], 0) > threshold).any(-1)
 
 

@@ -2,7 +2,16 @@
 
 from .cross_entropy import CrossEntropy
 from .dual import Dual, dual_paper
-from .focal import Focal
-from .quality_focal import QualityFocal
+from .soft_target import SoftTarget, aligned_bce, focal, quality_focal, task_aligned, varifocal
 
-__all__ = ["CrossEntropy", "Dual", "Focal", "QualityFocal", "dual_paper"]
+__all__ = [
+    "CrossEntropy",
+    "Dual",
+    "SoftTarget",
+    "aligned_bce",
+    "dual_paper",
+    "focal",
+    "quality_focal",
+    "task_aligned",
+    "varifocal",
+]

@@ -7,24 +7,34 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from ..boxes import centerness, side_distances
+from ..boxes import center, centerness, side_distances
+from ..quality import predicted_iou
 from ..scores import Scores
 from ..structures import Matches, Predictions, Targets
 
-BoxWeight = Literal["one", "centerness", "score"]
-BOX_WEIGHTS = ("one", "centerness", "score")
-Count = Literal["positives", "targets"]
+BoxWeight = Literal["one", "centerness", "score", "iou", "target"]
+BOX_WEIGHTS = ("one", "centerness", "score", "iou", "target")
+Count = Literal["positives", "targets", "weights"]
 
 
-def check_box_weight(box_weight: str) -> None:
-    if box_weight not in BOX_WEIGHTS:
-        raise ValueError(f"box_weight: expected one of {', '.join(BOX_WEIGHTS)}, got {box_weight!r}")
+def check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
+    """Raise ValueError when `value` is none of the `choices` of an argument."""
+    if value not in choices:
+        raise ValueError(f"{name}: expected one of {', '.join(choices)}, got {value!r}")
 
 
 def box_weights(
-    kind: BoxWeight, predictions: Predictions, targets: Targets, matches: Matches, scores: Scores
+    kind: BoxWeight, predictions: Predictions, targets: Targets, matches: Matches, scores: Scores, wanted: Tensor
 ) -> Tensor:
-    """(P,) w° of each pair: 1, the centerness of its point in the box (FCOS), or its sample's best P (GFL)."""
+    """(P,) w° of each pair, without gradient.
+
+    1, the centerness of its point in the box (FCOS), its sample's best P (GFL), the IoU of its box (VFNet), or `wanted`,
+    the score (P,) that it should reach (TOOD).
+    """
+    if kind == "target":
+        return wanted
+    if kind == "iou":
+        return predicted_iou(predictions, targets, matches)
     if kind == "centerness":
         return pair_centerness(predictions, targets, matches)
     if kind == "score":
@@ -35,12 +45,12 @@ def box_weights(
 def pair_centerness(predictions: Predictions, targets: Targets, matches: Matches) -> Tensor:
     """(P,) FCOS centerness of each pair's point in its target's box; anchors count with their centres."""
     if predictions.priors is not None:
-        points = (predictions.priors[:, :2] + predictions.priors[:, 2:]) / 2
+        points = center(predictions.priors_at(matches.image, matches.sample))
     elif predictions.points is not None:
-        points = predictions.points
+        points = predictions.points_at(matches.image, matches.sample)
     else:
         raise ValueError("centerness: the predictions have neither points nor priors to measure it from")
-    return centerness(side_distances(points[matches.sample], matches.target_boxes(targets)))
+    return centerness(side_distances(points, matches.target_boxes(targets)))
 
 
 def group_sum(values: Tensor, image: Tensor | None, predictions: Predictions) -> Tensor:
@@ -58,6 +68,17 @@ def group_sum(values: Tensor, image: Tensor | None, predictions: Predictions) ->
         return values.reshape(groups, -1).sum(1)
     group = image // (len(predictions.logits) // groups)
     return values.new_zeros(groups).index_add(0, group, values)
+
+
+def counted(
+    kind: Count, weights: Tensor, targets: Targets, matches: Matches, predictions: Predictions, floor_per_image: bool
+) -> Tensor:
+    """What a sum over pairs of `weights` (P,) is divided by on this rank, a float scalar or (G,)."""
+    if kind == "targets":
+        return count_objects(matches, targets, predictions)
+    if kind == "weights":
+        return group_sum(weights.detach(), matches.image, predictions)
+    return count_positives(matches, predictions, floor_per_image)
 
 
 def count_positives(matches: Matches, predictions: Predictions, floor_per_image: bool) -> Tensor:

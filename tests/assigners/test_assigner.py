@@ -11,18 +11,19 @@ from detassign.assigners import (
     CenterPrior,
     CenterSampling,
     Dual,
-    Focal,
     MaxIoU,
     Predictions,
     Sigmoid,
     SigmoidObjectness,
+    SoftTarget,
     build,
+    focal,
 )
 from detassign.assigners.assigner import refusal
 
 
 def test_parts_may_be_objects_names_or_dicts():
-    assigner = Assigner({"type": "center_prior", "sigma": 2.0}, Focal(), "softmax", {"type": "l1"}, num_classes=5)
+    assigner = Assigner({"type": "center_prior", "sigma": 2.0}, focal(), "softmax", {"type": "l1"}, num_classes=5)
     assert assigner.matching.sigma.tolist() == [[2.0, 2.0]] * 5
     assert assigner.score.background_column
     assert assigner.box_loss(torch.zeros(1, 4), torch.ones(1, 4)).tolist() == [4.0]
@@ -30,7 +31,7 @@ def test_parts_may_be_objects_names_or_dicts():
 
 def test_a_box_loss_may_be_any_function():
     predictions, targets = pyramid((2, 2, 8)), one_image((0, 0, 8, 8, 0))
-    assigner = Assigner(CenterSampling(), Focal(), box_loss=lambda predicted, target: torch.full((len(target),), 7.0))
+    assigner = Assigner(CenterSampling(), focal(), box_loss=lambda predicted, target: torch.full((len(target),), 7.0))
     assert assigner.loss(predictions, targets)["loss_box"] == 7
 
 
@@ -38,7 +39,7 @@ def test_it_needs_what_its_parts_need():
     assert Assigner(CenterPrior(3), Dual()).needs == {"points", "strides"}
     assert Assigner(CenterPrior(3), Dual(), SigmoidObjectness()).needs == {"points", "strides", "objectness"}
     assert Assigner(ATSS(), Dual(quality="predicted_iou")).needs == {"points", "strides", "level_sizes", "objectness"}
-    assert Assigner(ATSS(), Focal()).cardinality == "one-to-many"
+    assert Assigner(ATSS(), focal()).cardinality == "one-to-many"
 
 
 @pytest.mark.parametrize("spec", ["fcos", "dw"])
@@ -116,7 +117,7 @@ def test_parts_that_cannot_work_together_are_refused_with_the_reason():
     with pytest.raises(ValueError, match="OnlyOneToOne weighting: needs a one-to-one matching, MaxIoU is one-to-many"):
         Assigner(MaxIoU(), OnlyOneToOne())
     assert refusal(MaxIoU, OnlyForSoftmax, Sigmoid) is not None
-    assert refusal(MaxIoU, Focal, Sigmoid) is None
+    assert refusal(MaxIoU, SoftTarget, Sigmoid) is None
 
 
 def test_no_part_runs_under_autocast():

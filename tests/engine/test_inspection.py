@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from detassign.assigners import Assigner, Predictions, Sigmoid, SigmoidObjectness, Softmax, Targets, build
-from detassign.assigners.weighting import Focal
+from detassign.assigners.weighting import focal
 from detassign.engine.inspection import grid_shapes, inspect, negative_share, on_grids, translate
 from detassign.engine.inspection_plot import PICTURE, ROWS, color_of, colored, describe, draw, lay_out
 from detassign.engine.inspection_scene import Scene
@@ -144,7 +144,7 @@ def test_an_assigner_that_needs_what_is_not_there_is_refused_by_name():
         def __call__(self, predictions, targets):
             raise AssertionError("asked although it cannot be served")
 
-    assigner = Assigner(Anchored(), Focal(), Sigmoid())
+    assigner = Assigner(Anchored(), focal(), Sigmoid())
     with pytest.raises(ValueError, match="'mine': needs priors, which these predictions do not have"):
         inspect("mine", assigner, predictions_for("fcos")[1], TARGETS)
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from detassign.assigners import BACKGROUND, Assigner, Hungarian, Sigmoid, Softmax, Targets, build
-from detassign.assigners.weighting import Focal
+from detassign.assigners.weighting import focal
 from detassign.engine.inspection_queries import inspect_queries, runner_up
 from detassign.engine.inspection_queries_layout import BARS, BLOCK, CELL, FOOT_ROW, PANEL, ROW, TITLE, lay_out
 from detassign.engine.inspection_queries_plot import draw, way
@@ -186,7 +186,7 @@ def test_terms_and_weights_are_those_of_the_assigner():
     """Doubling a weight doubles the term."""
     outputs, single, double = outputs_for(), Hungarian({"l1": 1.0}), Hungarian({"l1": 2.0})
     costs = [
-        inspect_queries("mine", Assigner(matching, Focal(), Sigmoid()), outputs, Sigmoid(), TARGETS).costs
+        inspect_queries("mine", Assigner(matching, focal(), Sigmoid()), outputs, Sigmoid(), TARGETS).costs
         for matching in (single, double)
     ]
     assert list(costs[0]) == ["l1"]

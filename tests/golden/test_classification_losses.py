@@ -4,7 +4,7 @@ import pytest
 import torch
 from support.golden import cases
 
-from detassign.assigners import Focal, Matches, Predictions, QualityFocal, Sigmoid, Targets
+from detassign.assigners import Matches, Predictions, Sigmoid, SoftTarget, Targets, focal
 
 
 def sum_of_loss(predictions, targets, matches, weighting):
@@ -30,15 +30,9 @@ def one_target_per_sample(logits, labels):
     return predictions, targets, Matches(zero, samples, torch.arange(len(samples)), torch.ones(len(samples)).to(logits))
 
 
-class KnownQuality(QualityFocal):
-    """Quality focal with the recorded qualities in place of IoUs."""
-
-    def __init__(self, quality, **arguments):
-        super().__init__(**arguments)
-        self.known = quality
-
-    def quality(self, predictions, targets, matches):
-        return self.known[matches.sample]
+def known(quality):
+    """A soft target with the recorded qualities in place of IoUs."""
+    return lambda predictions, targets, matches, scores: quality[matches.sample]
 
 
 @pytest.mark.parametrize("case", cases("dense", "op_cls_losses"))
@@ -47,9 +41,9 @@ def test_weighting_equals_mmdets_loss(case, name):
     settings = case.config["losses"][name]
     logits, labels = case.leaf("input/logits"), case.tensor("input/labels")
     if name == "FocalLoss":
-        weighting = Focal(alpha=settings["alpha"], gamma=settings["gamma"])
+        weighting = focal(alpha=settings["alpha"], gamma=settings["gamma"])
     else:
-        weighting = KnownQuality(case.tensor("input/quality"), beta=settings["beta"], box_weight="one")
+        weighting = SoftTarget(known(case.tensor("input/quality")), gamma=settings["beta"])
     loss = sum_of_loss(*one_target_per_sample(logits, labels), weighting)[0]
     total = (loss * case.tensor("input/weight")[:, None]).sum() / case.config["avg_factor"]
     total = total * settings.get("loss_weight", 1.0)
@@ -70,7 +64,7 @@ def test_weighting_equals_torchvisions_sigmoid_focal_loss(case):
     predictions = Predictions(logits[None], torch.zeros(1, len(logits), 4, dtype=logits.dtype))
     matches = Matches(torch.zeros_like(sample), sample, torch.arange(len(sample)), torch.ones(len(sample)).to(logits))
     alpha = case.config["alpha"]
-    weighting = Focal(alpha=alpha if alpha is not None and alpha >= 0 else None, gamma=case.config["gamma"])
+    weighting = focal(alpha=alpha if alpha is not None and alpha >= 0 else None, gamma=case.config["gamma"])
     loss = sum_of_loss(predictions, targets, matches, weighting)[0]
     if case.config["reduction"] != "none":
         loss = getattr(loss, case.config["reduction"])()

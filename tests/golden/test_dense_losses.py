@@ -13,10 +13,10 @@ from detassign.assigners import (
     ATSS,
     Assigner,
     CenterSampling,
-    Focal,
     MaxIoU,
     Predictions,
-    QualityFocal,
+    focal,
+    quality_focal,
 )
 from detassign.assigners.boxes import boxes_from_distances
 from detassign.assigners.weighting.common import pair_centerness
@@ -57,7 +57,7 @@ def test_fcos_equals_mmdet(case):
     radius = head.get("center_sample_radius", 1.5) if head.get("center_sampling") else None
     box_loss = "giou" if head.get("loss_bbox", {}).get("type") == "GIoULoss" else "iou_log"
     matching = CenterSampling(radius=radius, ranges=head["regress_ranges"])
-    assigner = Assigner(matching, Focal(box_weight="centerness", box_floor=1e-6), box_loss=box_loss)
+    assigner = Assigner(matching, focal(box_weight="centerness", box_floor=1e-6), box_loss=box_loss)
 
     assignment, losses = assigner.assign_and_loss(predictions, targets)
     centerness = centerness_loss(predictions, targets, assignment, assignment.normalizers[0])
@@ -143,7 +143,7 @@ def test_atss_equals_mmdet(case):
     deviations = case.config["head"]["bbox_coder"]["target_stds"]
     predictions = anchor_predictions(case, maps, lambda anchors, deltas, _: decode(anchors, deltas, deviations))
     targets = targets_of(case, case.config["batch"])
-    weighting = Focal(box_weight="centerness", box_scale=2.0, floor_per_image=True)
+    weighting = focal(box_weight="centerness", box_scale=2.0, floor_per_image=True)
     assignment, losses = Assigner(ATSS(k=9), weighting).assign_and_loss(predictions, targets)
     centerness = centerness_loss(predictions, targets, assignment, assignment.normalizers[0])
 
@@ -163,7 +163,7 @@ def test_max_iou_and_focal_equal_mmdets_retinanet(case):
     predictions = anchor_predictions(case, maps, lambda anchors, deltas, _: decode(anchors, deltas, deviations))
     targets = targets_of(case, case.config["batch"])
     matching = MaxIoU(0.5, 0.4, 0.0, conflict="last", ignore_threshold=0)
-    assignment, losses = Assigner(matching, Focal(floor_per_image=True)).assign_and_loss(predictions, targets)
+    assignment, losses = Assigner(matching, focal(floor_per_image=True)).assign_and_loss(predictions, targets)
 
     check_targets(case, assignment, predictions, targets)
     case.check("norm/avg_factor", assignment.normalizers[0])
@@ -188,7 +188,7 @@ def test_quality_focal_equals_mmdets_gfl(case):
 
     predictions = anchor_predictions(case, maps, boxes_of)
     targets = targets_of(case, case.config["batch"])
-    weighting = QualityFocal(beta=2.0, floor_per_image=True)
+    weighting = quality_focal(beta=2.0, floor_per_image=True)
     assignment, losses = Assigner(ATSS(k=9), weighting).assign_and_loss(predictions, targets)
     distribution = distribution_focal(case, maps, predictions, targets, assignment, bins)
 

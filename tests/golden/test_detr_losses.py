@@ -5,7 +5,7 @@ import pytest
 import torch
 from support.golden import cases, named_cases
 
-from detassign.assigners import BOX_LOSSES, Assigner, Focal, Matches, Predictions, Targets
+from detassign.assigners import BOX_LOSSES, Assigner, Matches, Predictions, Targets, focal
 from detassign.assigners.boxes import relative_giou
 
 
@@ -21,7 +21,7 @@ def test_focal_loss_equals_the_original(case, name):
     targets = Targets(torch.zeros(images, pairs, 4), labels, torch.ones(images, pairs, dtype=torch.bool))
     matches = Matches(image, sample, torch.arange(pairs), torch.ones(pairs))
     alpha = settings["alpha"] if settings["alpha"] >= 0 else None
-    assigner = Assigner("hungarian", Focal(alpha=alpha, gamma=settings["gamma"]))
+    assigner = Assigner("hungarian", focal(alpha=alpha, gamma=settings["gamma"]))
     losses = assigner.loss(Predictions(logits, torch.zeros(images, samples, 4)), targets, matches)
     loss = (losses["loss_cls_pos"] + losses["loss_cls_neg"]) * pairs / samples / settings["num_boxes"]
     np.testing.assert_allclose(loss.item(), case.arrays[f"{name}/loss"], **tolerance)

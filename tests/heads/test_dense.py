@@ -6,7 +6,7 @@ import torch
 from support.small import one_image
 from torch.nn.functional import binary_cross_entropy
 
-from detassign.assigners import ASSIGNERS, Assigner, CenterSampling, Dual, Focal, Targets, build
+from detassign.assigners import ASSIGNERS, Assigner, CenterSampling, Dual, Targets, build, focal
 from detassign.assigners.weighting.common import pair_centerness
 from detassign.heads import DenseHead
 from detassign.heads.dense import centerness_loss, check_assigner, make_tower, second_branch
@@ -118,7 +118,7 @@ def test_an_assigner_on_anchors_is_refused():
         needs = frozenset({"priors"})
 
     with pytest.raises(ValueError, match="assigner: needs priors"):
-        check_assigner(Assigner(OnAnchors(), Focal()), None)
+        check_assigner(Assigner(OnAnchors(), focal()), None)
 
 
 @pytest.mark.parametrize(

@@ -14,9 +14,9 @@ from detassign.assigners.matching.pairs import (
 
 
 def test_priors_are_used_as_they_are_and_squares_drawn_where_there_are_none():
-    assert prior_boxes(pyramid((1, 2, 8)), 2.0).tolist() == [[-4.0, -4.0, 12.0, 12.0], [4.0, -4.0, 20.0, 12.0]]
+    assert prior_boxes(pyramid((1, 2, 8)), 2.0).tolist() == [[[-4.0, -4.0, 12.0, 12.0], [4.0, -4.0, 20.0, 12.0]]]
     priors = torch.rand(2, 4)
-    assert prior_boxes(pyramid((1, 2, 8), priors=priors), 2.0) is priors
+    assert prior_boxes(pyramid((1, 2, 8), priors=priors), 2.0).tolist() == [priors.tolist()]
 
 
 def test_queries_have_no_squares():
@@ -49,16 +49,16 @@ def test_one_target_per_sample_becomes_pairs():
 def test_a_prior_is_ignored_by_the_region_that_covers_more_than_the_threshold():
     targets = one_image(ignore=[[0, 0, 10, 6], [0, 6, 10, 10]])
     priors = torch.tensor([[0.0, 0, 10, 10], [0, 0, 5, 5], [20, 20, 30, 30], [3, 3, 3, 3]])
-    assert inside_ignored(priors, targets, 0.5).tolist() == [[True, True, False, False]]
-    assert inside_ignored(priors, targets, 0.6).tolist() == [[False, True, False, False]]
-    assert inside_ignored(priors, targets, 0.0) is None
-    assert inside_ignored(priors, one_image(), 0.5) is None
+    assert inside_ignored(priors[None], targets, 0.5).tolist() == [[True, True, False, False]]
+    assert inside_ignored(priors[None], targets, 0.6).tolist() == [[False, True, False, False]]
+    assert inside_ignored(priors[None], targets, 0.0) is None
+    assert inside_ignored(priors[None], one_image(), 0.5) is None
 
 
 def test_padding_of_ignore_regions_covers_nothing():
     targets = one_image(ignore=[[0, 0, 10, 10]])
     targets.ignore_mask[0, 0] = False
-    assert not inside_ignored(torch.tensor([[0.0, 0, 10, 10]]), targets, 0.5).any()
+    assert not inside_ignored(torch.tensor([[[0.0, 0, 10, 10]]]), targets, 0.5).any()
 
 
 def test_a_sample_keeps_the_pair_with_the_largest_key_and_of_equals_the_lower_target():

@@ -2,7 +2,7 @@ import pytest
 import torch
 from support.small import one_image, pyramid
 
-from detassign.assigners import Focal, Matches, Predictions, QualityFocal, Sigmoid
+from detassign.assigners import Matches, Predictions, Sigmoid, focal, quality_focal
 from detassign.assigners.weighting.common import (
     box_weights,
     count_positives,
@@ -57,17 +57,19 @@ def test_box_weights_are_one_or_the_centerness_or_the_best_score():
         matches_of([0, 0], [0, 1]),
     )
     scores = Sigmoid()(predictions)
-    assert box_weights("one", predictions, targets, matches, scores).tolist() == [1.0, 1.0]
-    assert box_weights("centerness", predictions, targets, matches, scores).tolist() == pytest.approx([3**-0.5] * 2)
-    best = box_weights("score", predictions, targets, matches, scores)
+    assert box_weights("one", predictions, targets, matches, scores, None).tolist() == [1.0, 1.0]
+    assert box_weights("centerness", predictions, targets, matches, scores, None).tolist() == pytest.approx(
+        [3**-0.5] * 2
+    )
+    best = box_weights("score", predictions, targets, matches, scores, None)
     assert best.tolist() == pytest.approx([0.75, 0.5])
     assert not best.requires_grad
 
 
-@pytest.mark.parametrize("weighting", [Focal, QualityFocal])
+@pytest.mark.parametrize("weighting", [focal, quality_focal])
 def test_an_unknown_box_weight_is_refused(weighting):
-    with pytest.raises(ValueError, match="box_weight: expected one of one, centerness, score, got 'iou'"):
-        weighting(box_weight="iou")
+    with pytest.raises(ValueError, match="box_weight: expected one of one, centerness, score, iou, target, got 'area'"):
+        weighting(box_weight="area")
 
 
 def test_ignored_and_invalid_samples_do_not_count():

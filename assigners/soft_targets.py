@@ -1,0 +1,99 @@
+"""Soft targets: the score in [0, 1] that the class of each matched pair should reach.
+
+Each is a callable (predictions, targets, matches, scores) -> (P,), without gradient; a prediction that is not a number
+has target 0. What it needs of the predictions beyond logits and boxes it says in `needs`. Steps such as `PerObject`
+take another soft target and change it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+
+from .boxes import giou
+from .quality import predicted_iou
+from .registry import SOFT_TARGETS
+from .scores import Scores
+from .structures import Matches, Predictions, Targets
+
+
+def matched_score(matches: Matches, targets: Targets, scores: Scores) -> Tensor:
+    """(P,) P of each pair's sample for the class of its target, without gradient; 0 where it is not a number."""
+    return scores.log_present(matches, matches.labels(targets)).detach().exp().nan_to_num(nan=0.0)
+
+
+def largest_per_target(values: Tensor, matches: Matches, targets: Targets) -> Tensor:
+    """(P,) the largest of `values` (P,), at least 0, among the pairs of each pair's target."""
+    group = matches.flat_target(targets)
+    return values.new_zeros(targets.mask.numel()).scatter_reduce(0, group, values, "amax")[group]
+
+
+@SOFT_TARGETS.register("one")
+class One:
+    """1: a matched pair is positive and nothing else (focal loss)."""
+
+    def __call__(self, predictions: Predictions, targets: Targets, matches: Matches, scores: Scores) -> Tensor:
+        return predictions.logits.new_ones(matches.sample.shape)
+
+
+@SOFT_TARGETS.register("iou")
+class IoU:
+    """IoU^power of predicted box and object: quality focal (arXiv 2006.04388) 1, MAL (DEIM, arXiv 2412.04234) 1.5."""
+
+    def __init__(self, power: float = 1.0) -> None:
+        self.power = power
+
+    def __call__(self, predictions: Predictions, targets: Targets, matches: Matches, scores: Scores) -> Tensor:
+        return predicted_iou(predictions, targets, matches) ** self.power
+
+
+@SOFT_TARGETS.register("giou")
+class GIoU:
+    """(GIoU + 1) / 2 of predicted box and object (Rank-DETR, arXiv 2310.08854)."""
+
+    def __call__(self, predictions: Predictions, targets: Targets, matches: Matches, scores: Scores) -> Tensor:
+        overlap = giou(matches.predicted_boxes(predictions).detach(), matches.target_boxes(targets))
+        return ((overlap + 1) / 2).nan_to_num(nan=0.0).clamp(0, 1)
+
+
+@SOFT_TARGETS.register("alignment")
+class Alignment:
+    """P^score_power IoU^iou_power, at least `floor`: how well both tasks agree.
+
+    TOOD (arXiv 2108.07755) has powers 1 and 6, YOLOv8 0.5 and 6, IA-BCE (Align-DETR, arXiv 2304.07527) 0.25 and 0.75 with
+    floor 0.01.
+    """
+
+    def __init__(self, score_power: float = 1.0, iou_power: float = 6.0, floor: float = 0.0) -> None:
+        self.score_power = score_power
+        self.iou_power = iou_power
+        self.floor = floor
+
+    def __call__(self, predictions: Predictions, targets: Targets, matches: Matches, scores: Scores) -> Tensor:
+        score = matched_score(matches, targets, scores) ** self.score_power
+        return (score * predicted_iou(predictions, targets, matches) ** self.iou_power).clamp(min=self.floor)
+
+
+@SOFT_TARGETS.register("per_object")
+class PerObject:
+    """Another soft target, stretched so that every object's best pair reaches the object's best IoU (TOOD, eq. 4).
+
+    Args:
+        target: the soft target to stretch; a name, a dict or a callable.
+        eps: added to the largest value that divides; TOOD 1e-7, YOLO 1e-9.
+    """
+
+    def __init__(self, target: Any = "alignment", eps: float = 1e-7) -> None:
+        self.target = SOFT_TARGETS.build(target)
+        self.eps = eps
+
+    @property
+    def needs(self) -> frozenset[str]:
+        return getattr(self.target, "needs", frozenset())
+
+    def __call__(self, predictions: Predictions, targets: Targets, matches: Matches, scores: Scores) -> Tensor:
+        value = self.target(predictions, targets, matches, scores)
+        overlap = predicted_iou(predictions, targets, matches)
+        largest, best = (largest_per_target(each, matches, targets) for each in (value, overlap))
+        return (value / (largest + self.eps) * best).clamp(max=1)

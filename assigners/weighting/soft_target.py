@@ -1,0 +1,232 @@
+"""Soft-target weighting: one family for focal, quality focal, varifocal, task-aligned and most that came after.
+
+The class score of a matched pair should reach a target t in [0, 1]. In the language of weights
+
+    w⁺ = m t,  w⁻ = m (1 − t)      on the class of a matched sample
+    w⁻ = b P^gamma                 on every other class and sample
+
+and the members differ in the target, in the modulation m, in b and gamma, in what carries gradient and in what the sums
+are divided by. t never carries gradient; the modulations do unless told otherwise.
+
+| name | t | m | b P^gamma | classes by |
+|---|---|---|---|---|
+| focal (arXiv 1708.02002, eq. 5) | 1 | alpha \\|t − P\\|^gamma | (1 − alpha) P^gamma | positives |
+| quality_focal (GFL, 2006.04388, eq. 5) | IoU | \\|t − P\\|^2 | P^2 | positives |
+| varifocal (VFNet, 2008.13367, eq. 2) | IoU | t | 0.75 P^2 | positives |
+| task_aligned (TOOD, 2108.07755, eq. 4-5) | aligned, per object | \\|t − P\\|^2 | P^2 | sum of t |
+| aligned_bce (YOLOv8) | aligned, per object | 1 | 1 | sum of t |
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from ..normalizers import normalizers
+from ..registry import SOFT_TARGETS, WEIGHTINGS
+from ..scores import Scores
+from ..soft_targets import Alignment, IoU, One, PerObject
+from ..structures import Assignment, Matches, Predictions, Targets
+from .common import BOX_WEIGHTS, BoxWeight, Count, box_weights, check_choice, countable, counted
+
+MODULATIONS = ("none", "distance", "target")
+COUNTS = ("positives", "targets", "weights")
+Modulation = Literal["none", "distance", "target"]
+
+
+@WEIGHTINGS.register("soft_target")
+class SoftTarget:
+    """The family; see the table above for its members.
+
+    Args:
+        target: t; a name, a dict or a callable of `SOFT_TARGETS`.
+        modulation: m is 1 ("none"), |t − P|^gamma ("distance") or t itself ("target").
+        gamma: exponent of the modulations.
+        matched_scale: multiplies m.
+        background_scale: b, 0 leaves samples without a target alone.
+        detach: keep the modulations from carrying gradient.
+        class_scale: multiplies w⁺ and w⁻ (the weight of the class terms).
+        box_weight: w° is 1 ("one"), the centerness ("centerness", FCOS), the sample's best score ("score", GFL), the
+            IoU of the predicted box ("iou", PAA, VFNet) or t ("target", TOOD).
+        box_scale: multiplies w° after the normaliser is taken (the weight of the box term).
+        count: the class terms are divided by the number of "positives", of "targets" (DETR's num_boxes, which counts a
+            target without a sample too, and a pair of a target that has several) or by the sum of t ("weights").
+        box_count: the same for boxes, "weights" being the sum of w°; None follows `count` where that is "targets", and
+            is "weights" else.
+        floor_per_image: count an image without positives as one (mmdet's anchor heads do), not only a whole batch.
+        box_floor: least value of the box normaliser.
+
+    Raises:
+        ValueError: for an unknown choice.
+    """
+
+    def __init__(
+        self,
+        target: Any = "iou",
+        modulation: Modulation = "distance",
+        gamma: float = 2.0,
+        matched_scale: float = 1.0,
+        background_scale: float = 1.0,
+        detach: bool = False,
+        class_scale: float = 1.0,
+        box_weight: BoxWeight = "one",
+        box_scale: float = 1.0,
+        count: Count = "positives",
+        box_count: Count | None = None,
+        floor_per_image: bool = False,
+        box_floor: float = 1.0,
+    ) -> None:
+        check_choice("modulation", modulation, MODULATIONS)
+        check_choice("box_weight", box_weight, BOX_WEIGHTS)
+        check_choice("count", count, COUNTS)
+        if box_count is not None:
+            check_choice("box_count", box_count, COUNTS)
+        self.target = SOFT_TARGETS.build(target)
+        self.modulation = modulation
+        self.gamma = gamma
+        self.matched_scale = matched_scale
+        self.background_scale = background_scale
+        self.detach = detach
+        self.class_scale = class_scale
+        self.box_weight = box_weight
+        self.box_scale = box_scale
+        self.count = count
+        self.box_count = box_count or ("targets" if count == "targets" else "weights")
+        self.floor_per_image = floor_per_image
+        self.box_floor = box_floor
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """What the soft target needs, and points where the centerness is measured from them."""
+        return getattr(self.target, "needs", frozenset()) | ({"points"} if self.box_weight == "centerness" else set())
+
+    def __call__(self, predictions: Predictions, targets: Targets, matches: Matches, scores: Scores) -> Assignment:
+        entry = (matches.image, matches.sample, matches.labels(targets))
+        probability = scores.probability.detach() if self.detach else scores.probability
+        wanted = self.target(predictions, targets, matches, scores).to(probability)
+        strongest = best_of_entry(wanted, entry, probability.shape)
+        at_pairs = probability[entry]
+
+        modulation = self._modulation(strongest, at_pairs)
+        negative = self.class_scale * self.background_scale * power(probability, self.gamma)
+        negative.index_put_(entry, modulation * (1 - strongest))
+        negative = negative * countable(predictions, matches)
+        positive = modulation * wanted * (wanted == strongest)  # one class wanted twice learns the better target
+
+        box = box_weights(self.box_weight, predictions, targets, matches, scores, wanted)
+        count = counted(self.count, wanted, targets, matches, predictions, self.floor_per_image)
+        box_count = counted(self.box_count, box, targets, matches, predictions, self.floor_per_image)
+        norm = normalizers(count, count, box_count, floor=(1.0, 1.0, self.box_floor))
+        return Assignment(matches, positive, negative, self.box_scale * box, norm, details={"target": wanted})
+
+    def _modulation(self, wanted: Tensor, probability: Tensor) -> Tensor:
+        """(P,) m of each pair."""
+        scale = self.class_scale * self.matched_scale
+        if self.modulation == "distance":
+            return scale * power((wanted - probability).abs(), self.gamma)
+        return scale * (wanted if self.modulation == "target" else torch.ones_like(wanted))
+
+
+def best_of_entry(values: Tensor, entry: tuple[Tensor, Tensor, Tensor], shape: torch.Size) -> Tensor:
+    """(P,) the largest value, at least 0, among the pairs that share sample and class, for each pair of them."""
+    image, sample, label = entry
+    flat = (image * shape[1] + sample) * shape[2] + label
+    return values.new_zeros(shape.numel()).scatter_reduce_(0, flat, values, "amax")[flat]
+
+
+def power(values: Tensor, exponent: float) -> Tensor:
+    """values ** exponent, and plain ones for exponent 0, whose derivative is not a number at 0."""
+    return values**exponent if exponent else torch.ones_like(values)
+
+
+@WEIGHTINGS.register("focal")
+def focal(
+    alpha: float | None = 0.25,
+    gamma: float = 2.0,
+    box_weight: BoxWeight = "one",
+    box_scale: float = 1.0,
+    floor_per_image: bool = False,
+    box_floor: float = 1.0,
+    class_scale: float = 1.0,
+    count: Count = "positives",
+) -> SoftTarget:
+    """Focal loss: one-hot targets, easy samples count less.
+
+    Args:
+        alpha: share of the positives, 1 − alpha that of the negatives; None leaves both signs unweighted.
+        gamma: focal exponent; 0 is cross entropy.
+        box_weight, box_scale, floor_per_image, box_floor, class_scale, count: as of `SoftTarget`.
+    """
+    positive, negative = (1.0, 1.0) if alpha is None else (alpha, 1 - alpha)
+    return SoftTarget(
+        One(),
+        gamma=gamma,
+        matched_scale=positive,
+        background_scale=negative,
+        class_scale=class_scale,
+        box_weight=box_weight,
+        box_scale=box_scale,
+        count=count,
+        floor_per_image=floor_per_image,
+        box_floor=box_floor,
+    )
+
+
+@WEIGHTINGS.register("quality_focal")
+def quality_focal(
+    beta: float = 2.0, box_weight: BoxWeight = "score", box_scale: float = 2.0, floor_per_image: bool = False
+) -> SoftTarget:
+    """Quality focal loss (GFL): the score of a matched sample should equal the IoU of its box.
+
+    Args:
+        beta: exponent of the modulation.
+        box_weight, box_scale, floor_per_image: as of `SoftTarget`.
+    """
+    return SoftTarget(IoU(), gamma=beta, box_weight=box_weight, box_scale=box_scale, floor_per_image=floor_per_image)
+
+
+@WEIGHTINGS.register("varifocal")
+def varifocal(
+    alpha: float = 0.75, gamma: float = 2.0, box_weight: BoxWeight = "iou", box_scale: float = 2.0
+) -> SoftTarget:
+    """Varifocal loss (VFNet): positives weighted by the IoU that they should reach, negatives by `alpha` P^gamma.
+
+    Args:
+        alpha: weight of the negatives.
+        gamma: focal exponent of the negatives.
+        box_weight, box_scale: as of `SoftTarget`.
+    """
+    return SoftTarget(IoU(), "target", gamma, background_scale=alpha, box_weight=box_weight, box_scale=box_scale)
+
+
+@WEIGHTINGS.register("task_aligned")
+def task_aligned(
+    score_power: float = 1.0, iou_power: float = 6.0, gamma: float = 2.0, box_scale: float = 2.0
+) -> SoftTarget:
+    """TOOD's aligned quality: t = P^score_power IoU^iou_power, stretched per object to its best IoU.
+
+    Args:
+        score_power, iou_power: of the alignment.
+        gamma: exponent of the modulation.
+        box_scale: as of `SoftTarget`.
+    """
+    target = PerObject(Alignment(score_power, iou_power))
+    return SoftTarget(target, gamma=gamma, box_weight="target", box_scale=box_scale, count="weights")
+
+
+@WEIGHTINGS.register("aligned_bce")
+def aligned_bce(
+    score_power: float = 0.5, iou_power: float = 6.0, class_scale: float = 0.5, box_scale: float = 7.5
+) -> SoftTarget:
+    """YOLOv8's: TOOD's targets under plain binary cross entropy.
+
+    Args:
+        score_power, iou_power: of the alignment.
+        class_scale, box_scale: as of `SoftTarget`.
+    """
+    target = PerObject(Alignment(score_power, iou_power), eps=1e-9)
+    return SoftTarget(
+        target, "none", 0.0, class_scale=class_scale, box_weight="target", box_scale=box_scale, count="weights"
+    )

@@ -1,0 +1,80 @@
+"""The family on one pair: predicted (.5, .5, .4, .4), object (.56, .54, .36, .44), logits -0.5 on its class and -1 beside."""
+
+import pytest
+import torch
+from torchvision.ops import box_convert
+
+from detassign.assigners import Matches, Predictions, Sigmoid, Targets, aligned_bce, focal, quality_focal, varifocal
+from detassign.assigners.soft_targets import GIoU, IoU
+from detassign.assigners.weighting import SoftTarget, task_aligned
+
+PREDICTED, OBJECT = (
+    box_convert(torch.tensor([[box]]), "cxcywh", "xyxy") for box in ([0.5, 0.5, 0.4, 0.4], [0.56, 0.54, 0.36, 0.44])
+)
+MAL = SoftTarget(IoU(1.5), "none", 1.5, detach=True)
+GIOU_AWARE = SoftTarget(GIoU(), matched_scale=0.25, background_scale=0.75)
+P, OVERLAP = 0.3775407, 0.617886
+
+
+def assignment_of(weighting, pairs=1, boxes=PREDICTED):
+    logits = torch.tensor([[[-0.5, -1.0]]], dtype=torch.float64)
+    predictions = Predictions(logits, boxes.double())
+    targets = Targets(OBJECT.double(), torch.tensor([[0]]), torch.tensor([[True]]))
+    zeros = torch.zeros(pairs, dtype=torch.long)
+    return weighting(predictions, targets, Matches(zeros, zeros, zeros, torch.ones(pairs)), Sigmoid()(predictions))
+
+
+@pytest.mark.parametrize(
+    ("weighting", "positive", "negative", "elsewhere"),
+    [
+        (focal(), 0.096864, 0.0, 0.054247),
+        (quality_focal(), 0.035693, 0.022073, 0.072329),
+        (varifocal(), 0.381783, 0.236103, 0.054247),
+        (MAL, 0.485694, 0.514306, 0.139472),
+        (GIOU_AWARE, 0.034659, 0.008931, 0.054247),
+        (aligned_bce(), 0.5 * OVERLAP, 0.5 * (1 - OVERLAP), 0.5),
+        (task_aligned(), 0.035692, 0.022073, 0.072329),
+    ],
+    ids=["focal", "quality_focal", "varifocal", "mal", "giou_aware", "aligned_bce", "task_aligned"],
+)
+def test_each_member_weighs_the_pair_as_published(weighting, positive, negative, elsewhere):
+    assignment = assignment_of(weighting)
+    assert assignment.positive.item() == pytest.approx(positive, abs=2e-5)
+    assert assignment.negative.flatten().tolist() == pytest.approx([negative, elsewhere], abs=2e-6)
+
+
+@pytest.mark.parametrize(
+    ("box_weight", "wanted"), [("one", 1.0), ("score", P), ("iou", OVERLAP), ("target", OVERLAP**2)]
+)
+def test_boxes_weigh_by_choice(box_weight, wanted):
+    assignment = assignment_of(SoftTarget(IoU(2.0), box_weight=box_weight, box_scale=3.0, box_floor=0.0))
+    assert assignment.box.item() == pytest.approx(3 * wanted, abs=1e-5)
+    assert assignment.normalizers[2].item() == pytest.approx(wanted, abs=1e-5)
+
+
+@pytest.mark.parametrize(("count", "wanted"), [("positives", 5.0), ("targets", 5.0), ("weights", 5 * OVERLAP)])
+def test_classes_and_boxes_are_divided_by_choice(count, wanted):
+    assignment = assignment_of(SoftTarget(count=count), pairs=5)
+    assert assignment.normalizers.tolist() == pytest.approx([wanted, wanted, 5.0], abs=1e-4)
+    swapped = assignment_of(SoftTarget(count="positives", box_count=count, box_weight="target"), pairs=5)
+    assert swapped.normalizers.tolist() == pytest.approx([5.0, 5.0, wanted], abs=1e-4)
+
+
+def test_a_box_that_is_not_a_number_wants_nothing():
+    assignment = assignment_of(SoftTarget("giou"), boxes=torch.full((1, 1, 4), torch.nan))
+    assert assignment.positive.tolist() == [0.0]
+    assert assignment.details["target"].tolist() == [0.0]
+
+
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        ({"modulation": "focal"}, "modulation: expected one of none, distance, target, got 'focal'"),
+        ({"count": "boxes"}, "count: expected one of positives, targets, weights, got 'boxes'"),
+        ({"box_count": "boxes"}, "box_count: expected one of positives, targets, weights, got 'boxes'"),
+        ({"target": "best"}, "unknown soft target 'best'"),
+    ],
+)
+def test_an_unknown_choice_is_refused(argument, message):
+    with pytest.raises(ValueError, match=message):
+        SoftTarget(**argument)
