@@ -11,7 +11,7 @@ from typing import Any, Literal
 from .assigner import Assigner
 from .matching import ATSS, CenterPrior, CenterSampling, Hungarian, MaxIoU, TopK
 from .matching.hungarian import SOFTMAX_COSTS
-from .registry import ASSIGNERS, MATCHINGS, WEIGHTINGS
+from .registry import ASSIGNERS, MATCHINGS, WEIGHTINGS, unknown_name
 from .scores import Sigmoid, SigmoidObjectness, Softmax
 from .weighting import CrossEntropy, Dual, focal, quality_focal
 
@@ -71,6 +71,42 @@ def dw(
     return Assigner(matching if top_k is None else TopK(matching, top_k), dual, score, num_classes=num_classes)
 
 
+@ASSIGNERS.register("dw_paper")
+def dw_paper(
+    num_classes: int,
+    score: Any = "sigmoid_objectness",
+    top_k: int | None = None,
+    prior: dict[str, Any] | None = None,
+    weighting: dict[str, Any] | None = None,
+) -> Assigner:
+    """DW in the paper's form: equal exponents, IoU^5, fixed end points (arXiv 2203.09730, equations 6 to 13)."""
+    return dw(num_classes, "paper", score, top_k, prior, weighting)
+
+
+@ASSIGNERS.register("dw_softmax")
+def dw_softmax(
+    num_classes: int,
+    form: Literal["code", "paper"] = "code",
+    top_k: int | None = None,
+    prior: dict[str, Any] | None = None,
+    weighting: dict[str, Any] | None = None,
+) -> Assigner:
+    """DW over a softmax with background instead of sigmoid x objectness, for data with many exclusive classes."""
+    return dw(num_classes, form, "softmax", top_k, prior, weighting)
+
+
+@ASSIGNERS.register("dw_top9")
+def dw_top9(
+    num_classes: int,
+    form: Literal["code", "paper"] = "code",
+    score: Any = "sigmoid_objectness",
+    prior: dict[str, Any] | None = None,
+    weighting: dict[str, Any] | None = None,
+) -> Assigner:
+    """DW over a bag of each target's nine best candidates instead of every point inside its box."""
+    return dw(num_classes, form, score, 9, prior, weighting)
+
+
 @ASSIGNERS.register("dw_original")
 def dw_original(num_classes: int, prior: dict[str, Any] | None = None) -> Assigner:
     """DW as its code computes it, order dependence and floored logs included; for parity with the original only."""
@@ -80,6 +116,18 @@ def dw_original(num_classes: int, prior: dict[str, Any] | None = None) -> Assign
         SigmoidObjectness(space="probability"),
         num_classes=num_classes,
     )
+
+
+@ASSIGNERS.register("fcos_dual")
+def fcos_dual(
+    num_classes: int,
+    radius: float | None = 1.5,
+    ranges: list[tuple[float, float]] | None = None,
+    weighting: dict[str, Any] | None = None,
+) -> Assigner:
+    """FCOS's centre sampling under dual weighting: what DW's weights alone bring."""
+    matching = CenterSampling(radius=radius, ranges=ranges)
+    return Assigner(matching, Dual(**(weighting or {})), SigmoidObjectness(), num_classes=num_classes)
 
 
 @ASSIGNERS.register("detr")
@@ -154,17 +202,33 @@ def build(spec: str | dict[str, Any] | Assigner, num_classes: int, **changes: An
         if changes:
             raise ValueError(f"assigner: a finished one takes no changes, got {sorted(changes)}")
         return spec
-    if isinstance(spec, str):
-        spec = _parts_by_name(spec) if "+" in spec else {"type": spec}
-    if not isinstance(spec, Mapping):
+    if not isinstance(spec, str | Mapping):
         raise ValueError(f"assigner: expected a name, a dict or an Assigner, got {spec!r}")
-    spec = {**spec, **changes}
+    spec = {**assigner_spec(spec), **changes}
     if "type" in spec:
         return ASSIGNERS.build(spec, num_classes=num_classes)
     unknown = sorted(set(spec) - {"matching", "weighting", "score", "box_loss"})
     if unknown or not {"matching", "weighting"} <= set(spec):
         raise ValueError(f"assigner: expected a type, or matching and weighting (score, box_loss), got {sorted(spec)}")
     return Assigner(**spec, num_classes=num_classes)
+
+
+def assigner_spec(assigner: str | Mapping[str, Any]) -> dict[str, Any]:
+    """The dict form of an assigner's name, a preset's or "matching+weighting[+score]"; a dict is one already.
+
+    Raises:
+        ValueError: for a name that is neither.
+
+    >>> assigner_spec("dw_top9"), assigner_spec("atss+dual")
+    ({'type': 'dw_top9'}, {'matching': 'atss', 'weighting': 'dual'})
+    """
+    if isinstance(assigner, Mapping):
+        return dict(assigner)
+    if "+" in assigner:
+        return _parts_by_name(assigner)
+    if assigner not in ASSIGNERS:
+        raise ValueError(unknown_name("assigner", assigner, ASSIGNERS))
+    return {"type": assigner}
 
 
 def _parts_by_name(spec: str) -> dict[str, str]:

@@ -20,7 +20,8 @@ def inspections_of(
 ) -> list[QueryInspection]:
     """Every assigner, or the run's own, on the run's predictions; the seed changes nothing."""
     from ..assigners import build
-    from ..engine.config import assigner_name, assigner_spec
+    from ..assigners.presets import assigner_spec
+    from ..engine.config import assigner_name
     from ..engine.inspection_queries import inspect_queries
     from ..engine.inspection_scene import predict_scene_queries
 

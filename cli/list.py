@@ -30,7 +30,7 @@ def _described(registry: Mapping[str, Callable[..., Any]]) -> dict[str, str]:
 
 
 SECTIONS: dict[str, Callable[[], dict[str, str]]] = {
-    "assigners": lambda: {**_described(ASSIGNERS), **fragments.names("assigners")},
+    "assigners": partial(_described, ASSIGNERS),
     "matchings": partial(_described, MATCHINGS),
     "costs": partial(_described, COSTS),
     "weightings": partial(_described, WEIGHTINGS),

@@ -14,7 +14,8 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
-from ..assigners import ASSIGNERS, DENOISINGS
+from ..assigners import DENOISINGS
+from ..assigners.presets import assigner_spec
 from ..assigners.registry import unknown_name
 from ..data import DataSource
 from . import fragments
@@ -45,7 +46,7 @@ def compose(
 
     Args:
         detector: name of a detector fragment.
-        assigner: a preset, an assigner fragment, "matching+weighting", or a dict as `assigners.build` takes it; None takes
+        assigner: a preset, "matching+weighting[+score]", or a dict as `assigners.build` takes it; None takes
             the detector's own, or DEFAULT_ASSIGNER.
         source: the data set, found.
         schedule: name of a schedule fragment; None takes the detector's usual one.
@@ -101,20 +102,6 @@ def changed(config: dict[str, Any], changes: Mapping[str, Any], **run: Any) -> d
     for key, value in {**_run_changes(run), **changes}.items():
         change(config, key, plain(value))
     return config
-
-
-def assigner_spec(assigner: str | Mapping[str, Any]) -> dict[str, Any]:
-    """The dict form of an assigner's name."""
-    if isinstance(assigner, Mapping):
-        return dict(assigner)
-    if assigner in ASSIGNERS:
-        return {"type": assigner}
-    if "+" in assigner:
-        return dict(zip(("matching", "weighting", "score"), assigner.split("+"), strict=False))
-    known = fragments.names("assigners")
-    if assigner in known:
-        return fragments.load("assigners", assigner)["assigner"]
-    raise ValueError(unknown_name("assigner", assigner, [*ASSIGNERS, *known]))
 
 
 def assigner_name(assigner: str | Mapping[str, Any]) -> str:

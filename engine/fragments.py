@@ -10,7 +10,6 @@ from typing import Any
 
 from ..assigners.registry import unknown_name
 
-KINDS = ("detectors", "assigners", "datasets", "schedules", "recipes")
 SHARED = ("parts", "backbones", "query_parts", "query_constants", "tiny_parts", "dw_parts")  # no fragments: helpers
 _CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 

@@ -82,9 +82,8 @@ def test_public_names_are_these():
 
 
 def test_registered_names_are_at_least_these():
-    assert {"atss", "deformable_detr", "detr", "dw", "dw_original", "fcos", "gfl", "hungarian", "max_iou"} <= set(
-        assigners.ASSIGNERS
-    )
+    assert {"atss", "deformable_detr", "detr", "fcos", "gfl", "hungarian", "max_iou"} <= set(assigners.ASSIGNERS)
+    assert {"dw", "dw_original", "dw_paper", "dw_softmax", "dw_top9", "fcos_dual"} <= set(assigners.ASSIGNERS)
     assert {"atss", "center_prior", "center_sampling", "hungarian", "max_iou", "top_k"} <= set(assigners.MATCHINGS)
     assert {"cross_entropy", "dual", "dual_paper", "focal", "quality_focal"} <= set(assigners.WEIGHTINGS)
     assert {"sigmoid", "sigmoid_objectness", "softmax"} <= set(assigners.SCORES)

@@ -51,6 +51,20 @@ def test_an_assigner_is_built_from_a_preset_or_from_parts(spec, expected):
     assert parts(build(spec, num_classes=3)) == expected
 
 
+@pytest.mark.parametrize(
+    ("name", "same"),
+    [
+        ("dw_paper", {"type": "dw", "form": "paper"}),
+        ("dw_softmax", {"type": "dw", "score": "softmax"}),
+        ("dw_top9", {"type": "dw", "top_k": 9}),
+        ("fcos_dual", {"matching": "center_sampling", "weighting": "dual", "score": "sigmoid_objectness"}),
+    ],
+)
+def test_a_variant_is_its_preset_with_that_one_change(name, same):
+    assert repr(build(name, 3)) == repr(build(same, 3))
+    assert build(name, 3, weighting={"gamma": 1.0}).weighting.gamma == 1.0
+
+
 def test_a_finished_assigner_is_taken_as_it_is():
     assigner = build("fcos", num_classes=3)
     assert build(assigner, num_classes=3) is assigner

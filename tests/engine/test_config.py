@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from detassign.assigners import ASSIGNERS, build
 from detassign.data import make_dataset, resolve
 from detassign.engine import config as configs
 from detassign.engine import fragments
@@ -35,11 +36,17 @@ def test_every_detector_fragment_composes(source, detector):
     assert config["model"]["type"] == f"detassign.detectors.{kind}"
 
 
-@pytest.mark.parametrize("assigner", fragments.names("assigners"))
-def test_every_assigner_fragment_builds(assigner):
-    from detassign.assigners import Assigner, build
+@pytest.mark.parametrize("name", [*ASSIGNERS, "atss+dual", "center_sampling+focal+softmax"])
+def test_an_assigner_of_a_config_is_what_the_library_builds_by_that_name(source, name):
+    head = configs.compose("fcos_tiny", name, source)["model"]["head"]
+    assert repr(build(head["assigner"], head["num_classes"])) == repr(build(name, len(source.classes)))
 
-    assert isinstance(build(configs.assigner_spec(assigner), num_classes=3), Assigner)
+
+def test_an_assigner_that_is_no_name_is_refused_with_the_nearest(source):
+    with pytest.raises(ValueError, match=r"unknown assigner 'dw_top8'; did you mean 'dw_top9'"):
+        configs.compose("fcos_tiny", "dw_top8", source)
+    with pytest.raises(ValueError, match=r"'atss\+dual\+sigmoid\+more': expected matching\+weighting or"):
+        configs.compose("fcos_tiny", "atss+dual+sigmoid+more", source)
 
 
 @pytest.mark.parametrize("recipe", fragments.names("recipes"))
