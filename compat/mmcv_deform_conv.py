@@ -4,11 +4,15 @@ Dai et al. (2017), Zhu et al. (2019). The kernels are torchvision's, whose offse
 before x) and zero padding are mmcv's own. They differ in one gradient: a sample exactly one pixel outside the map, as
 at every border before the offsets have learnt anything, has no gradient to its offset in mmcv, and so here. Results
 are written into the buffers mmcv allocates; mmcv's scratch buffers and its ``im2col_step`` are not needed.
+
+mmcv's modulated kernel takes offsets and masks that are larger than the output, and DyHead relies on it: each image's
+block is read from its front with the strides of the output, whatever its own. The rest of the block is not read.
 """
 
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from .precision import at_least_float32
@@ -68,8 +72,14 @@ def deform_conv_forward(
         group: groups of the convolution.
         deformable_group: groups of channels that share offsets.
         im2col_step: images per step in mmcv's kernel, without effect here.
+
+    Raises:
+        ValueError: when ``offset`` has another shape, which mmcv refuses too.
     """
     geometry = Geometry(dH, dW, padH, padW, dilationH, dilationW, group, deformable_group)
+    expected = _block_shape(2, input, weight, geometry)
+    if offset.shape != expected:
+        raise ValueError(f"offset: expected shape {tuple(expected)}, got {tuple(offset.shape)}")
     output.copy_(_forward(input, weight, offset, None, None, geometry))
 
 
@@ -158,16 +168,20 @@ def modulated_deform_conv_forward(
         weight: (K, C / group, kernel_h, kernel_w).
         bias: (K,) where ``with_bias``, else empty.
         ones: mmcv's scratch, untouched.
-        offset: (B, 2 * deformable_group * kernel_h * kernel_w, Ho, Wo), pixels, y before x.
-        mask: (B, deformable_group * kernel_h * kernel_w, Ho, Wo), factor of each sample.
+        offset: (B, 2 * deformable_group * kernel_h * kernel_w, Ho, Wo), pixels, y before x; or larger, see above.
+        mask: (B, deformable_group * kernel_h * kernel_w, Ho, Wo), factor of each sample; or larger, see above.
         output: (B, K, Ho, Wo), written.
         columns: mmcv's scratch, untouched.
         kernel_h, kernel_w, stride_h, stride_w, pad_h, pad_w, dilation_h, dilation_w: geometry.
         group: groups of the convolution.
         deformable_group: groups of channels that share offsets and masks.
         with_bias: whether ``bias`` is added.
+
+    Raises:
+        ValueError: when ``offset`` or ``mask`` is of another batch or holds too little for the output.
     """
     geometry = Geometry(stride_h, stride_w, pad_h, pad_w, dilation_h, dilation_w, group, deformable_group)
+    offset, mask = _read_blocks(offset, mask, input, weight, geometry)
     output.copy_(_forward(input, weight, offset, mask, bias if with_bias else None, geometry))
 
 
@@ -200,11 +214,12 @@ def modulated_deform_conv_backward(
 ) -> None:
     """Write the gradients of input, weight, bias, offset and mask; the arguments are those of the forward."""
     geometry = Geometry(stride_h, stride_w, pad_h, pad_w, dilation_h, dilation_w, group, deformable_group)
+    offset, mask = _read_blocks(offset, mask, input, weight, geometry)
     gradients = _backward(grad_output, input, weight, offset, mask, geometry)
     grad_input.copy_(gradients.input)
     grad_weight.copy_(gradients.weight)
-    grad_offset.copy_(gradients.offset)
-    grad_mask.copy_(gradients.mask)
+    _write_block(grad_offset, gradients.offset)
+    _write_block(grad_mask, gradients.mask)
     if with_bias:
         grad_bias.copy_(gradients.bias)
 
@@ -217,6 +232,44 @@ class Gradients(NamedTuple):
     offset: Tensor
     mask: Tensor
     bias: Tensor
+
+
+def _read_blocks(
+    offset: Tensor, mask: Tensor, input: Tensor, weight: Tensor, geometry: Geometry
+) -> tuple[Tensor, Tensor]:
+    """What the kernel reads of offset and mask: the front of each image's block, in the shape that the output asks for."""
+    offset = _front("offset", offset, _block_shape(2, input, weight, geometry))
+    return offset, _front("mask", mask, _block_shape(1, input, weight, geometry))
+
+
+def _block_shape(values: int, input: Tensor, weight: Tensor, geometry: Geometry) -> torch.Size:
+    """(B, values * offset_groups * kH * kW, Ho, Wo), the shape of offsets (two values a sample) or masks (one)."""
+    kernel = weight.shape[2:]
+    height = _steps(input.shape[2], kernel[0], geometry.stride_h, geometry.pad_h, geometry.dilation_h)
+    width = _steps(input.shape[3], kernel[1], geometry.stride_w, geometry.pad_w, geometry.dilation_w)
+    return torch.Size((len(input), values * geometry.offset_groups * kernel.numel(), height, width))
+
+
+def _steps(size: int, kernel: int, stride: int, padding: int, dilation: int) -> int:
+    """How often the kernel fits along one axis."""
+    return (size + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1
+
+
+def _front(name: str, block: Tensor, shape: torch.Size) -> Tensor:
+    """The first ``shape[1:].numel()`` values of each image, in that shape."""
+    if block.shape == shape:
+        return block
+    if len(block) != shape[0] or block[:1].numel() < shape[1:].numel():
+        raise ValueError(f"{name}: expected shape {tuple(shape)} or more per image, got {tuple(block.shape)}")
+    return block.flatten(1)[:, : shape[1:].numel()].reshape(shape)
+
+
+def _write_block(buffer: Tensor, values: Tensor) -> None:
+    """Fill the front of each image's block, and the rest of it with zeros."""
+    if buffer.shape != values.shape:
+        rest = buffer.shape[1:].numel() - values.shape[1:].numel()
+        values = F.pad(values.flatten(1), (0, rest)).view(buffer.shape)
+    buffer.copy_(values)
 
 
 def _forward(

@@ -1,3 +1,6 @@
+import itertools
+import math
+
 import pytest
 import torch
 from mmcv.ops import DeformConv2d, DeformConv2dPack, ModulatedDeformConv2dPack, deform_conv2d, modulated_deform_conv2d
@@ -90,3 +93,80 @@ def test_16_bit_layers_run_forward_and_backward(dtype):
 def test_input_smaller_than_the_kernel_is_padded():
     output = DeformConv2d(1, 1, 3)(torch.rand(1, 1, 2, 5), torch.zeros(1, 18, 0, 3))
     assert output.shape == (1, 1, 0, 3)
+
+
+def read_bilinear(plane: list[list[float]], y: float, x: float) -> float:
+    """A map's value between its pixels; what lies outside is 0."""
+    top, left = math.floor(y), math.floor(x)
+    value = 0.0
+    for row, column in itertools.product((top, top + 1), (left, left + 1)):
+        if 0 <= row < len(plane) and 0 <= column < len(plane[0]):
+            value += (1 - abs(y - row)) * (1 - abs(x - column)) * plane[row][column]
+    return value
+
+
+def slow_modulated_convolution(x, offset, mask, weight, stride: int, padding: int, offset_groups: int):
+    """Tap by tap, with offsets and masks read from memory as if they had the size of the output."""
+    B, C, H, W = x.shape
+    K, _, k, _ = weight.shape
+    height, width = ((size + 2 * padding - k) // stride + 1 for size in (H, W))
+    output = torch.zeros(B, K, height, width, dtype=x.dtype)
+    for b, kernel, c, row, column, i, j in itertools.product(*map(range, (B, K, C, height, width, k, k))):
+        tap = c // (C // offset_groups) * k * k + i * k + j
+        dy, dx = (offset[b].flatten()[((2 * tap + axis) * height + row) * width + column] for axis in (0, 1))
+        y = row * stride - padding + i + dy.item()
+        sample = read_bilinear(x[b, c].tolist(), y, column * stride - padding + j + dx.item())
+        factor = mask[b].flatten()[(tap * height + row) * width + column] * weight[kernel, c, i, j]
+        output[b, kernel, row, column] += factor * sample
+    return output
+
+
+def larger_than_the_output(height: int, width: int, offset_groups: int) -> list[torch.Tensor]:
+    """Input, offset, mask and weight; the input is 3 x 4, offset and mask are height x width."""
+    generator = torch.Generator().manual_seed(0)
+    taps = 4 * offset_groups
+    sizes = [(2, 2, 3, 4), (2, 2 * taps, height, width), (2, taps, height, width), (2, 2, 2, 2)]
+    return [torch.rand(size, generator=generator, dtype=torch.float64).requires_grad_() for size in sizes]
+
+
+@pytest.mark.parametrize(("height", "width", "stride", "groups"), [(5, 7, 1, 1), (4, 5, 2, 2), (2, 9, 1, 2)])
+def test_v2_reads_offsets_and_masks_larger_than_the_output_as_mmcv_does(height, width, stride, groups):
+    x, offset, mask, weight = larger_than_the_output(height, width, groups)
+    output = modulated_deform_conv2d(x, offset, mask, weight, None, stride, 0, 1, 1, groups)
+    torch.testing.assert_close(output, slow_modulated_convolution(x, offset, mask, weight, stride, 0, groups))
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+def test_what_v2_does_not_read_of_offsets_and_masks_has_no_gradient(groups):
+    leaves = larger_than_the_output(5, 7, groups)
+    convolve = lambda *tensors: modulated_deform_conv2d(*tensors, None, 1, 0, 1, 1, groups)  # noqa: E731
+    assert gradcheck(convolve, leaves)
+    convolve(*leaves).sum().backward()
+    for tensor, read in ((leaves[1], 8 * groups * 2 * 3), (leaves[2], 4 * groups * 2 * 3)):
+        assert (tensor.grad.flatten(1)[:, read:] == 0).all()
+        assert (tensor.grad.flatten(1)[:, :read] != 0).any()
+
+
+def test_v2_reads_a_part_of_a_larger_tensor_as_dyhead_hands_it():
+    x, offset, mask, weight = larger_than_the_output(5, 7, 1)
+    both = torch.cat((offset, mask), 1).detach().requires_grad_()
+    output = modulated_deform_conv2d(x, both[:, :8], both[:, 8:], weight, None)
+    torch.testing.assert_close(output, modulated_deform_conv2d(x, offset, mask, weight, None))
+    output.sum().backward()
+    assert (both.grad[:, 8:].flatten(1)[:, 4 * 2 * 3 :] == 0).all()
+
+
+def test_offsets_too_small_for_the_output_are_refused_by_name():
+    x, offset, mask, weight = larger_than_the_output(2, 3, 1)
+    with pytest.raises(
+        ValueError, match=r"offset: expected shape \(2, 8, 2, 3\) or more per image, got \(2, 8, 1, 3\)"
+    ):
+        modulated_deform_conv2d(x, offset[:, :, :1], mask, weight, None)
+    with pytest.raises(ValueError, match=r"mask: expected shape \(2, 4, 2, 3\) or more per image, got \(1, 4, 2, 3\)"):
+        modulated_deform_conv2d(x, offset, mask[:1], weight, None)
+
+
+def test_v1_refuses_offsets_larger_than_the_output_as_mmcv_does():
+    x, offset, _, weight = larger_than_the_output(5, 7, 1)
+    with pytest.raises(ValueError, match=r"offset: expected shape \(2, 8, 2, 3\), got \(2, 8, 5, 7\)"):
+        deform_conv2d(x, offset, weight)
