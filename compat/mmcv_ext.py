@@ -15,12 +15,32 @@ from importlib.util import module_from_spec
 from types import ModuleType
 from typing import NoReturn
 
-from . import mmcv_deform_conv, mmcv_focal_loss, mmcv_ms_deform_attn, mmcv_nms, mmcv_roi_align, mmcv_roi_pool
+from . import (
+    mmcv_carafe,
+    mmcv_deform_conv,
+    mmcv_deform_roi_pool,
+    mmcv_focal_loss,
+    mmcv_masked_conv,
+    mmcv_ms_deform_attn,
+    mmcv_nms,
+    mmcv_roi_align,
+    mmcv_roi_pool,
+)
 
 __all__ = ["SERVED_OPS", "install_extension", "mmcv_flavour"]
 
 NAME = "mmcv._ext"
-OP_FILES = (mmcv_deform_conv, mmcv_focal_loss, mmcv_ms_deform_attn, mmcv_nms, mmcv_roi_align, mmcv_roi_pool)
+OP_FILES = (
+    mmcv_carafe,
+    mmcv_deform_conv,
+    mmcv_deform_roi_pool,
+    mmcv_focal_loss,
+    mmcv_masked_conv,
+    mmcv_ms_deform_attn,
+    mmcv_nms,
+    mmcv_roi_align,
+    mmcv_roi_pool,
+)
 SERVED_OPS: dict[str, Callable[..., object]] = {name: getattr(file, name) for file in OP_FILES for name in file.__all__}
 
 

@@ -1,7 +1,8 @@
-"""``nms`` and ``softnms`` in the calling convention of ``mmcv._ext``.
+"""``nms``, ``softnms`` and ``nms_match`` in the calling convention of ``mmcv._ext``.
 
-Hard suppression is torchvision's kernel; soft suppression (Bodla et al., "Soft-NMS", 2017) is written here. As in mmcv,
-a box is ``offset`` pixels wider and higher than the difference of its corners (1 for inclusive integer pixels).
+Hard suppression is torchvision's kernel; soft suppression (Bodla et al., "Soft-NMS", 2017) and matching (Cao et al.,
+"Prime Sample Attention", 2020) are written here. As in mmcv, for the first two a box is ``offset`` pixels wider and
+higher than the difference of its corners (1 for inclusive integer pixels).
 """
 
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from .precision import at_least_float32
 
-__all__ = ["nms", "softnms"]
+__all__ = ["nms", "nms_match", "softnms"]
 
 NAIVE, LINEAR = 0, 1  # mmcv's numbers for the decay; 2 is gaussian
 
@@ -73,6 +74,29 @@ def softnms(
         keep[best] = False
         indices, remaining = indices[keep], remaining[keep]
     return torch.stack(picked) if picked else indices
+
+
+def nms_match(dets: Tensor, iou_threshold: float) -> list[list[int]]:
+    """Groups of boxes: each box that suppression keeps, and behind it those that it drops, best score first.
+
+    Unlike ``nms``, a box whose IoU equals the threshold is dropped.
+
+    Args:
+        dets: (N, 5) xyxy, pixels, and score.
+        iou_threshold: compared in the dtype of the boxes.
+
+    Returns:
+        Indices of the boxes, each in one group; the groups in the order of their best scores.
+    """
+    boxes = at_least_float32(dets[:, :4])
+    remaining = dets[:, 4].argsort(descending=True, stable=True)
+    groups = []
+    while len(remaining) > 0:
+        matched = _overlaps(boxes[remaining[0]], boxes[remaining]) >= boxes.new_tensor(iou_threshold)
+        matched[0] = True
+        groups.append(remaining[matched].tolist())
+        remaining = remaining[~matched]
+    return groups
 
 
 def _decay(overlaps: Tensor, iou_threshold: float, sigma: float, method: int) -> Tensor:

@@ -10,6 +10,7 @@ import math
 import torch
 from torch import Tensor
 
+from .bilinear import neighbours
 from .precision import at_least_float32
 
 __all__ = ["roi_align_backward", "roi_align_forward"]
@@ -123,18 +124,10 @@ def _max_samples(features: Tensor, ys: Tensor, xs: Tensor) -> tuple[Tensor, Tens
 
 def _interpolate(features: Tensor, coordinates: Tensor, dim: int) -> Tensor:
     """Linear interpolation along one axis; 0 beyond a pixel outside the map, as in mmcv."""
-    low, high, fraction, inside = _neighbours(coordinates, features.shape[dim])
+    low, high, fraction, inside = neighbours(coordinates, features.shape[dim])
     shape = [-1 if axis == dim else 1 for axis in range(features.dim())]
     low_weight, high_weight = ((1 - fraction) * inside).view(shape), (fraction * inside).view(shape)
     return features.index_select(dim, low) * low_weight + features.index_select(dim, high) * high_weight
-
-
-def _neighbours(coordinates: Tensor, size: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Lower and upper pixel, the weight of the upper one, and whether the coordinate counts at all."""
-    inside = (coordinates >= -1) & (coordinates <= size)
-    clamped = coordinates.clamp(0, size - 1)
-    low = clamped.floor().long()
-    return low, (low + 1).clamp(max=size - 1), clamped - low, inside
 
 
 def _scatter_max(gradient: Tensor, images: Tensor, ys: Tensor, xs: Tensor, shape: torch.Size) -> Tensor:
@@ -153,8 +146,8 @@ def _scatter_max(gradient: Tensor, images: Tensor, ys: Tensor, xs: Tensor, shape
     _, C, H, W = shape
     found = ys != NOWHERE
     planes = images.view(-1, 1, 1, 1) * C + torch.arange(C, device=ys.device).view(1, C, 1, 1)
-    top, bottom, down, row_inside = _neighbours(ys, H)
-    left, right, across, column_inside = _neighbours(xs, W)
+    top, bottom, down, row_inside = neighbours(ys, H)
+    left, right, across, column_inside = neighbours(xs, W)
     gradient = gradient * (found & row_inside & column_inside)
     result = gradient.new_zeros(shape.numel())
     for y, y_weight in ((top, 1 - down), (bottom, down)):

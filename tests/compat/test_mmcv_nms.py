@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import torch
-from mmcv.ops import batched_nms, nms, soft_nms
+from mmcv.ops import batched_nms, nms, nms_match, soft_nms
 from support.golden import cases
 
 BOXES = [[6.0, 3, 8, 7], [3, 6, 9, 11], [3, 7, 10, 12], [1, 4, 13, 7]]
@@ -48,6 +48,17 @@ def slow_soft_nms(boxes, scores, threshold, sigma, min_score, method, offset):
             if left[index] < min_score:
                 del left[index]
     return picked
+
+
+def slow_nms_match(boxes: list[list[float]], scores: list[float], threshold: float) -> list[list[int]]:
+    groups: list[list[int]] = []
+    for index in sorted(range(len(boxes)), key=lambda i: -scores[i]):
+        reached = [group for group in groups if overlap(boxes[group[0]], boxes[index], 0) >= threshold]
+        if reached:
+            reached[0].append(index)  # to the best box that drops it
+        else:
+            groups.append([index])
+    return groups
 
 
 @pytest.mark.parametrize("case", cases("dense", "op_nms_*"))
@@ -136,3 +147,39 @@ def test_batched_soft_nms_keeps_classes_apart():
     dets, keep = batched_nms(boxes, scores, torch.tensor([0, 1]), {"type": "soft_nms", "iou_threshold": 0.5})
     assert keep.tolist() == [0, 1]
     torch.testing.assert_close(dets[:, 4], scores)
+
+
+@pytest.mark.parametrize("threshold", [0.2, 0.5, 0.8])
+def test_nms_match_equals_a_loop(threshold):
+    boxes, scores = random_boxes(60)
+    groups = nms_match(torch.cat((boxes, scores[:, None]), 1), threshold)
+    assert [group.tolist() for group in groups] == slow_nms_match(boxes.tolist(), scores.tolist(), threshold)
+    assert groups[0].dtype == torch.int64
+
+
+def test_nms_match_gives_the_published_result():
+    """Boxes and threshold of mmcv's own test, which expects two groups led by the boxes that nms keeps."""
+    boxes = [[49.1, 32.4, 51.0, 35.9], [49.3, 32.9, 51.0, 35.3], [35.3, 11.5, 39.9, 14.5], [35.2, 11.7, 39.7, 15.7]]
+    dets = np.column_stack((boxes, [0.9, 0.9, 0.4, 0.3])).astype(np.float32)
+    for taken in (dets, torch.from_numpy(dets)):
+        groups = nms_match(taken, 0.6)
+        assert isinstance(groups[0], type(taken))
+        assert [group.tolist() for group in groups] == [[0, 1], [2, 3]]
+
+
+def test_nms_match_drops_a_box_whose_overlap_equals_the_threshold():
+    dets = torch.tensor([[0.0, 0, 10, 10, 0.9], [0, 0, 10, 6, 0.8]])
+    assert [group.tolist() for group in nms_match(dets, 0.6)] == [[0, 1]]
+
+
+def test_nms_match_puts_every_box_in_one_group_even_those_without_area():
+    dets = torch.tensor([[1.0, 1, 1, 1, 0.5], [1, 1, 1, 1, 0.7], [0, 0, 4, 4, 0.6]])
+    assert [group.tolist() for group in nms_match(dets, 0.5)] == [[1], [2], [0]]
+    assert nms_match(torch.zeros(0, 5), 0.5) == []
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_nms_match_takes_other_precisions(dtype):
+    boxes, scores = torch.tensor(BOXES, dtype=dtype), torch.tensor(SCORES, dtype=dtype)
+    groups = nms_match(torch.cat((boxes, scores[:, None]), 1), 0.3)
+    assert [group.tolist() for group in groups] == [[1, 2], [0], [3]]
