@@ -11,8 +11,9 @@ from typing import Any, Literal
 from .assigner import Assigner
 from .matching import ATSS, CenterPrior, CenterSampling, Hungarian, MaxIoU, TopK
 from .matching.hungarian import SOFTMAX_COSTS
-from .registry import ASSIGNERS, MATCHINGS, WEIGHTINGS, unknown_name
+from .registry import ASSIGNERS, MATCHINGS, WEIGHTINGS, describe_parts
 from .scores import Sigmoid, SigmoidObjectness, Softmax
+from .spec import parse
 from .weighting import CrossEntropy, Dual, focal, quality_focal
 
 
@@ -180,12 +181,12 @@ def _box_terms(eps: float) -> dict[str, Any]:
 
 
 def build(spec: str | dict[str, Any] | Assigner, num_classes: int, **changes: Any) -> Assigner:
-    """An assigner from a preset's name, or from parts.
+    """An assigner from a preset, or from parts.
 
     Args:
-        spec: a preset ("dw"), a preset with arguments ({"type": "dw", "top_k": 20}), parts by name ("atss+dual", or
-            "matching+weighting+score"), parts as {"matching": ..., "weighting": ..., "score": ..., "box_loss": ...},
-            or a finished assigner.
+        spec: a preset ("dw") or parts ("atss+dual", or "matching+weighting+score"), each with arguments if need be
+            ("dw(top_k=20)", see `assigners.spec`); the same as dicts ({"type": "dw", "top_k": 20}, or {"matching": ...,
+            "weighting": ..., "score": ..., "box_loss": ...}); or a finished assigner.
         num_classes: C.
         changes: arguments that override the preset's.
 
@@ -195,15 +196,13 @@ def build(spec: str | dict[str, Any] | Assigner, num_classes: int, **changes: An
 
     >>> build("dw", num_classes=80, top_k=20).matching.k
     20
-    >>> build("center_sampling+quality_focal", num_classes=80).weighting.box_weight
+    >>> build("top_k(center_prior(sigma=1.5), k=9)+quality_focal(beta=1)", num_classes=80).weighting.box_weight
     'score'
     """
     if isinstance(spec, Assigner):
         if changes:
             raise ValueError(f"assigner: a finished one takes no changes, got {sorted(changes)}")
         return spec
-    if not isinstance(spec, str | Mapping):
-        raise ValueError(f"assigner: expected a name, a dict or an Assigner, got {spec!r}")
     spec = {**assigner_spec(spec), **changes}
     if "type" in spec:
         return ASSIGNERS.build(spec, num_classes=num_classes)
@@ -214,25 +213,17 @@ def build(spec: str | dict[str, Any] | Assigner, num_classes: int, **changes: An
 
 
 def assigner_spec(assigner: str | Mapping[str, Any]) -> dict[str, Any]:
-    """The dict form of an assigner's name, a preset's or "matching+weighting[+score]"; a dict is one already.
+    """The dict form of an assigner's spec (see `assigners.spec`); a dict is one already.
 
     Raises:
-        ValueError: for a name that is neither.
+        ValueError: for text that is no spec, and for names that are unknown.
 
-    >>> assigner_spec("dw_top9"), assigner_spec("atss+dual")
-    ({'type': 'dw_top9'}, {'matching': 'atss', 'weighting': 'dual'})
+    >>> assigner_spec("dw(top_k=9)"), assigner_spec("atss+dual(gamma=1.5)")
+    ({'type': 'dw', 'top_k': 9}, {'matching': 'atss', 'weighting': {'type': 'dual', 'gamma': 1.5}})
     """
     if isinstance(assigner, Mapping):
         return dict(assigner)
-    if "+" in assigner:
-        return _parts_by_name(assigner)
-    if assigner not in ASSIGNERS:
-        raise ValueError(unknown_name("assigner", assigner, ASSIGNERS))
-    return {"type": assigner}
-
-
-def _parts_by_name(spec: str) -> dict[str, str]:
-    names = spec.split("+")
-    if len(names) not in (2, 3):
-        raise ValueError(f"assigner {spec!r}: expected matching+weighting or matching+weighting+score")
-    return dict(zip(("matching", "weighting", "score"), names, strict=False))
+    if not isinstance(assigner, str):
+        raise ValueError(f"assigner: expected a name, a dict or an Assigner, got {assigner!r}")
+    parts = parse(assigner, "assigner")
+    return describe_parts(parts) if len(parts) > 1 else ASSIGNERS.describe(parts[0])

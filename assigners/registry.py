@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from difflib import SequenceMatcher
 from inspect import Parameter, signature
+from itertools import chain
 from numbers import Real
 from typing import Any, NamedTuple
 
 from .description import self_describing, shown
+from .spec import PARTS, Part, parse
 
 
 class Weighted(NamedTuple):
@@ -44,8 +46,12 @@ class Registry(Mapping[str, Callable[..., Any]]):
         """Decorator: give a class or function a name; a class without a `__repr__` gets one that shows its constants.
 
         Raises:
-            ValueError: when another one has that name.
+            ValueError: when another one has that name, or no spec could say it.
         """
+        if not name.isidentifier():
+            raise ValueError(
+                f"{self.kind} {name!r}: expected letters, digits and _ only, so that specs can say the name"
+            )
 
         def add(entry: Callable[..., Any]) -> Callable[..., Any]:
             taken = self._entries.get(name)
@@ -73,17 +79,17 @@ class Registry(Mapping[str, Callable[..., Any]]):
         return len(self._entries)
 
     def build(self, spec: str | Mapping[str, Any] | Any, **context: Any) -> Any:
-        """An object from a name, from a dict with a "type" and arguments, or the object itself if it is one already.
+        """An object from a spec, from a dict with a "type" and arguments, or the object itself if it is one already.
 
         Args:
-            spec: "name", {"type": "name", ...arguments}, or a finished object.
+            spec: "name", "name(argument=value)", {"type": "name", ...arguments}, or a finished object.
             context: values offered to entries that have a parameter of that name (num_classes, say).
 
         Raises:
-            ValueError: for an unknown name, an argument that the entry does not take, or one that it misses.
+            ValueError: for an unknown name, an argument that the entry does not take or cannot use, or one that it misses.
         """
         if isinstance(spec, str):
-            spec = {"type": spec}
+            spec = self.describe(spec)
         if not isinstance(spec, Mapping):
             if not callable(spec):
                 raise ValueError(f"{self.kind}: expected a name, a dict with a 'type' or a finished one, got {spec!r}")
@@ -101,7 +107,31 @@ class Registry(Mapping[str, Callable[..., Any]]):
         missing = [key for key, value in accepted.items() if value.default is Parameter.empty and key not in arguments]
         if missing:
             raise ValueError(f"{self.kind} {name!r}: expected the parameter {missing[0]!r}, got {sorted(arguments)}")
-        return entry(**arguments)
+        try:
+            return entry(**arguments)
+        except TypeError as error:  # a text where a number belongs
+            raise ValueError(f"{self.kind} {name!r}: cannot be made of {arguments} ({error})") from error
+
+    def describe(self, spec: str | Part) -> dict[str, Any]:
+        """The dict of a spec of one part, {"type": name, ...arguments}, all arguments by name.
+
+        Raises:
+            ValueError: for text that is no spec, an unknown name, several parts, too many arguments without a name.
+
+        >>> MATCHINGS.describe("top_k(center_prior(sigma=1.5), 9)")
+        {'type': 'top_k', 'matching': {'type': 'center_prior', 'sigma': 1.5}, 'k': 9}
+        """
+        if isinstance(spec, str):
+            first, *others = parse(spec, self.kind)
+            if others:
+                raise ValueError(f"{self.kind} {spec!r}: expected one name, got {1 + len(others)} joined by +")
+            spec = first
+        _ = self[spec.name]  # refused here, where it is named
+        return _describe(spec, self.kind, (self,))
+
+    def parameters(self, name: str) -> list[str]:
+        """The parameters of an entry in the order in which a spec may give them; the number of classes is no choice."""
+        return [parameter for parameter in _parameters(self[name])[0] if parameter != "num_classes"]
 
     def build_weighted(self, spec: Mapping[str, Any]) -> dict[str, Weighted]:
         """The terms of a weighted sum, by name.
@@ -140,6 +170,57 @@ def _parameters(entry: Callable[..., Any]) -> tuple[dict[str, Parameter], bool]:
     return named, any(parameter.kind is Parameter.VAR_KEYWORD for parameter in parameters.values())
 
 
+def describe_parts(parts: Sequence[Part]) -> dict[str, Any]:
+    """The dict of an assigner's parts; a part without arguments stays a name.
+
+    Raises:
+        ValueError: for less than two parts or more than three.
+    """
+    if len(parts) not in (2, 3):
+        names = "+".join(part.name for part in parts)
+        raise ValueError(f"assigner {names!r}: expected matching+weighting or matching+weighting+score")
+    described = {}
+    for name, part, registry in zip(PARTS, parts, (MATCHINGS, WEIGHTINGS, SCORES), strict=False):
+        described[name] = registry.describe(part) if part.positional or part.named else part.name
+    return described
+
+
+def _describe(part: Part, kind: str, registries: Sequence[Registry]) -> dict[str, Any]:
+    """The dict of a part whose name is in one of the registries."""
+    names = _order(part, kind, registries) if part.positional else []
+    if len(part.positional) > len(names):
+        raise ValueError(
+            f"{kind} {part.name!r}: takes {len(names)} arguments, got {len(part.positional)} without a name"
+        )
+    positional = dict(zip(names, part.positional, strict=False))
+    twice = sorted(set(positional) & set(part.named))
+    if twice:
+        raise ValueError(f"{kind} {part.name!r}: got {twice[0]!r} twice, once without its name")
+    arguments = {**positional, **part.named}
+    return {"type": part.name, **{name: _described(value) for name, value in arguments.items()}}
+
+
+def _order(part: Part, kind: str, registries: Sequence[Registry]) -> list[str]:
+    """The parameters that a part's arguments without a name stand for."""
+    orders = [registry.parameters(part.name) for registry in registries if part.name in registry]
+    if not orders:
+        raise ValueError(unknown_name(kind, part.name, list({*chain(*registries)})))
+    if any(order != orders[0] for order in orders):
+        raise ValueError(f"{part.name!r} is the name of several parts; write its arguments as name=value")
+    return orders[0]
+
+
+def _described(value: Any) -> Any:
+    """An argument with its specs as dicts."""
+    if isinstance(value, Part):
+        return _describe(value, "part", EVERY)
+    if isinstance(value, tuple):
+        return describe_parts(value)
+    if isinstance(value, Mapping):
+        return {key: _described(inner) for key, inner in value.items()}
+    return [_described(inner) for inner in value] if isinstance(value, list) else value
+
+
 def unknown_name(kind: str, name: object, known: Mapping[str, Any] | list[str]) -> str:
     """One sentence about a name that is not there, with the nearest that are."""
     close = _nearest(str(name), list(known))
@@ -163,3 +244,4 @@ SOFT_TARGETS = Registry("soft target")
 BOX_LOSSES = Registry("box loss")
 DENOISINGS = Registry("denoising")
 ASSIGNERS = Registry("assigner")
+EVERY = (MATCHINGS, COSTS, WEIGHTINGS, SCORES, QUALITIES, BOX_LOSSES, DENOISINGS, ASSIGNERS)

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..assigners.spec import slugs
 from ..engine.config import read
 from ..engine.files import write_json
 from ..engine.train import CONFIG, SUMMARY
@@ -50,8 +51,9 @@ def plan(configs: Mapping[str, Mapping[str, Any]], seeds: Sequence[int], work_di
     Raises:
         ValueError: when a cell's folder holds a run of another config: a comparison is of equals or it is none.
     """
+    names = slugs(configs)
     cells = [
-        Cell(name, seed, {**config, "seed": seed}, work_dir / "cells" / f"{_safe(name)}-seed{seed}")
+        Cell(name, seed, {**config, "seed": seed}, work_dir / "cells" / f"{names[name]}-seed{seed}")
         for seed in seeds
         for name, config in configs.items()
     ]
@@ -113,7 +115,3 @@ def _check_same(cell: Cell) -> None:
             f"work dir {cell.folder.parents[1]} holds a comparison under other conditions ({', '.join(different)} of "
             f"{cell.assigner} differ); give another --work-dir"
         )
-
-
-def _safe(name: str) -> str:
-    return "".join(letter if letter.isalnum() or letter in "-_.+" else "_" for letter in name)

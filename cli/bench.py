@@ -24,7 +24,13 @@ def command() -> None:
 
 @command.command("assigners")
 @click.option("--detector", default="fcos_tiny", show_default=True, metavar="NAME")
-@click.option("--assigners", default="fcos,atss,dw", show_default=True, metavar="A,B,…", help="See 'detassign list'.")
+@click.option(
+    "--assigners",
+    default="fcos,atss,dw",
+    show_default=True,
+    metavar="A,B,…",
+    help="Each as --assigner of train: 'fcos,dw(top_k=9),atss+dual'.",
+)
 @options(data_option, data_root_option, images_option)
 @click.option(
     "--seeds", default="0", show_default=True, metavar="N,N,…", help="Each assigner is trained once per seed."

@@ -24,7 +24,11 @@ images_option = click.option(
     "--images", type=click.IntRange(min=2), default=None, help="Size of the generated set, for --data synthetic."
 )
 detector_option = click.option("--detector", metavar="NAME", help="A detector; see 'detassign list'.")
-assigner_option = click.option("--assigner", metavar="NAME", help="An assigner, or matching+weighting[+score].")
+assigner_option = click.option(
+    "--assigner",
+    metavar="SPEC",
+    help="An assigner, or matching+weighting[+score]; each may have arguments: 'dw(top_k=9)'.",
+)
 denoising_option = click.option(
     "--denoising",
     metavar="dn|cdn|none",
@@ -90,17 +94,21 @@ def find_data(data: str, root: Path | None, images: int | None = None) -> DataSo
 
 
 def choose(names: str) -> list[str]:
-    """A comma-separated option as a list without empties and repetitions."""
-    chosen = list(dict.fromkeys(name.strip() for name in names.split(",") if name.strip()))
-    if not chosen:
-        raise click.BadParameter("expected at least one name")
-    return chosen
+    """A comma-separated option as a list without empties and repetitions; commas inside brackets are a name's own."""
+    from ..assigners.spec import split  # imports torch
+
+    try:
+        return split(names, "name")
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
 
 
 def new_run_folder(name: str) -> Path:
     """runs/NAME, or runs/NAME-2, … : the first that does not exist."""
-    safe = "".join(letter if letter.isalnum() or letter in "-_.+" else "_" for letter in name)
-    folder, number = Path("runs") / safe, 1
+    from ..assigners.spec import slug  # imports torch
+
+    safe, number = slug(name), 1
+    folder = Path("runs") / safe
     while folder.exists():
         number += 1
         folder = Path("runs") / f"{safe}-{number}"

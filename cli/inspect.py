@@ -25,7 +25,7 @@ DETECTOR = "fcos_r50"  # strides 8 to 128
 @click.option(
     "--assigners",
     metavar="A,B,...",
-    help="See 'detassign list'; fcos,atss,dw if left out, and a query detector's own.",
+    help="Each as --assigner of train; fcos,atss,dw if left out, and a query detector's own.",
 )
 @click.option("--detector", metavar="NAME", help="Use its strides and input size; else strides 8 to 128, stored size.")
 @click.option("--run", type=click.Path(path_type=Path), help="A trained run: show the assigners on its predictions.")

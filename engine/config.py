@@ -14,7 +14,7 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
-from ..assigners import DENOISINGS
+from ..assigners import DENOISINGS, spec
 from ..assigners.presets import assigner_spec
 from ..assigners.registry import unknown_name
 from ..data import DataSource
@@ -30,6 +30,7 @@ INPUT = {
 }
 EVALUATION = {"every": 1, "max_detections": 100, "batch_size": None}  # None: as in training
 DEFAULT_ASSIGNER = "fcos"
+ASSIGNER = "model.head.assigner"  # the key
 RECIPE_KEYS = {"detector", "assigner", "denoising", "data", "schedule", "changes"}
 
 
@@ -46,8 +47,7 @@ def compose(
 
     Args:
         detector: name of a detector fragment.
-        assigner: a preset, "matching+weighting[+score]", or a dict as `assigners.build` takes it; None takes
-            the detector's own, or DEFAULT_ASSIGNER.
+        assigner: a spec, or a dict as `assigners.build` takes it; None takes the detector's own, or DEFAULT_ASSIGNER.
         source: the data set, found.
         schedule: name of a schedule fragment; None takes the detector's usual one.
         changes: dotted key -> value, applied last: {"model.head.stacked_convs": 1}.
@@ -61,7 +61,7 @@ def compose(
     dataset_parts = fragments.load("datasets", source.name) if source.name in fragments.names("datasets") else {}
     schedule_parts = fragments.load("schedules", schedule or detector_parts["schedule"])
     model = dict(detector_parts["model"])
-    assigner = assigner or model["head"].get("assigner", DEFAULT_ASSIGNER)
+    assigner = (changes or {}).get(ASSIGNER) or assigner or model["head"].get("assigner", DEFAULT_ASSIGNER)
     model["head"] = {**model["head"], "num_classes": len(source.classes), "assigner": assigner_spec(assigner)}
     if denoising is not None:
         model["denoising"] = _denoising(detector, model, denoising)
@@ -100,13 +100,13 @@ def _denoising(detector: str, model: Mapping[str, Any], name: str) -> dict[str, 
 def changed(config: dict[str, Any], changes: Mapping[str, Any], **run: Any) -> dict[str, Any]:
     """The config with dotted keys set in place, the run's own (seed, epochs, batch_size, …) first; None changes nothing."""
     for key, value in {**_run_changes(run), **changes}.items():
-        change(config, key, plain(value))
+        change(config, key, plain(assigner_spec(value) if key == ASSIGNER else value))
     return config
 
 
 def assigner_name(assigner: str | Mapping[str, Any]) -> str:
-    """What to call an assigner by."""
-    return assigner if isinstance(assigner, str) else str(assigner.get("type", "custom"))
+    """What to call an assigner by: its spec."""
+    return assigner if isinstance(assigner, str) else spec.write(assigner)
 
 
 def change(config: dict[str, Any], key: str, value: Any) -> None:

@@ -37,6 +37,16 @@ def test_every_assigner_meets_every_seed_under_the_same_config(tmp_path):
     assert len({cell.folder for cell in cells}) == 4
 
 
+def test_specs_with_arguments_have_folders_of_their_own(tmp_path):
+    config = CONFIGS["dw"]
+    cells = plan(
+        dict.fromkeys(["dw(top_k=9)", "dw(top_k='9')", "dw(top_k=-9)", "dw(prior={'sigma': 2})"], config), [0], tmp_path
+    )
+    names = [cell.folder.name for cell in cells]
+    assert len(set(names)) == 4
+    assert names[2:] == ["dw-top_k--9-seed0", "dw-prior-sigma-2-seed0"]
+
+
 def test_finished_cells_are_not_done_again(tmp_path, trained):
     done, _ = trained
     compare(plan(CONFIGS, [0], tmp_path))

@@ -29,6 +29,36 @@ def test_names_come_together_in_a_plain_config(source):
     assert json.loads(json.dumps(config)) == config
 
 
+@pytest.mark.parametrize(
+    ("assigner", "description", "name"),
+    [
+        ("dw(top_k=9)", {"type": "dw", "top_k": 9}, "dw(top_k=9)"),
+        (
+            "atss+dual(gamma=1.5)",
+            {"matching": "atss", "weighting": {"type": "dual", "gamma": 1.5}},
+            "atss+dual(gamma=1.5)",
+        ),
+        ({"matching": "atss", "weighting": "dual"}, {"matching": "atss", "weighting": "dual"}, "atss+dual"),
+        ({"type": "dw", "top_k": 9}, {"type": "dw", "top_k": 9}, "dw(top_k=9)"),
+    ],
+)
+@pytest.mark.parametrize("by_key", [False, True])
+def test_a_spec_is_resolved_into_plain_values_and_names_the_run(source, assigner, description, name, by_key):
+    changes = {"model.head.assigner": assigner}
+    named = ("fcos", source, None, changes) if by_key else (assigner, source)
+    config = configs.compose("fcos_tiny", *named)
+    assert config["model"]["head"]["assigner"] == description
+    assert config["name"] == f"fcos_tiny-{name}-shapes"
+
+
+def test_a_spec_set_on_a_written_config_is_resolved_too(source):
+    config = configs.changed(
+        configs.compose("fcos_tiny", "fcos", source), {"model.head.assigner": "atss+dual(gamma=1.5)"}
+    )
+    description = {"matching": "atss", "weighting": {"type": "dual", "gamma": 1.5}}
+    assert config["model"]["head"]["assigner"] == description
+
+
 @pytest.mark.parametrize("detector", fragments.names("detectors"))
 def test_every_detector_fragment_composes(source, detector):
     config = configs.compose(detector, None, source)
