@@ -19,17 +19,19 @@ from rich.progress import Progress
 from ..assigners import Assignment, Targets
 from ..data.files import json_text
 from . import processes
-from .progress import make_bar
+from .progress import make_bar, note_of
 from .terminal import printable, terminal
 
 STATISTICS = ("targets", "without", "pairs", "effective", "seconds", "steps")
-FLUSH_EVERY = 50  # steps between reads of the losses: reading one waits for the device
+FLUSH_EVERY = 50  # steps between reads of the losses of a GPU: reading one waits for it
+NAMED = 140  # columns of a terminal on which a run's bar has room for its name
 
 
 class MetricsFile(Hook):
     """One JSON line per step and per evaluation in metrics.jsonl; stops a run whose loss is not a number.
 
-    Loss values are kept on the device and read together every `FLUSH_EVERY` steps.
+    Losses on a GPU are kept there and read together, the first at once and then every `FLUSH_EVERY` steps; where reading
+    them costs nothing they are read at every step. `latest` is the last line of a step that was written.
     """
 
     priority = "NORMAL"
@@ -37,6 +39,7 @@ class MetricsFile(Hook):
     def __init__(self, path: Path) -> None:
         self.path = path
         self.waiting: list[dict[str, Any]] = []
+        self.latest: dict[str, Any] = {}
         self.train_seconds = 0.0
         self._started = 0.0
 
@@ -51,8 +54,10 @@ class MetricsFile(Hook):
         self.train_seconds += seconds
         rate = runner.optim_wrapper.param_groups[0]["lr"]
         entry = {"step": runner.iter + 1, "epoch": runner.epoch + 1, "lr": rate, "seconds": seconds}
-        self.waiting.append({**entry, **{name: value.detach() for name, value in (outputs or {}).items()}})
-        if len(self.waiting) >= FLUSH_EVERY:
+        losses = {name: value.detach() for name, value in (outputs or {}).items()}
+        self.waiting.append({**entry, **losses})
+        at_once = not self.latest or all(value.device.type == "cpu" for value in losses.values())
+        if at_once or len(self.waiting) >= FLUSH_EVERY:
             self.flush()
 
     def after_train_epoch(self, runner: Any) -> None:
@@ -82,6 +87,7 @@ class MetricsFile(Hook):
             for (line, name), value in zip(places, read, strict=True):
                 line[name] = value
         self._write(lines)
+        self.latest = lines[-1] if lines else self.latest
         for line in lines:
             broken = [name for name, value in line.items() if name.startswith("loss") and not math.isfinite(value)]
             if broken:
@@ -138,15 +144,22 @@ class EpochSeed(Hook):
 
 
 class ProgressBar(Hook):
-    """A bar over the steps of training and one over the images of evaluation, with the latest figures."""
+    """A bar over the steps of training, with the time left and the latest figures, AP in percent.
+
+    Args:
+        title: the run's name.
+        metrics: has the losses.
+        quiet: show nothing.
+    """
 
     priority = "LOW"
 
-    def __init__(self, title: str, quiet: bool = False) -> None:
+    def __init__(self, title: str, metrics: MetricsFile, quiet: bool = False) -> None:
         self.console = terminal(stderr=True, quiet=quiet)
-        self.title = printable(title)
+        self.title = printable(title) if self.console.width >= NAMED else ""
+        self.metrics = metrics
         self.bar: Progress | None = None
-        self.score = ""
+        self.scores: dict[str, float] = {}
 
     def before_train(self, runner: Any) -> None:
         self.bar = make_bar(self.console)
@@ -154,14 +167,25 @@ class ProgressBar(Hook):
         self.bar.start()
 
     def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
-        note = f"epoch {runner.epoch + 1}/{runner.max_epochs}{self.score}"
-        self.bar.update(self.task, advance=1, note=note)
+        self.bar.update(self.task, advance=1)
+        self._note(f"epoch {runner.epoch + 1}/{runner.max_epochs}")
+
+    def after_val_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
+        if self.bar:
+            self._note(f"evaluation {batch_idx + 1}/{len(runner.val_dataloader)}")
 
     def after_val_epoch(self, runner: Any, metrics: dict[str, float] | None = None) -> None:
-        if metrics and "AP50" in metrics:
-            self.score = f"  AP {metrics['AP']:.3f}  AP50 {metrics['AP50']:.3f}"
-            if self.bar:
-                self.bar.update(self.task, note=f"epoch {runner.epoch}/{runner.max_epochs}{self.score}")
+        self.scores = {name: metrics[name] for name in ("AP", "AP50") if name in (metrics or {})}
+        if self.bar:
+            self._note(f"epoch {runner.epoch}/{runner.max_epochs}")
+
+    def _note(self, place: str) -> None:
+        """What is most worth knowing first: a narrow terminal shows that."""
+        latest = self.metrics.latest
+        loss = [f"loss {latest['loss']:.4g}"] if "loss" in latest else []
+        scores = [f"{name} {_percent(value)}" for name, value in self.scores.items()]
+        rate = [f"lr {latest['lr']:.1e}"] if latest else []
+        self.bar.update(self.task, note=note_of([place, *loss, *scores[:1], *rate, *scores[1:]], self.bar, self.task))
 
     def stop(self) -> None:
         """Leave the terminal in order, whatever ended the run."""
@@ -232,3 +256,7 @@ def peak_memory_bytes() -> int:
         return next(int(line.split()[1]) for line in status.read_text().splitlines() if line.startswith("VmHWM")) * 1024
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def _percent(share: float) -> str:
+    return "-" if math.isnan(share) else f"{100 * share:.1f}"

@@ -85,9 +85,10 @@ def train(config: Mapping[str, Any], work_dir: Path, resume: bool = False, quiet
     model, observed = _seeded_model(config), AssignmentStatistics()
     if processes.is_first() and not resume:
         warn_of_cold_start(config, model)
-    bar = ProgressBar(config["name"], quiet or not processes.is_first())
+    metrics = MetricsFile(work_dir / METRICS)
+    bar = ProgressBar(config["name"], metrics, quiet or not processes.is_first())
     loop = _loop(config, model)
-    hooks = [MetricsFile(work_dir / METRICS), observed, EpochSeed(config["seed"]), SyncBuffersHook(), bar]
+    hooks = [metrics, observed, EpochSeed(config["seed"]), SyncBuffersHook(), bar]
     processes.once(partial(_prepare_folder, config, work_dir, resume))  # what is refused by now leaves no folder
     model.observer = observed
     with calm():
