@@ -4,13 +4,27 @@ Every assigner is a matching x a weighting over a score model, and answers with 
 """
 
 from .assigner import Assigner
+from .branches import Centerness, Foreground, IoUBranch
 from .denoising import ContrastiveDenoising, Denoising, DenoisingQueries, Noise
 from .losses import assignment_losses
 from .matching import ATSS, AssignmentWarning, CenterPrior, CenterSampling, Hungarian, MaxIoU, TopK
 from .presets import build
+from .progress import Progress, set_progress
 from .quality import ExpGIoU, PowerIoU, PredictedIoU
-from .registry import ASSIGNERS, BOX_LOSSES, COSTS, DENOISINGS, MATCHINGS, QUALITIES, SCORES, SOFT_TARGETS, WEIGHTINGS
+from .registry import (
+    ASSIGNERS,
+    BOX_LOSSES,
+    BRANCHES,
+    COSTS,
+    DENOISINGS,
+    MATCHINGS,
+    QUALITIES,
+    SCORES,
+    SOFT_TARGETS,
+    WEIGHTINGS,
+)
 from .scores import Scores, Sigmoid, SigmoidObjectness, Softmax
+from .staged import Staged
 from .structures import BACKGROUND, Assignment, Matches, Predictions, Targets
 from .weighting import CrossEntropy, Dual, SoftTarget, aligned_bce, focal, quality_focal, task_aligned, varifocal
 
@@ -19,6 +33,7 @@ __all__ = [
     "ATSS",
     "BACKGROUND",
     "BOX_LOSSES",
+    "BRANCHES",
     "COSTS",
     "DENOISINGS",
     "MATCHINGS",
@@ -31,24 +46,29 @@ __all__ = [
     "AssignmentWarning",
     "CenterPrior",
     "CenterSampling",
+    "Centerness",
     "ContrastiveDenoising",
     "CrossEntropy",
     "Denoising",
     "DenoisingQueries",
     "Dual",
     "ExpGIoU",
+    "Foreground",
     "Hungarian",
+    "IoUBranch",
     "Matches",
     "MaxIoU",
     "Noise",
     "PowerIoU",
     "PredictedIoU",
     "Predictions",
+    "Progress",
     "Scores",
     "Sigmoid",
     "SigmoidObjectness",
     "SoftTarget",
     "Softmax",
+    "Staged",
     "Targets",
     "TopK",
     "aligned_bce",
@@ -56,6 +76,7 @@ __all__ = [
     "build",
     "focal",
     "quality_focal",
+    "set_progress",
     "task_aligned",
     "varifocal",
 ]

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from .branches import Centerness
 from .description import describe
-from .losses import BoxLoss, assignment_losses, build_box_loss
-from .registry import MATCHINGS, SCORES, WEIGHTINGS
+from .losses import BoxLoss, assignment_losses, box_terms, build_box_loss
+from .normalizers import SteadyNormalizers
+from .registry import BRANCHES, MATCHINGS, SCORES, WEIGHTINGS
 from .scores import Scores
 from .structures import Assignment, Matches, Predictions, Targets
 
@@ -23,6 +26,10 @@ class Assigner(nn.Module):
         score: how logits become P; likewise.
         box_loss: distance of a box from its target; likewise, or several as {name: coefficient} (see `build_box_loss`).
         num_classes: C, handed to parts that are kept per class.
+        branch: what a second branch of the head learns beside (see `detassign.assigners.branches`); likewise, or None;
+            "auto" is centerness where boxes are weighted by it.
+        steady: normalisers do not fall below this share of their running mean, so a batch with few objects or none makes
+            no spike in the loss; 0 lets them, as all published code does.
 
     Raises:
         ValueError: when the parts cannot work together, with the reason.
@@ -49,6 +56,8 @@ class Assigner(nn.Module):
         score: Any = "sigmoid",
         box_loss: str | dict[str, Any] | BoxLoss = "giou",
         num_classes: int | None = None,
+        branch: Any = "auto",
+        steady: float = 0.0,
     ) -> None:
         super().__init__()
         self.score = SCORES.build(score)
@@ -56,16 +65,24 @@ class Assigner(nn.Module):
         self.weighting = WEIGHTINGS.build(weighting, num_classes=num_classes)
         self.box_loss = build_box_loss(box_loss)
         self.num_classes = num_classes
+        self.branch = self._usual_branch() if branch == "auto" else branch and BRANCHES.build(branch)
+        self.steady = SteadyNormalizers(steady) if steady else None
         reason = refusal(self.matching, self.weighting, self.score)
         if reason:
             raise ValueError(reason)
 
     __repr__ = describe
 
+    def _usual_branch(self) -> Any:
+        weighted_by_centerness = getattr(self.weighting, "box_weight", None) == "centerness"
+        return Centerness() if weighted_by_centerness and not self.score.uses_objectness else None
+
     @property
     def needs(self) -> frozenset[str]:
         """Names of the optional parts of `Predictions` that must be there."""
-        return self.matching.needs | self.weighting.needs | self.score.needs
+        distances = (term.part for term in box_terms(self.box_loss).values())
+        parts = (self.matching, self.weighting, self.score, self.branch, *distances)
+        return frozenset().union(*(getattr(part, "needs", ()) for part in parts))
 
     @property
     def cardinality(self) -> str:
@@ -100,14 +117,20 @@ class Assigner(nn.Module):
         predictions, targets = self._prepare(predictions, targets)
         scores, assignment = self._assign(predictions, targets, matches)
         with torch.autocast(predictions.logits.device.type, enabled=False):
-            return assignment, assignment_losses(predictions, targets, scores, assignment, self.box_loss)
+            losses = assignment_losses(predictions, targets, scores, assignment, self.box_loss)
+            if self.branch is not None and predictions.objectness is not None:
+                losses[f"loss_{self.branch.name}"] = self.branch(predictions, targets, assignment)
+            return assignment, losses
 
     def _assign(self, predictions: Predictions, targets: Targets, matches: Matches | None) -> tuple[Scores, Assignment]:
         with torch.autocast(predictions.logits.device.type, enabled=False):
             if matches is None:
                 matches = self.matching(predictions, targets)
             scores = self.score(predictions)
-            return scores, self.weighting(predictions, targets, matches, scores)
+            assignment = self.weighting(predictions, targets, matches, scores)
+            if self.steady is not None:
+                assignment = replace(assignment, normalizers=self.steady(assignment.normalizers, self.training))
+            return scores, assignment
 
     def _prepare(self, predictions: Predictions, targets: Targets) -> tuple[Predictions, Targets]:
         """Both checked, on one device and in one floating type, float32 or wider."""

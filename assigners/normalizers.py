@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, distributed
+from torch import Tensor, distributed, nn
 
 
 def mean_over_ranks(value: Tensor) -> Tensor:
@@ -26,3 +26,30 @@ def normalizers(
     """
     raw = mean_over_ranks(torch.stack([positive, negative, box]))
     return torch.stack([value.clamp(min=least) for value, least in zip(raw, floor, strict=True)])
+
+
+class SteadyNormalizers(nn.Module):
+    """Floors normalisers by a share of their own running mean, which is state of a checkpoint.
+
+    Args:
+        share: of the running mean.
+        momentum: how much of the mean stays at each step.
+    """
+
+    def __init__(self, share: float = 1.0, momentum: float = 0.99) -> None:
+        super().__init__()
+        if not 0 < share <= 1:
+            raise ValueError(f"steady: expected a share from 0 to 1, got {share}")
+        self.share = share
+        self.momentum = momentum
+        self.register_buffer("mean", torch.zeros(3))
+        self.register_buffer("steps", torch.zeros(()))
+
+    def forward(self, values: Tensor, learn: bool) -> Tensor:
+        """(3, ...) normalisers, floored; with `learn` the mean over their groups takes part in the running one."""
+        if learn:
+            batch = values.detach().reshape(3, -1).mean(1).to(self.mean)
+            self.mean.mul_(self.momentum).add_(batch, alpha=1 - self.momentum)
+            self.steps.add_(1)
+        mean = self.mean / (1 - self.momentum**self.steps).clamp(min=1e-6)  # as if it had not started at zero
+        return torch.maximum(values, (self.share * mean).to(values).view(3, *[1] * (values.dim() - 1)))

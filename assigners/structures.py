@@ -31,6 +31,7 @@ class Predictions:
         level_sizes: number of samples on each level; they add up to N. None beside strides (B, N) says that there are no
             levels: every sample stands for itself (queries).
         priors: (N, 4) or (B, N, 4) xyxy anchor boxes, or None: matchings that need them draw squares around the points.
+        distribution: (B, N, 4, K) logits of each side's distance over K whole numbers of strides from 0 (GFL), or None.
         valid: (B, N) bool, False for samples outside an image (batch padding); None means all are valid.
         groups: G, when the B entries are G stacked batches (decoder layers, query groups), group after group: entry
             g * (B / G) + i is image i of group g. Every group is normalised and summed by itself. None is one batch.
@@ -48,6 +49,7 @@ class Predictions:
     priors: Tensor | None = None
     valid: Tensor | None = None
     groups: int | None = None
+    distribution: Tensor | None = None
 
     def __post_init__(self) -> None:
         if self.logits.dim() != 3:
@@ -62,6 +64,8 @@ class Predictions:
             _check_shape(name, getattr(self, name), shape)
         for name, shape in {"points": (samples, 2), "strides": (samples,), "priors": (samples, 4)}.items():
             _check_geometry(name, getattr(self, name), shape, images)
+        if self.distribution is not None:
+            _check_shape("distribution", self.distribution[..., 0], (images, samples, 4))
         _check_bool("valid", self.valid)
         if self.level_sizes is not None and sum(self.level_sizes) != samples:
             raise ValueError(f"level_sizes: {self.level_sizes} add up to {sum(self.level_sizes)}, not to N = {samples}")
@@ -273,6 +277,9 @@ class Assignment:
         box: (P,) w°.
         normalizers: (3,) Z⁺, Z⁻, Z°, reduced over ranks and floored; (3, G) for predictions in G groups.
         background: (B, N) w⁺ on the background class of a softmax score model, or None.
+        bag: (B, M) −log likelihood of every target's bag of samples, with gradient, 0 in padding; it takes the place of the
+            sums over pairs, which then only say what each pair's share is. None where pairs learn by themselves.
+        further: losses of the weighting's own by name, each a scalar, or (G,) for predictions in G groups.
         details: what else the weighting derived, by name, for inspection.
     """
 
@@ -282,6 +289,8 @@ class Assignment:
     box: Tensor
     normalizers: Tensor
     background: Tensor | None = None
+    bag: Tensor | None = None
+    further: Mapping[str, Tensor] = field(default_factory=dict)
     details: Mapping[str, Tensor] = field(default_factory=dict)
 
     def target_of(self, num_samples: int) -> Tensor:

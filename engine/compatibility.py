@@ -11,7 +11,7 @@ from functools import partial
 from itertools import product
 
 from ..assigners import MATCHINGS, SCORES, WEIGHTINGS, Assigner
-from ..heads.dense import check_assigner, second_branch
+from ..heads.dense import check_assigner, second_branch, take_branch
 from ..heads.query import check_assigner as check_query_assigner
 
 AXES = ("matching", "weighting", "score")
@@ -43,11 +43,15 @@ def _check_dense(assigner: Assigner) -> None:
     check_assigner(assigner, second_branch(assigner))
 
 
+def _check_dense_with(assigner: Assigner, branch: str | None) -> None:
+    check_assigner(assigner, take_branch(assigner, branch))
+
+
 HEADS: dict[str, Callable[[Assigner], None]] = {
     "dense": _check_dense,
-    "dense, branch=centerness": partial(check_assigner, branch="centerness"),
-    "dense, branch=objectness": partial(check_assigner, branch="objectness"),
-    "dense, branch=None": partial(check_assigner, branch=None),
+    "dense, branch=centerness": partial(_check_dense_with, branch="centerness"),
+    "dense, branch=objectness": partial(_check_dense_with, branch="objectness"),
+    "dense, branch=None": partial(_check_dense_with, branch=None),
     "query": check_query_assigner,
 }
 """Each head's check, which raises ValueError for an assigner that it cannot serve."""

@@ -13,19 +13,15 @@ import torch
 from mmcv.cnn import ConvModule, Scale
 from mmcv.ops import ModulatedDeformConv2dPack
 from torch import Tensor, nn
-from torch.nn.functional import binary_cross_entropy_with_logits
 
-from ..assigners import Assigner, Assignment, Predictions, Targets, build
+from ..assigners import BRANCHES, Assigner, Assignment, Predictions, Targets, build
 from ..assigners.boxes import boxes_from_distances
 from ..assigners.description import constants
-from ..assigners.normalizers import mean_over_ranks
-from ..assigners.weighting.common import pair_centerness
 from .points import flatten_levels, level_points
 from .refinement import BoxRefinement
 
-PROVIDES = frozenset({"logits", "boxes", "points", "strides", "level_sizes"})
+PROVIDES = frozenset({"logits", "boxes", "points", "strides", "level_sizes", "distribution"})
 CHOICES = {
-    "branch": ("auto", "centerness", "objectness", None),
     "branch_on": ("reg", "cls"),
     "distances": ("exp", "relu"),
 }
@@ -40,12 +36,14 @@ class DenseHead(nn.Module):
         assigner: an `Assigner`, or what `detassign.assigners.build` takes.
         feat_channels, stacked_convs: width and depth of the towers.
         strides: pixels per cell of each level.
-        branch: meaning of the second branch. "centerness" is trained on FCOS's centerness and multiplies the score at
-            inference; "objectness" is part of the score model and trained through it; None has no such branch; "auto"
-            follows the assigner: objectness if its score model uses it, centerness if its boxes are weighted by that.
+        branch: meaning of the second branch. "objectness" is part of the score model and trained through it; a name of
+            `BRANCHES` ("centerness", "iou", …) is trained as that says and multiplies the score at inference, in the place
+            of what the assigner has; None has no such branch; "auto" follows the assigner.
         branch_on: tower that carries the second branch.
         distances: "exp" predicts log-distances in pixels (FCOS), "relu" distances in strides (FCOS with norm_on_bbox,
             DW).
+        bins: each side's distance is a distribution over so many whole numbers of strides from 0, where the assigner
+            needs one (GFL 17, YOLOv8 16); `distances` is without meaning then.
         norm_groups: groups of the towers' GroupNorm.
         conv_bias: give tower convolutions a bias although a norm follows (DW).
         dcn_on_last_conv: make the last convolution of both towers a modulated deformable one.
@@ -65,9 +63,10 @@ class DenseHead(nn.Module):
         feat_channels: int = 256,
         stacked_convs: int = 4,
         strides: tuple[int, ...] = (8, 16, 32, 64, 128),
-        branch: Literal["auto", "centerness", "objectness"] | None = "auto",
+        branch: str | None = "auto",
         branch_on: Literal["reg", "cls"] = "reg",
         distances: Literal["exp", "relu"] = "relu",
+        bins: int = 17,
         norm_groups: int = 32,
         conv_bias: bool = False,
         dcn_on_last_conv: bool = False,
@@ -76,7 +75,7 @@ class DenseHead(nn.Module):
         initial_distance: float = 0.0,
     ) -> None:
         super().__init__()
-        for name, value in (("branch", branch), ("branch_on", branch_on), ("distances", distances)):
+        for name, value in (("branch_on", branch_on), ("distances", distances)):
             if value not in CHOICES[name]:
                 raise ValueError(f"{name}: expected one of {CHOICES[name]}, got {value!r}")
         self.num_classes = num_classes
@@ -84,15 +83,16 @@ class DenseHead(nn.Module):
         self.distances = distances
         self.branch_on = branch_on
         self.assigner = build(assigner, num_classes=num_classes)
-        self.branch = second_branch(self.assigner) if branch == "auto" else branch
+        self.branch = second_branch(self.assigner) if branch == "auto" else take_branch(self.assigner, branch)
         check_assigner(self.assigner, self.branch)
+        self.bins = bins if "distribution" in self.assigner.needs else None
 
         tower = {"norm_groups": norm_groups, "bias": conv_bias, "deformable": dcn_on_last_conv}
         self.cls_convs = make_tower(in_channels, feat_channels, stacked_convs, **tower)
         self.reg_convs = make_tower(in_channels, feat_channels, stacked_convs, **tower)
         logits = num_classes + self.assigner.score.background_column
         self.conv_cls = nn.Conv2d(feat_channels, logits, 3, padding=1)
-        self.conv_reg = nn.Conv2d(feat_channels, 4, 3, padding=1)
+        self.conv_reg = nn.Conv2d(feat_channels, 4 * (self.bins or 1), 3, padding=1)
         self.conv_centerness = nn.Conv2d(feat_channels, 1, 3, padding=1) if self.branch else None
         self.scales = nn.ModuleList(Scale(1.0) for _ in self.strides)
         self._initialize(class_prior, initial_distance)
@@ -115,7 +115,7 @@ class DenseHead(nn.Module):
         if len(features) != len(self.strides):
             raise ValueError(f"features: expected {len(self.strides)} levels, got {len(features)}")
         levels = [self._level(*level) for level in zip(features, self.scales, self.strides, strict=True)]
-        logits, distances, branch, points = (list(column) for column in zip(*levels, strict=True))
+        logits, distances, branch, points, distribution = (list(column) for column in zip(*levels, strict=True))
         points = [p.flatten(0, 1) for p in points]
         sizes = tuple(len(p) for p in points)
         all_points = torch.cat(points)
@@ -127,38 +127,45 @@ class DenseHead(nn.Module):
             all_points,
             strides,
             sizes,
+            distribution=flatten_levels(distribution).unflatten(-1, (4, self.bins)) if self.bins else None,
         )
 
-    def _level(self, feature: Tensor, scale: Scale, stride: int) -> tuple[Tensor, Tensor, Tensor | None, Tensor]:
-        """Logits, distances in pixels (float32), second branch and points of one level."""
+    def _level(self, feature: Tensor, scale: Scale, stride: int) -> tuple[Tensor | None, ...]:
+        """Logits, distances in pixels (float32), second branch, points and distribution of one level."""
         cls_feature, reg_feature = self.cls_convs(feature), self.reg_convs(feature)
-        distances = scale(self.conv_reg(reg_feature))
-        distances = distances.to(torch.promote_types(distances.dtype, torch.float32))  # half overflows at 65504 px
-        distances = distances.exp() if self.distances == "exp" else distances.clamp(min=0) * stride
+        raw = scale(self.conv_reg(reg_feature))
+        raw = raw.to(torch.promote_types(raw.dtype, torch.float32))  # half overflows at 65504 px
+        distances = self._distances(raw, stride)
         points = level_points(*feature.shape[-2:], stride, like=distances)
         if self.refinement is not None:
             distances = self.refinement(reg_feature, distances, points, stride)
         branch = None
         if self.branch:
             branch = self.conv_centerness(reg_feature if self.branch_on == "reg" else cls_feature)
-        return self.conv_cls(cls_feature), distances, branch, points
+        return self.conv_cls(cls_feature), distances, branch, points, raw if self.bins else None
+
+    def _distances(self, raw: Tensor, stride: int) -> Tensor:
+        """(B, 4, H, W) pixels from what the box convolution says."""
+        if self.bins:
+            share = raw.unflatten(1, (4, self.bins)).softmax(2)
+            return stride * torch.einsum("bskhw,k->bshw", share, torch.arange(self.bins).to(share))
+        return raw.exp() if self.distances == "exp" else raw.clamp(min=0) * stride
 
     def loss(self, features: list[Tensor], targets: Targets) -> dict[str, Tensor]:
-        """The assigner's three terms, and loss_centerness where there is a centerness branch."""
+        """The assigner's terms, and loss_BRANCH where the second branch is trained by itself."""
         return self.assign_and_loss(self(features), targets)[1]
 
     def assign_and_loss(self, predictions: Predictions, targets: Targets) -> tuple[Assignment, dict[str, Tensor]]:
         """Assignment and losses of predictions that this head made."""
-        assignment, losses = self.assigner.assign_and_loss(predictions, targets)
-        if self.branch == "centerness":
-            losses["loss_centerness"] = centerness_loss(predictions, targets, assignment)
-        return assignment, losses
+        return self.assigner.assign_and_loss(predictions, targets)
 
     def scores(self, predictions: Predictions) -> tuple[Tensor, Tensor | None]:
         """Class scores (B, N, C) and the factor (B, N) that multiplies them after filtering, or None."""
         predictions = predictions.at_least_float32()
-        factor = predictions.objectness.sigmoid() if self.branch == "centerness" else None
-        return self.assigner.score(predictions).probability, factor
+        probability, branch = self.assigner.score(predictions).probability, self.assigner.branch
+        if branch is None:
+            return probability, None
+        return probability**branch.power, predictions.objectness.sigmoid() ** branch.power
 
 
 def make_tower(
@@ -183,10 +190,17 @@ def make_tower(
 
 
 def second_branch(assigner: Assigner) -> str | None:
-    """What a dense head's second branch should be for this assigner."""
+    """What a dense head's second branch is for this assigner."""
     if assigner.score.uses_objectness:
         return "objectness"
-    return "centerness" if getattr(assigner.weighting, "box_weight", None) == "centerness" else None
+    return assigner.branch and assigner.branch.name
+
+
+def take_branch(assigner: Assigner, branch: str | None) -> str | None:
+    """Make the assigner train this second branch, unless it is part of the score model already; gives it back."""
+    if branch != "objectness":
+        assigner.branch = branch and BRANCHES.build(branch)
+    return branch
 
 
 def check_assigner(assigner: Assigner, branch: str | None) -> None:
@@ -196,18 +210,9 @@ def check_assigner(assigner: Assigner, branch: str | None) -> None:
     if missing:
         wanted = ", ".join(missing)
         raise ValueError(f"assigner: needs {wanted}, which this dense head (branch={branch!r}) does not provide")
-    if branch == "centerness" and assigner.score.uses_objectness:
+    if assigner.branch is not None and assigner.score.uses_objectness:
         raise ValueError(
-            "branch: 'centerness' cannot serve a score model that multiplies in objectness; use 'objectness'"
+            f"branch: {assigner.branch.name!r} cannot serve a score model that multiplies in objectness; use 'objectness'"
         )
-    if branch == "objectness" and not assigner.score.uses_objectness:
+    if branch == "objectness" != second_branch(assigner):
         raise ValueError("branch: 'objectness' is trained by no one under this score model; use 'centerness' or None")
-
-
-def centerness_loss(predictions: Predictions, targets: Targets, assignment: Assignment) -> Tensor:
-    """Binary cross entropy of the second branch with FCOS's centerness over the matched pairs, by their number."""
-    matches = assignment.matches
-    objectness = predictions.objectness.float()[matches.image, matches.sample]
-    wanted = pair_centerness(predictions, targets, matches).to(objectness)
-    count = mean_over_ranks(objectness.new_full((), len(objectness)))
-    return binary_cross_entropy_with_logits(objectness, wanted, reduction="sum") / count.clamp(min=1)

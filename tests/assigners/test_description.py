@@ -60,6 +60,8 @@ Assigner(
   score=SigmoidObjectness(space='log', detach_objectness=False),
   box_loss=GIoULoss(),
   num_classes=80,
+  branch=None,
+  steady=None,
 )"""
 
 DETR = """\
@@ -69,6 +71,8 @@ Assigner(
   score=Softmax(),
   box_loss={'l1': 5 * RelativeL1Loss(), 'giou': 2 * RelativeGIoULoss(eps=0.0)},
   num_classes=7,
+  branch=None,
+  steady=None,
 )"""
 
 

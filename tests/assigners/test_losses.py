@@ -106,3 +106,33 @@ def test_relative_box_losses_ask_for_the_size_of_the_image():
 def test_a_mistake_in_a_list_of_box_losses_is_answered_in_one_sentence(spec, sentence):
     with pytest.raises(ValueError, match=sentence):
         build_box_loss(spec)
+
+
+def test_distances_are_learned_as_the_two_whole_strides_beside_them():
+    """The target reaches 1.25, 0, 0.75 and 1 strides from the point; the distribution is even over three of them."""
+    logits = torch.zeros(1, 1, 4, 3)
+    logits[0, 0, 0, 1] = math.log(2)
+    predictions = pyramid((1, 1, 8), distribution=logits)
+    targets, zero = one_image((4 - 10, 4, 4 + 6, 4 + 8, 0)), torch.tensor([0])
+    matches = Matches(zero, zero, zero, torch.ones(1))
+    left = -(0.75 * math.log(0.5) + 0.25 * math.log(0.25))
+    loss = BOX_LOSSES.build("dfl").of_pairs(predictions, targets, matches)
+    assert loss.item() == pytest.approx((left + 3 * math.log(3)) / 4)
+
+
+def test_a_distance_beyond_the_distribution_counts_as_just_short_of_its_end():
+    predictions = pyramid((1, 1, 8), distribution=torch.tensor([0.0, 0.0, 2.0]).expand(1, 1, 4, 3))
+    targets, zero = one_image((-400, -400, 400, 400, 0)), torch.tensor([0])
+    loss = BOX_LOSSES.build("dfl").of_pairs(predictions, targets, Matches(zero, zero, zero, torch.ones(1)))
+    logs = torch.tensor([0.0, 0.0, 2.0]).log_softmax(0)
+    assert loss.item() == pytest.approx(-(0.1 * logs[1] + 0.9 * logs[2]).item(), rel=1e-5)
+
+
+def test_a_bag_takes_the_place_of_the_sums_over_pairs():
+    predictions = pyramid((2, 2, 8))
+    assignment = replace(
+        assignment_of(predictions), bag=torch.tensor([[1.0, 2.5]]), further={"loss_more": torch.ones(())}
+    )
+    losses = assignment_losses(predictions, TARGETS, Sigmoid()(predictions), assignment, build_box_loss("giou"))
+    assert sorted(losses) == ["loss_bag", "loss_cls_neg", "loss_more"]
+    assert losses["loss_bag"] == 3.5 / assignment.normalizers[0]

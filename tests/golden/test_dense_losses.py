@@ -3,11 +3,13 @@
 mmdet's anchor heads report one loss per level; the sum over levels is what training minimises and what is compared.
 """
 
+from dataclasses import replace
+
 import pytest
 import torch
 from support.dense import flat, point_predictions, targets_of
 from support.golden import cases
-from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
+from torch.nn.functional import binary_cross_entropy_with_logits
 
 from detassign.assigners import (
     ATSS,
@@ -60,7 +62,6 @@ def test_fcos_equals_mmdet(case):
     assigner = Assigner(matching, focal(box_weight="centerness", box_floor=1e-6), box_loss=box_loss)
 
     assignment, losses = assigner.assign_and_loss(predictions, targets)
-    centerness = centerness_loss(predictions, targets, assignment, assignment.normalizers[0])
     matches = assignment.matches
     labels = torch.full(predictions.logits.shape[:2], head["num_classes"])
     labels[matches.image, matches.sample] = matches.labels(targets)
@@ -69,10 +70,10 @@ def test_fcos_equals_mmdet(case):
     case.check("norm/num_pos", assignment.normalizers[0])
     case.check("norm/centerness_denorm", assignment.normalizers[2])
     case.check("loss/loss_cls", losses["loss_cls_pos"] + losses["loss_cls_neg"])
-    case.check("loss/loss_centerness", centerness)
+    case.check("loss/loss_centerness", losses["loss_centerness"])
     if len(matches.image):
         case.check("loss/loss_bbox", losses["loss_box"])
-        (sum(losses.values()) + centerness).backward()
+        sum(losses.values()).backward()
         check_gradients(case, maps)
     else:  # mmdet returns the sum of no predictions, zero, as we do
         assert losses["loss_box"] == case.tensor("loss/loss_bbox").sum() == 0
@@ -144,7 +145,7 @@ def test_atss_equals_mmdet(case):
     predictions = anchor_predictions(case, maps, lambda anchors, deltas, _: decode(anchors, deltas, deviations))
     targets = targets_of(case, case.config["batch"])
     weighting = focal(box_weight="centerness", box_scale=2.0, floor_per_image=True)
-    assignment, losses = Assigner(ATSS(k=9), weighting).assign_and_loss(predictions, targets)
+    assignment, losses = Assigner(ATSS(k=9), weighting, branch=None).assign_and_loss(predictions, targets)
     centerness = centerness_loss(predictions, targets, assignment, assignment.normalizers[0])
 
     check_targets(case, assignment, predictions, targets)
@@ -188,27 +189,14 @@ def test_quality_focal_equals_mmdets_gfl(case):
 
     predictions = anchor_predictions(case, maps, boxes_of)
     targets = targets_of(case, case.config["batch"])
-    weighting = quality_focal(beta=2.0, floor_per_image=True)
-    assignment, losses = Assigner(ATSS(k=9), weighting).assign_and_loss(predictions, targets)
-    distribution = distribution_focal(case, maps, predictions, targets, assignment, bins)
+    predictions = replace(predictions, distribution=flat(maps["bbox_pred"]).unflatten(-1, (4, bins)))
+    weighting = quality_focal(beta=2.0, box_scale=1.0, floor_per_image=True)
+    box_loss = {"box": {"type": "giou", "weight": 2.0}, "dfl": 0.25}
+    assignment, losses = Assigner(ATSS(k=9), weighting, box_loss=box_loss).assign_and_loss(predictions, targets)
 
     check_targets(case, assignment, predictions, targets)
     check_sum(case, "loss/loss_cls", losses["loss_cls_pos"] + losses["loss_cls_neg"])
     check_sum(case, "loss/loss_bbox", losses["loss_box"])
-    check_sum(case, "loss/loss_dfl", distribution)
-    (sum(losses.values()) + distribution).backward()
+    check_sum(case, "loss/loss_dfl", losses["loss_dfl"])
+    sum(losses.values()).backward()
     check_gradients(case, maps)
-
-
-def distribution_focal(case, maps, predictions, targets, assignment, bins):
-    """GFL's third term, which is a head's own: cross entropy with the two bins beside each side's distance."""
-    matches = assignment.matches
-    points, stride = predictions.points[matches.sample], predictions.strides[matches.sample][:, None]
-    boxes = matches.target_boxes(targets)
-    sides = (torch.cat([points - boxes[:, :2], boxes[:, 2:] - points], -1) / stride).clamp(0, bins - 1 - 0.1).flatten()
-    logits = flat(maps["bbox_pred"])[matches.image, matches.sample].reshape(-1, bins)
-    low = sides.long()
-    loss = cross_entropy(logits, low, reduction="none") * (low + 1 - sides)
-    loss = loss + cross_entropy(logits, low + 1, reduction="none") * (sides - low)
-    weight = (assignment.box / 2.0).repeat_interleave(4)
-    return 0.25 * (loss * weight).sum() / 4 / assignment.normalizers[2]

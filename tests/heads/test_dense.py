@@ -6,10 +6,10 @@ import torch
 from support.small import one_image
 from torch.nn.functional import binary_cross_entropy
 
-from detassign.assigners import ASSIGNERS, Assigner, CenterSampling, Dual, Targets, build, focal
+from detassign.assigners import ASSIGNERS, Assigner, Centerness, CenterSampling, Dual, Targets, build, focal
 from detassign.assigners.weighting.common import pair_centerness
 from detassign.heads import DenseHead
-from detassign.heads.dense import centerness_loss, check_assigner, make_tower, second_branch
+from detassign.heads.dense import check_assigner, make_tower, second_branch
 
 CLASSES, CHANNELS, STRIDES = 3, 8, (8, 16)
 
@@ -124,7 +124,7 @@ def test_an_assigner_on_anchors_is_refused():
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        ({"branch": "center"}, "branch: expected one of .*'centerness', 'objectness', None.*, got 'center'"),
+        ({"branch": "center"}, "unknown second branch 'center'; did you mean 'centerness'"),
         ({"branch_on": "both"}, "branch_on: expected one of .*'reg', 'cls'.*, got 'both'"),
         ({"distances": "linear"}, "distances: expected one of .*'exp', 'relu'.*, got 'linear'"),
         ({"refinement": {"border": "reflect"}}, 'border: expected "zeros" or "clamp", got \'reflect\''),
@@ -190,11 +190,11 @@ def test_the_centerness_term_is_least_where_the_branch_says_the_centerness():
     wanted = pair_centerness(predictions, targets, matches)
     right = predictions.objectness.detach().clone()
     right[matches.image, matches.sample] = wanted.logit()
-    value = centerness_loss(replace(predictions, objectness=right), targets, assignment)
+    value = Centerness()(replace(predictions, objectness=right), targets, assignment)
     torch.testing.assert_close(value, binary_cross_entropy(wanted, wanted))
     assert len(wanted.unique()) > 1
     for shift in (-0.5, 0.5):
-        assert centerness_loss(replace(predictions, objectness=right + shift), targets, assignment) > value
+        assert Centerness()(replace(predictions, objectness=right + shift), targets, assignment) > value
 
 
 def test_centerness_multiplies_the_score_and_objectness_is_part_of_it():

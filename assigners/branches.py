@@ -1,0 +1,91 @@
+"""Second branches of a head: what its class-free output (`Predictions.objectness`) learns beside the three weights.
+
+A score model that multiplies the branch in trains it through P, and the assigner has no branch of this kind. Each is a
+callable (predictions, targets, assignment) -> a scalar, or (G,) for predictions in G groups; `name` is that of its entry
+in the loss, `power` the exponent of class score and branch where inference multiplies them.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn.functional import binary_cross_entropy_with_logits
+
+from .boxes import iou
+from .normalizers import mean_over_ranks
+from .registry import BRANCHES
+from .structures import Assignment, Matches, Predictions, Targets
+from .weighting.common import count_positives, countable, group_sum, pair_centerness
+
+
+class _OfPairs:
+    """Binary cross entropy of the branch of every matched sample with a share that its pair says, by their number."""
+
+    power = 1.0
+
+    def __init__(self, weight: float = 1.0) -> None:
+        self.weight = weight
+
+    def __call__(self, predictions: Predictions, targets: Targets, assignment: Assignment) -> Tensor:
+        matches = assignment.matches
+        logits = predictions.objectness[matches.image, matches.sample]
+        wanted = self.wanted(predictions, targets, matches).to(logits)
+        loss = binary_cross_entropy_with_logits(logits, wanted, reduction="none")
+        return self.weight * group_sum(loss, matches.image, predictions) / _positives(predictions, matches)
+
+
+@BRANCHES.register("centerness")
+class Centerness(_OfPairs):
+    """FCOS's centerness of the pairs' points (arXiv 1904.01355, eq. 3)."""
+
+    name = "centerness"
+
+    def wanted(self, predictions: Predictions, targets: Targets, matches: Matches) -> Tensor:
+        """(P,) the centerness of each pair's point."""
+        return pair_centerness(predictions, targets, matches)
+
+
+@BRANCHES.register("iou")
+class IoUBranch(_OfPairs):
+    """The IoU that the pairs' predicted boxes have (IoU-Net, arXiv 1807.11590; PAA, OTA with weight 0.5, DDOD with 1).
+
+    Args:
+        weight: coefficient of the loss.
+        power: exponent of class score and branch where they are multiplied; 0.5 is their geometric mean (PAA, OTA).
+    """
+
+    name = "iou"
+
+    def __init__(self, weight: float = 0.5, power: float = 0.5) -> None:
+        super().__init__(weight)
+        self.power = power
+
+    def wanted(self, predictions: Predictions, targets: Targets, matches: Matches) -> Tensor:
+        """(P,) IoU of each pair's predicted box with its target."""
+        overlap = iou(matches.predicted_boxes(predictions).detach(), matches.target_boxes(targets))
+        return overlap.nan_to_num(nan=0.0).clamp(0, 1)
+
+
+@BRANCHES.register("foreground")
+class Foreground:
+    """Whether a sample is matched at all: binary cross entropy over all samples, by the number of pairs (YOLOX)."""
+
+    name = "objectness"
+    needs = frozenset({"objectness"})
+
+    def __init__(self, weight: float = 1.0, power: float = 1.0) -> None:
+        self.weight = weight
+        self.power = power
+
+    def __call__(self, predictions: Predictions, targets: Targets, assignment: Assignment) -> Tensor:
+        matches, logits = assignment.matches, predictions.objectness
+        wanted = torch.zeros_like(logits, requires_grad=False)
+        wanted[matches.image, matches.sample] = 1
+        loss = binary_cross_entropy_with_logits(logits, wanted, reduction="none")
+        loss = loss * countable(predictions, matches).squeeze(-1)
+        return self.weight * group_sum(loss, None, predictions) / _positives(predictions, matches)
+
+
+def _positives(predictions: Predictions, matches: Matches) -> Tensor:
+    """Number of pairs over all ranks' mean, at least 1; a scalar or (G,)."""
+    return mean_over_ranks(count_positives(matches, predictions, floor_per_image=False)).clamp(min=1)
