@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from numbers import Integral
 from typing import Any
 
 import torch
@@ -25,7 +26,8 @@ class Assigner(nn.Module):
         weighting: how strongly each pair pulls and each sample pushes; likewise.
         score: how logits become P; likewise.
         box_loss: distance of a box from its target; likewise, or several as {name: coefficient} (see `build_box_loss`).
-        num_classes: C, handed to parts that are kept per class.
+        num_classes: C, handed to parts that are kept per class, and what predictions must have; None takes that of a part
+            that is kept per class, and without one C is what the predictions have.
         branch: what a second branch of the head learns beside (see `detassign.assigners.branches`); likewise, or None;
             "auto" is centerness where boxes are weighted by it.
         steady: normalisers do not fall below this share of their running mean, so a batch with few objects or none makes
@@ -64,7 +66,7 @@ class Assigner(nn.Module):
         self.matching = MATCHINGS.build(matching, num_classes=num_classes, score=self.score)
         self.weighting = WEIGHTINGS.build(weighting, num_classes=num_classes)
         self.box_loss = build_box_loss(box_loss)
-        self.num_classes = num_classes
+        self.num_classes = common_classes(num_classes, self.matching, self.weighting)
         self.branch = self._usual_branch() if branch == "auto" else branch and BRANCHES.build(branch)
         self.steady = SteadyNormalizers(steady) if steady else None
         reason = refusal(self.matching, self.weighting, self.score)
@@ -144,7 +146,32 @@ class Assigner(nn.Module):
             raise ValueError(f"predictions: this assigner needs {', '.join(missing)}, which the head does not provide")
         if len(predictions.logits) != len(targets.boxes):
             raise ValueError(f"targets: expected {len(predictions.logits)} images, got {len(targets.boxes)}")
-        targets.check_labels(predictions.logits.shape[-1] - self.score.background_column)
+        targets.check_labels(self._check_columns(predictions.logits.shape[-1]))
+
+    def _check_columns(self, columns: int) -> int:
+        """C, from the columns of the logits, which must be the assigner's where it knows their number."""
+        background = int(self.score.background_column)
+        expected = columns if self.num_classes is None else self.num_classes + background
+        if columns != expected:
+            wanted = f"{self.num_classes} classes{' and the background' * background}"
+            raise ValueError(f"logits: expected {expected} columns for {wanted}, got {columns}")
+        return columns - background
+
+
+def common_classes(num_classes: int | None, *parts: Any) -> int | None:
+    """C, as given or as the parts that are kept per class have it; None where nobody says.
+
+    Raises:
+        ValueError: when it is no count, or two differ.
+    """
+    if num_classes is not None and (not isinstance(num_classes, Integral) or num_classes < 1):
+        raise ValueError(f"num_classes: expected a whole number of at least 1, got {num_classes!r}")
+    for part in parts:
+        own = getattr(part, "num_classes", None)
+        if None not in (num_classes, own) and own != num_classes:
+            raise ValueError(f"num_classes: expected {num_classes} as of the assigner, got {_name(part)} for {own}")
+        num_classes = own if num_classes is None else num_classes
+    return num_classes
 
 
 def refusal(matching: Any, weighting: Any, score: Any) -> str | None:

@@ -191,8 +191,8 @@ def build(spec: str | dict[str, Any] | Assigner, num_classes: int, **changes: An
         changes: arguments that override the preset's.
 
     Raises:
-        ValueError: for unknown names or arguments, for changes to a finished assigner, and for parts that cannot work
-            together.
+        ValueError: for unknown names or arguments, for changes to a finished assigner or one for another number of classes, and
+            for parts that cannot work together.
 
     >>> build("dw", num_classes=80, top_k=20).matching.k
     20
@@ -202,6 +202,8 @@ def build(spec: str | dict[str, Any] | Assigner, num_classes: int, **changes: An
     if isinstance(spec, Assigner):
         if changes:
             raise ValueError(f"assigner: a finished one takes no changes, got {sorted(changes)}")
+        if spec.num_classes not in (None, num_classes):
+            raise ValueError(f"num_classes: expected {num_classes}, got a finished assigner for {spec.num_classes}")
         return spec
     spec = {**assigner_spec(spec), **changes}
     if "type" in spec:

@@ -69,6 +69,11 @@ class CenterPrior(nn.Module):
         self.ignore_threshold = ignore_threshold
 
     @property
+    def num_classes(self) -> int:
+        """C."""
+        return len(self.mean)
+
+    @property
     def learnable(self) -> bool:
         """Whether the loss trains mean and sigma."""
         return self.mean.requires_grad

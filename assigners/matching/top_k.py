@@ -48,6 +48,11 @@ class TopK(nn.Module):
     def scale_invariant(self) -> bool:
         return getattr(self.matching, "scale_invariant", True)
 
+    @property
+    def num_classes(self) -> int | None:
+        """C of a matching that is kept per class."""
+        return getattr(self.matching, "num_classes", None)
+
     def forward(self, predictions: Predictions, targets: Targets) -> Matches:
         matches = self.matching(predictions, targets)
         rank = rank_within(matches.flat_target(targets), matches.score.detach())

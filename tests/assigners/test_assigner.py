@@ -16,6 +16,7 @@ from detassign.assigners import (
     Sigmoid,
     SigmoidObjectness,
     SoftTarget,
+    TopK,
     build,
     focal,
 )
@@ -153,3 +154,59 @@ def test_given_pairs_are_not_looked_for():
     assert torch.equal(assignment.matches.sample, given.sample)
     assert assigner.loss(predictions, targets, given) == losses
     assert torch.equal(assigner(predictions, targets, matches=given).positive, assignment.positive)
+
+
+@pytest.mark.parametrize(
+    ("spec", "classes", "columns", "sentence"),
+    [
+        ("fcos", 80, 20, "logits: expected 80 columns for 80 classes, got 20"),
+        ("fcos", 3, 80, "logits: expected 3 columns for 3 classes, got 80"),
+        ("dw_softmax", 7, 7, "logits: expected 8 columns for 7 classes and the background, got 7"),
+        ("dw", 7, 8, "logits: expected 7 columns for 7 classes, got 8"),
+    ],
+)
+def test_columns_that_are_not_the_assigners_classes_are_refused(spec, classes, columns, sentence):
+    assigner = build(spec, num_classes=classes)
+    predictions, targets = pyramid((4, 4, 8), classes=columns), one_image((1, 1, 15, 15, 1))
+    for ask in (assigner, assigner.match, assigner.loss):
+        with pytest.raises(ValueError, match=sentence):
+            ask(predictions, targets)
+
+
+def test_detr_on_as_many_columns_as_classes_does_not_make_a_class_the_background():
+    predictions = Predictions(torch.zeros(1, 4, 7), torch.tensor([1.0, 1.0, 9.0, 9.0]).expand(1, 4, 4))
+    with pytest.raises(ValueError, match="expected 8 columns for 7 classes and the background, got 7"):
+        build("detr", 7).loss(predictions, one_image((1, 1, 15, 15, 1)))
+
+
+def test_without_a_number_of_classes_the_predictions_have_it():
+    assigner = Assigner("center_sampling", "focal", "softmax")
+    assert assigner.num_classes is None
+    assert assigner(pyramid((4, 4, 8), classes=6), one_image((1, 1, 15, 15, 4))).negative.shape[-1] == 5
+    with pytest.raises(ValueError, match="expected 0 <= label < 5"):
+        assigner(pyramid((4, 4, 8), classes=6), one_image((1, 1, 15, 15, 5)))
+
+
+@pytest.mark.parametrize("matching", [CenterPrior(5), TopK(CenterPrior(5), 3)], ids=lambda part: type(part).__name__)
+def test_a_part_that_is_kept_per_class_gives_its_number(matching):
+    assigner = Assigner(matching, "focal")
+    assert assigner.num_classes == 5
+    with pytest.raises(ValueError, match="expected 5 columns for 5 classes, got 9"):
+        assigner(pyramid((4, 4, 8), classes=9), one_image((1, 1, 15, 15, 4)))
+    with pytest.raises(ValueError, match=f"expected 9 as of the assigner, got {type(matching).__name__} for 5"):
+        Assigner(matching, "focal", num_classes=9)
+
+
+def test_a_finished_assigner_for_other_classes_is_refused():
+    with pytest.raises(ValueError, match="num_classes: expected 80, got a finished assigner for 20"):
+        build(build("fcos", 20), 80)
+    unsure = Assigner("atss", "focal")
+    assert build(unsure, 80) is unsure
+
+
+@pytest.mark.parametrize("number", [0, -1, 2.0, "3"])
+def test_a_number_of_classes_that_is_no_count_is_refused(number):
+    with pytest.raises(ValueError, match="num_classes: expected a whole number of at least 1, got"):
+        build("fcos", number)
+    with pytest.raises(ValueError, match="num_classes: expected a whole number of at least 1, got"):
+        build("dw", number)

@@ -33,6 +33,7 @@ DW = """\
 Assigner(
   matching=TopK(
     matching=CenterPrior(
+      num_classes=80,
       mean=0.0,
       sigma=1.11,
       learnable=False,
@@ -43,6 +44,7 @@ Assigner(
       ignore_threshold=0.5,
     ),
     k=20,
+    num_classes=80,
   ),
   weighting=Dual(
     mu_weight=5.0,

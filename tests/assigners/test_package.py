@@ -20,14 +20,14 @@ import torch
 from detassign.assigners import ASSIGNERS, Predictions, Targets, build
 
 points = torch.tensor([[4.0, 4.0], [12.0, 4.0], [4.0, 12.0], [12.0, 12.0]])
-predictions = Predictions(
-    torch.zeros(1, 4, 3, requires_grad=True), torch.tensor([0.0, 0.0, 16.0, 16.0]).expand(1, 4, 4), torch.zeros(1, 4),
-    points, torch.full((4,), 8.0), (4,),
-)
+boxes = torch.tensor([0.0, 0.0, 16.0, 16.0]).expand(1, 4, 4)
 sizes = torch.tensor([[16.0, 16.0]])
 targets = Targets.from_lists([torch.tensor([[1.0, 1.0, 15.0, 15.0]])], [torch.tensor([1])], sizes=sizes)
 for name in ASSIGNERS:
-    sum(build(name, num_classes=3).loss(predictions, targets).values()).backward()
+    assigner = build(name, num_classes=3)
+    logits = torch.zeros(1, 4, 3 + assigner.score.background_column, requires_grad=True)
+    predictions = Predictions(logits, boxes, torch.zeros(1, 4), points, torch.full((4,), 8.0), (4,))
+    sum(assigner.loss(predictions, targets).values()).backward()
 print(sorted(set({BLOCKED!r}) & set(sys.modules)))
 """
 
