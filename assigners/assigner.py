@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from numbers import Integral
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from .branches import Centerness
+from .checks import check_count
 from .description import describe
 from .losses import BoxLoss, assignment_losses, box_terms, build_box_loss
 from .normalizers import SteadyNormalizers
@@ -164,8 +164,7 @@ def common_classes(num_classes: int | None, *parts: Any) -> int | None:
     Raises:
         ValueError: when it is no count, or two differ.
     """
-    if num_classes is not None and (not isinstance(num_classes, Integral) or num_classes < 1):
-        raise ValueError(f"num_classes: expected a whole number of at least 1, got {num_classes!r}")
+    check_count("num_classes", num_classes, 1)
     for part in parts:
         own = getattr(part, "num_classes", None)
         if None not in (num_classes, own) and own != num_classes:

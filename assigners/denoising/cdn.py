@@ -6,9 +6,10 @@ from typing import Literal
 
 import torch
 
+from ..checks import check_count
 from ..registry import DENOISINGS
 from ..structures import Targets
-from .dn import check_count, check_noise
+from .dn import check_noise
 from .noise import Noise, flip_labels, shake_corners
 from .queries import DenoisingQueries
 from .slots import one_each, with_negatives, within

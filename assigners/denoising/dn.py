@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from ..checks import check_count
 from ..registry import DENOISINGS
 from ..structures import Targets
 from .noise import Noise, flip_labels, shake_centers, shake_corners
@@ -79,8 +80,3 @@ def check_noise(label_noise: float, box_noise: float) -> None:
         raise ValueError(f"label_noise: expected a share from 0 to 1, got {label_noise}")
     if not box_noise >= 0:
         raise ValueError(f"box_noise: expected 0 or more, got {box_noise}")
-
-
-def check_count(name: str, value: int | None, least: int) -> None:
-    if value is not None and (not isinstance(value, int) or value < least):
-        raise ValueError(f"{name}: expected a whole number of at least {least}, got {value!r}")

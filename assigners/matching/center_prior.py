@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ..boxes import area, center
+from ..checks import check_count
 from ..registry import MATCHINGS
 from ..structures import Matches, Predictions, Targets
 from .pairs import inside_ignored, inside_pairs, keep_best_target, prior_boxes
@@ -35,7 +36,7 @@ class CenterPrior(nn.Module):
         ignore_threshold: as everywhere; DW has no such rule, and data without ignore regions is not affected.
 
     Raises:
-        ValueError: for an unknown `exclusive`, a chunk below 1, or a hard prior that is to be learned.
+        ValueError: for a num_classes below 1, an unknown `exclusive`, a chunk below 1, or a hard prior that is to be learned.
     """
 
     cardinality = "one-to-many"
@@ -54,6 +55,9 @@ class CenterPrior(nn.Module):
         ignore_threshold: float = 0.5,
     ) -> None:
         super().__init__()
+        if num_classes is None:
+            raise ValueError("num_classes: the centre prior is kept per class and needs their number, got None")
+        check_count("num_classes", num_classes, 1)
         if exclusive not in (None, "area", "center"):
             raise ValueError(f'exclusive: expected None, "area" or "center", got {exclusive!r}')
         if chunk is not None and chunk < 1:

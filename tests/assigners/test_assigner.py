@@ -197,6 +197,11 @@ def test_a_part_that_is_kept_per_class_gives_its_number(matching):
         Assigner(matching, "focal", num_classes=9)
 
 
+def test_a_part_that_is_kept_per_class_asks_for_the_number():
+    with pytest.raises(ValueError, match="num_classes: the centre prior is kept per class and needs their number"):
+        Assigner("center_prior", "focal")
+
+
 def test_a_finished_assigner_for_other_classes_is_refused():
     with pytest.raises(ValueError, match="num_classes: expected 80, got a finished assigner for 20"):
         build(build("fcos", 20), 80)

@@ -1,0 +1,11 @@
+"""What constructors refuse in the same words."""
+
+from __future__ import annotations
+
+from numbers import Integral
+
+
+def check_count(name: str, value: int | None, least: int) -> None:
+    """Raise ValueError for a number of things that is no whole number or below `least`; None is no number and passes."""
+    if value is not None and (not isinstance(value, Integral) or isinstance(value, bool) or value < least):
+        raise ValueError(f"{name}: expected a whole number of at least {least}, got {value!r}")
