@@ -8,25 +8,12 @@ from support.dense_detector import dense_detector
 from support.query import detector
 from torch import nn
 
-from detassign.assigners import (
-    BOX_LOSSES,
-    COSTS,
-    DENOISINGS,
-    MATCHINGS,
-    QUALITIES,
-    SCORES,
-    WEIGHTINGS,
-    CenterPrior,
-    Dual,
-    Hungarian,
-    MaxIoU,
-    build,
-)
+from detassign.assigners import CenterPrior, Dual, Hungarian, MaxIoU, build, registry
 from detassign.assigners.description import describe
 from detassign.assigners.registry import Registry
 
-REGISTRIES = (BOX_LOSSES, COSTS, DENOISINGS, MATCHINGS, QUALITIES, SCORES, WEIGHTINGS)
-ENTRIES = [pytest.param(registry, name, id=f"{registry.kind}-{name}") for registry in REGISTRIES for name in registry]
+REGISTRIES = [value for value in vars(registry).values() if isinstance(value, Registry)]
+ENTRIES = [pytest.param(one, name, id=f"{one.kind}-{name}") for one in REGISTRIES for name in one]
 FROM_THE_ASSIGNER = {"num_classes", "score"}  # what an assigner offers its parts is shown once, by the assigner
 
 DW = """\
@@ -85,9 +72,9 @@ def test_an_assigner_shows_its_parts_and_their_constants():
     assert repr(build("detr", 7)) == DETR
 
 
-@pytest.mark.parametrize(("registry", "name"), ENTRIES)
-def test_every_registered_part_shows_all_that_its_constructor_takes(registry, name):
-    part = registry.build(name, num_classes=3)
+@pytest.mark.parametrize(("kind", "name"), ENTRIES)
+def test_everything_registered_shows_all_that_its_constructor_takes(kind, name):
+    part = kind.build(name, num_classes=3)
     shown = repr(part)
     assert shown.startswith(f"{type(part).__name__}(")
     for argument in signature(type(part)).parameters.keys() - FROM_THE_ASSIGNER:
@@ -144,10 +131,10 @@ def test_registering_leaves_a_repr_of_ones_own_alone():
             super().__init__()
             self.size = size
 
-    registry = Registry("thing")
-    assert repr(registry.register("named")(Named)()) == "mine"
-    assert repr(registry.register("plain")(Plain)()) == "Plain(size=2)"
-    assert registry.register("maker")(nearest) is nearest
+    things = Registry("thing")
+    assert repr(things.register("named")(Named)()) == "mine"
+    assert repr(things.register("plain")(Plain)()) == "Plain(size=2)"
+    assert things.register("maker")(nearest) is nearest
 
 
 def test_what_a_constructor_does_not_keep_is_left_out():

@@ -3,6 +3,7 @@
 import copy
 import io
 import pickle
+from dataclasses import replace
 
 import pytest
 import torch
@@ -11,20 +12,12 @@ from support.detr import FAMILIES
 from support.query import batch, detector, total
 from support.random_batches import answer, built, every_spec, random_batch
 
-from detassign.assigners import (
-    ASSIGNERS,
-    BOX_LOSSES,
-    COSTS,
-    DENOISINGS,
-    MATCHINGS,
-    QUALITIES,
-    SCORES,
-    WEIGHTINGS,
-    Noise,
-)
+from detassign.assigners import ASSIGNERS, BOX_LOSSES, COSTS, DENOISINGS, QUALITIES, Noise, registry
+from detassign.assigners.losses import pair_distances
+from detassign.assigners.registry import Registry
 
-REGISTRIES = (ASSIGNERS, BOX_LOSSES, COSTS, DENOISINGS, MATCHINGS, QUALITIES, SCORES, WEIGHTINGS)
-ENTRIES = [pytest.param(registry, name, id=f"{registry.kind}-{name}") for registry in REGISTRIES for name in registry]
+REGISTRIES = [value for value in vars(registry).values() if isinstance(value, Registry)]
+ENTRIES = [pytest.param(one, name, id=f"{one.kind}-{name}") for one in REGISTRIES for name in one]
 CUSTOM = {"type": "dw", "prior": {"learnable": True}, "top_k": 5, "weighting": {"quality": "predicted_iou"}}
 
 
@@ -47,9 +40,13 @@ def same(one, other):
     return all(torch.equal(ours, theirs) for ours, theirs in zip(one, other, strict=True))
 
 
-@pytest.mark.parametrize(("registry", "name"), ENTRIES)
-def test_everything_registered_can_be_pickled_and_copied(registry, name):
-    part = registry.build(name, num_classes=3)
+def test_all_registries_are_found():
+    assert {"assigner", "box loss", "denoising", "matching", "weighting"} <= {one.kind for one in REGISTRIES}
+
+
+@pytest.mark.parametrize(("kind", "name"), ENTRIES)
+def test_everything_registered_can_be_pickled_and_copied(kind, name):
+    part = kind.build(name, num_classes=3)
     for copied in (pickled(part), copy.deepcopy(part)):
         assert type(copied) is type(part)
         assert repr(copied) == repr(part)
@@ -70,12 +67,15 @@ def test_the_copy_of_an_assigner_answers_as_the_assigner(spec, copied):
 def test_the_copy_of_a_term_answers_as_the_term(copied):
     predictions, targets = random_batch(built("fcos"))
     matches = built("fcos").match(predictions, targets)
-    boxes = matches.predicted_boxes(predictions), matches.target_boxes(targets)
-    terms = [(COSTS.build(name), (predictions, targets)) for name in COSTS]
-    terms += [(BOX_LOSSES.build(name), boxes) for name in BOX_LOSSES]
-    terms += [(QUALITIES.build(name), (predictions, targets, matches)) for name in QUALITIES]
-    for term, arguments in terms:
-        assert torch.equal(copied(term)(*arguments), term(*arguments))
+    shape = (*predictions.boxes.shape, 8)
+    predictions = replace(predictions, distribution=torch.randn(shape, generator=torch.Generator().manual_seed(0)))
+    pairs = predictions, targets, matches
+    for term in map(COSTS.build, COSTS):
+        assert torch.equal(copied(term)(predictions, targets), term(predictions, targets))
+    for term in map(BOX_LOSSES.build, BOX_LOSSES):
+        assert torch.equal(pair_distances(copied(term), *pairs), pair_distances(term, *pairs))
+    for term in map(QUALITIES.build, QUALITIES):
+        assert torch.equal(copied(term)(*pairs), term(*pairs))
 
 
 @copies
