@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import click
 
-from ..data import DataSource, resolve
+from ..data import DataSource, Report, check, resolve
+from ..data.coco import SPLITS
+from ..data.report import refuse
+from ..engine.terminal import printable
+
+HEADERS = 50  # images opened per split before work starts; 'data check' opens more, or all
 
 data_option = click.option(
     "--data", metavar="NAME|PATH",
@@ -93,6 +98,23 @@ def find_data(data: str, root: Path | None, images: int | None = None) -> DataSo
         return resolve(data, root, progress=progress, **named)
 
 
+def checked(source: DataSource, splits: Sequence[str] = SPLITS) -> Report:
+    """What `data check` says of data to work with; its warnings go to standard error, once for a command.
+
+    Raises:
+        ValueError: with its first error.
+    """
+    report = check(source, headers=HEADERS, splits=splits)
+    refuse(report.errors)
+    context = click.get_current_context(silent=True)
+    said = context.find_root().meta.setdefault("detassign.warnings", set()) if context else set()
+    for warning in map(str, report.warnings):
+        if warning not in said:
+            click.echo(f"detassign: warning: {printable(warning)}", err=True)
+        said.add(warning)
+    return report
+
+
 def choose(names: str) -> list[str]:
     """A comma-separated option as a list without empties and repetitions; commas inside brackets are a name's own."""
     from ..assigners.spec import split  # imports torch
@@ -116,7 +138,7 @@ def new_run_folder(name: str) -> Path:
 
 
 @contextmanager
-def data_progress() -> Iterator[Callable[[int, int], None]]:
+def data_progress(title: str = "making images") -> Iterator[Callable[[int, int], None]]:
     """A progress bar that appears with the first image and leaves the terminal in order, whatever happens."""
     from ..engine.progress import make_bar
     from ..engine.terminal import terminal
@@ -125,7 +147,7 @@ def data_progress() -> Iterator[Callable[[int, int], None]]:
 
     def advance(done: int, total: int) -> None:
         if not bar.tasks:
-            bar.add_task("making images", total=total, note="")
+            bar.add_task(title, total=total, note="")
             bar.start()
         bar.update(bar.task_ids[0], completed=done)
 

@@ -9,10 +9,10 @@ from operator import getitem
 from pathlib import Path
 from typing import Any
 
-from ..data import DataSource, Report, check
+from ..data import Report
 from ..engine import config as configs
 from ..heads import PostProcess
-from .common import find_data
+from .common import checked, find_data
 
 DETECTIONS = 100  # COCO's limit per image
 DEFAULT_DETECTOR = "fcos_tiny"
@@ -41,7 +41,7 @@ def resolve_config(
         return _resolved(Path(config), data, images, changes, **run)
     recipe = configs.read_recipe(config) if config else {}
     source = find_data(data or recipe.get("data", "synthetic"), data_root, images)
-    report = _checked(source)
+    report = checked(source)
     changes = {**recipe.get("changes", {}), **changes}
     resolved = configs.compose(
         detector or recipe.get("detector", DEFAULT_DETECTOR),
@@ -71,16 +71,8 @@ def _resolved(path: Path, data: str | None, images: int | None, changes: dict[st
         config["data"] = configs.plain(asdict(source))
     configs.changed(config, changes, **run)
     configs.validate(config, str(path))
-    _checked(configs.source_of(config))
+    checked(configs.source_of(config))
     return config
-
-
-def _checked(source: DataSource) -> Report:
-    """What `data check` says of a set that has no errors."""
-    report = check(source, headers=0)
-    if report.errors:
-        raise ValueError(f"data: {report.errors[0]}; see 'detassign data check'")
-    return report
 
 
 def _make_room(config: dict[str, Any], report: Report, given: Mapping[str, Any]) -> None:

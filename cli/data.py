@@ -63,18 +63,23 @@ def subset(folder: Path, data: str | None, data_root: Path | None, images: int) 
 @click.argument("data", metavar="DATA")
 @click.option("--data-root", type=click.Path(path_type=Path), help="Root folder, where DATA is coco.")
 @click.option("--headers", type=click.IntRange(min=0), default=200, show_default=True, help="Images opened per split.")
+@click.option("--decode", is_flag=True, help="Read every image to its end, which finds damaged ones.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def check_command(data: str, data_root: Path | None, headers: int, as_json: bool) -> int:
+def check_command(data: str, data_root: Path | None, headers: int, decode: bool, as_json: bool) -> int:
     """Look for faults before training: DATA is a folder, a COCO annotation file, coco or synthetic.
 
-    The exit status is 1 when there are errors, that is, faults that forbid training.
+    The exit status is 1 when there are errors, that is, faults that forbid training. Training, test and inspect run
+    the same check, with fewer images opened, and show its warnings.
 
     \b
     detassign data check shapes
+    detassign data check shapes --decode
     detassign data check coco --data-root /data/coco
     """
     by_path = data not in DATASETS and data_root is None and Path(data).exists()
-    report = check(Path(data) if by_path else find_data(data, data_root), headers=headers)
+    source = Path(data) if by_path else find_data(data, data_root)
+    with data_progress("reading images") as progress:
+        report = check(source, headers=headers, decode=decode, progress=progress if decode else None)
     if as_json:
         click.echo(json_text(report.to_dict(), indent=2))
     else:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .common import data_option, data_root_option, images_option, options
+from .common import checked, data_option, data_root_option, images_option, options
 
 if TYPE_CHECKING:
     from ..engine.inspection_scene import Scene
@@ -63,6 +63,7 @@ def command(
     config, checkpoint = _config(run, **given)
     form = _form(config, run, given["detector"])
     stored_size = run is None and given["detector"] is None
+    checked(source_of(config), [split])
     scene = load_scene(source_of(config), config["input"], image, split, stored_size)
     inspections = form.inspections_of(assigners, config, checkpoint, scene, seed)
     origin = f"simulated predictions, seed {seed}" if run is None else f"predictions of {run}"

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import click
 
 from ..data.files import json_text
+from .common import checked
 from .tables import table
 
 
@@ -22,13 +24,15 @@ def command(run: Path, checkpoint: Path | None, split: str, as_json: bool, devic
     \b
     detassign test runs/fcos_tiny-dw-synthetic
     """
-    from ..engine.processes import is_first, joined
+    from ..engine.config import source_of
+    from ..engine.processes import is_first, joined, once
     from ..engine.train import evaluate, find_config, find_run
 
     config, last = (find_config(run), checkpoint) if checkpoint else find_run(run)
     if device:
         config["device"] = device
     with joined():
+        once(partial(checked, source_of(config), [split]))
         metrics = evaluate(config, checkpoint or last, split)
         speaks = is_first()
     if not speaks:

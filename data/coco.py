@@ -7,17 +7,17 @@ order the file lists them: `DataSource.category_ids[l]` is its id and `DataSourc
 from __future__ import annotations
 
 import os
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
 
-from .files import read_json
+from .reader import read_annotations
 from .synthetic import make_dataset
 
-__all__ = ["DATASETS", "DataSource", "cache_folder", "parse_categories", "read_categories", "resolve"]
+__all__ = ["DATASETS", "SPLITS", "DataSource", "cache_folder", "read_categories", "resolve"]
+
+SPLITS = ("train", "val")
 
 DATASETS = {
     "synthetic": "generated shapes, five classes; made on first use",
@@ -87,32 +87,12 @@ def read_categories(path: str | Path) -> dict[int, str]:
 
     Raises FileNotFoundError, and ValueError naming the file when it is no JSON or its categories are unusable.
     """
-    try:
-        return parse_categories(read_json(path))
-    except ValueError as error:
-        raise ValueError(str(error) if str(path) in str(error) else f"{path}: {error}") from error
-
-
-def parse_categories(document: Any) -> dict[int, str]:
-    """Category names by id, ids ascending, of a parsed annotation file; gaps between ids are allowed.
-
-    Raises ValueError when categories are missing, malformed, or share an id or a name.
-
-    >>> parse_categories({"categories": [{"id": 7, "name": "cat"}, {"id": 2, "name": "dog"}]})
-    {2: 'dog', 7: 'cat'}
-    """
-    entries = document.get("categories") if isinstance(document, dict) else None
-    if not isinstance(entries, list) or not entries:
-        raise ValueError("an annotation file must be an object with a non-empty list 'categories'")
-    pairs = [(e.get("id"), e.get("name")) if isinstance(e, dict) else (None, None) for e in entries]
-    for category, name in pairs:
-        if type(category) is not int or not isinstance(name, str) or not name:
-            raise ValueError(f"a category needs a whole number 'id' and a text 'name', got {category!r} and {name!r}")
-    for what, values in zip(("id", "name"), zip(*pairs, strict=True), strict=True):
-        repeated = [value for value, count in Counter(values).items() if count > 1]
-        if repeated:
-            raise ValueError(f"two categories share the {what} {repeated[0]!r}")
-    return dict(sorted(pairs))
+    table, findings = read_annotations(path)
+    if table is not None:
+        return table.classes
+    kind = FileNotFoundError if findings[0].code == "missing-file" else ValueError
+    sentence = findings[0].sentence
+    raise kind(sentence if str(path) in sentence else f"{path}: {sentence}")
 
 
 def _from_folder(folder: Path, name: str) -> DataSource:

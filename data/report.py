@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-__all__ = ["Finding", "Report", "finding"]
+__all__ = ["Finding", "Report", "finding", "refuse"]
 
 Severity = Literal["error", "warning", "info"]
 _EXAMPLES = 3  # enough to find the fault, few enough for one line
@@ -35,6 +35,13 @@ class Finding:
 def finding(severity: Severity, code: str, where: str, sentence: str, cases: Sequence[str]) -> list[Finding]:
     """A list with one finding about all `cases`, or an empty list when there are none."""
     return [Finding(severity, code, where, sentence, len(cases), tuple(cases[:_EXAMPLES]))] if cases else []
+
+
+def refuse(findings: Iterable[Finding]) -> None:
+    """Raise ValueError with the first error among findings, if there is one."""
+    for found in findings:
+        if found.severity == "error":
+            raise ValueError(f"data: {found}; see 'detassign data check'")
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,6 @@ from .table import Table
 
 __all__ = ["RULES", "is_inside_folder"]
 
-_TOLERANCE = 0.5  # pixels; tools round corners and sizes separately
 _EVALUATED = 100  # detections per image that COCO's evaluation looks at
 
 
@@ -28,25 +27,30 @@ def is_inside_folder(file_name: str) -> bool:
 
 
 def something_to_learn(table: Table) -> list[Finding]:
-    """Images and usable boxes exist at all."""
+    """Images and usable boxes that are no crowd regions exist at all."""
     if not len(table.image_ids):
         return [Finding("error", "no-images", table.where, "the file lists no usable image")]
-    if not table.usable.any():
-        return [Finding("error", "no-annotations", table.where, "the file holds no usable annotation")]
-    return []
+    if table.objects.any():
+        return []
+    if table.usable.any():
+        text = (
+            "there is nothing to learn: every usable annotation is a crowd region ('iscrowd' or 'ignore' is 1), "
+            "as some tools write for masks; set it to 0 where they are objects"
+        )
+        return [Finding("error", "only-crowd-regions", table.where, text)]
+    small = table.measurable & (table.owners >= 0) & (np.abs(table.boxes) <= 1).all(1)
+    hint = "; all boxes lie between 0 and 1, and pixels are expected" if len(small) and small.all() else ""
+    return [Finding("error", "no-annotations", table.where, f"the file holds no usable annotation{hint}")]
 
 
 def unique_ids(table: Table) -> list[Finding]:
-    """No two images, and no two annotations, share an id; annotation ids are not 0."""
+    """No two images share an id; annotations may, since they are numbered anew when loaded."""
     images = [f"image id {value}" for value in _repeated(table.image_ids)]
-    annotations = [f"annotation id {value}" for value in _repeated(table.ids)]
-    zero = ["annotation id 0"] if (table.ids == 0).any() else []
+    odd = (table.ids == 0) | np.isin(table.ids, _repeated(table.ids))
+    text = "annotation ids are missing, 0 or repeated; annotations are numbered anew, for nothing depends on their ids"
     return [
         *finding("error", "duplicate-image-id", table.where, "images share an id", images),
-        *finding("error", "duplicate-annotation-id", table.where, "annotations share an id", annotations),
-        *finding(
-            "warning", "zero-id", table.where, "COCO's evaluation takes id 0 for 'not matched'; count from 1", zero
-        ),
+        *finding("info", "annotation-ids", table.where, text, table.names(odd)),
     ]
 
 
@@ -55,30 +59,23 @@ def known_references(table: Table) -> list[Finding]:
     image = "annotations belong to an image that is not listed"
     category = "annotations have a category_id that is not listed"
     return [
-        *finding("error", "unknown-image", table.where, image, _annotations(table, table.owners < 0)),
-        *finding("error", "unknown-category", table.where, category, _annotations(table, table.labels < 0)),
+        *finding("error", "unknown-image", table.where, image, table.names(table.owners < 0)),
+        *finding("error", "unknown-category", table.where, category, table.names(table.labels < 0)),
     ]
 
 
 def sound_boxes(table: Table) -> list[Finding]:
     """Boxes are finite, of some size, and inside their image."""
-    finite = table.measurable
-    empty = finite & ((table.boxes[:, 2:] <= 0).any(1) | (table.areas <= 0))
-    thin = finite & ~empty & (table.boxes[:, 2:] < 1).any(1)
-    beyond = finite & ~empty & ~thin & (table.inside <= 0).any(1)
-    crossing = finite & ~empty & ~thin & ~beyond & (table.inside < table.boxes[:, 2:] - _TOLERANCE).any(1)
+    out = "and are left out of training and evaluation"
+    cut = "boxes reach beyond their image and are cut to it in training and evaluation"
     cases = (
-        ("error", "non-finite-box", "boxes or areas are not finite, or absurdly large", ~finite),
-        ("warning", "empty-box", "boxes have no width, height or area and are dropped when loaded", empty),
-        ("warning", "thin-box", "boxes are thinner than a pixel and are dropped when loaded", thin),
-        ("warning", "box-beyond-image", "boxes lie beyond their image and are dropped when loaded", beyond),
-        ("warning", "box-crosses-border", "boxes reach beyond their image and are clipped when loaded", crossing),
+        ("error", "non-finite-box", "boxes are not finite, or absurdly large", ~table.measurable),
+        ("warning", "empty-box", f"boxes have no width or height {out}", table.empty),
+        ("warning", "thin-box", f"boxes are thinner than a pixel {out}", table.thin),
+        ("warning", "box-beyond-image", f"boxes lie beyond their image {out}", table.beyond),
+        ("warning", "box-crosses-border", cut, table.crossing & ~table.thin),
     )
-    return [
-        f
-        for level, code, text, mask in cases
-        for f in finding(level, code, table.where, text, _annotations(table, mask))
-    ]
+    return [f for level, code, text, mask in cases for f in finding(level, code, table.where, text, table.names(mask))]
 
 
 def no_doubled_boxes(table: Table) -> list[Finding]:
@@ -87,7 +84,7 @@ def no_doubled_boxes(table: Table) -> list[Finding]:
     _, first, inverse = np.unique(rows, axis=0, return_index=True, return_inverse=True)
     doubled = first[inverse.ravel()] != np.arange(len(rows))
     text = "boxes repeat another one of the same class exactly"
-    return finding("warning", "doubled-box", table.where, text, _annotations(table, doubled & table.usable))
+    return finding("warning", "doubled-box", table.where, text, table.names(doubled & table.usable))
 
 
 def safe_file_names(table: Table) -> list[Finding]:
@@ -109,7 +106,7 @@ def category_ids(table: Table) -> list[Finding]:
     ids = list(table.classes)
     gaps = ids != list(range(1, len(ids) + 1))
     text = f"category ids run from {ids[0]} to {ids[-1]} for {len(ids)} classes; labels are their ranks"
-    counts = np.bincount(table.labels[table.usable], minlength=len(ids))
+    counts = np.bincount(table.labels[table.objects], minlength=len(ids))
     unseen = [repr(name) for name, count in zip(table.classes.values(), counts, strict=True) if not count]
     return [
         *([Finding("info", "category-id-gaps", table.where, text)] if gaps else []),
@@ -119,13 +116,13 @@ def category_ids(table: Table) -> list[Finding]:
 
 def crowded_images(table: Table) -> list[Finding]:
     """Remarks about crowd regions and images with more objects than COCO's evaluation looks at."""
-    counts = np.bincount(table.owners[table.usable & ~table.crowd], minlength=len(table.image_ids))
+    counts = np.bincount(table.owners[table.objects], minlength=len(table.image_ids))
     over = [repr(table.file_names[index]) for index in np.flatnonzero(counts > _EVALUATED)]
     text = f"images hold more than {_EVALUATED} objects, of which COCO's evaluation stops at {_EVALUATED} detections"
-    crowd = _annotations(table, table.crowd)
+    text_of_crowd = "crowd regions ('iscrowd' or 'ignore' is 1) are neither learnt nor counted as misses"
     return [
         *finding("info", "many-objects", table.where, text, over),
-        *finding("info", "crowd-regions", table.where, "crowd regions are neither learnt nor counted as misses", crowd),
+        *finding("info", "crowd-regions", table.where, text_of_crowd, table.names(table.crowd)),
     ]
 
 
@@ -139,10 +136,6 @@ RULES: tuple[Callable[[Table], list[Finding]], ...] = (
     category_ids,
     crowded_images,
 )
-
-
-def _annotations(table: Table, mask: np.ndarray) -> list[str]:
-    return [f"annotation {value}" for value in table.ids[mask]]
 
 
 def _repeated(values: np.ndarray) -> list[int]:

@@ -16,14 +16,14 @@ _OVERLAP_IMAGES, _OVERLAP_BOXES = 5000, 500  # images looked at, and boxes of ea
 
 
 def split_statistics(table: Table) -> dict[str, Any]:
-    """Statistics of the usable annotations of a table, crowd regions left out, as plain values.
+    """Statistics of the objects of a table, as plain values.
 
     Overlaps are measured on at most 5000 images spread evenly and the first 500 boxes of each.
     """
-    kept = table.usable & ~table.crowd
+    kept = table.objects
     counts = np.bincount(table.owners[kept], minlength=len(table.image_ids))
     small, medium, large = np.bincount(np.digitize(table.areas[kept], _SIZE_LIMITS), minlength=3).tolist()
-    overlaps = highest_overlaps(table.boxes[kept], table.owners[kept])
+    overlaps = highest_overlaps(table.clipped[kept], table.owners[kept])
     by_class = np.bincount(table.labels[kept], minlength=len(table.classes)).tolist()
     return {
         "images": len(counts),

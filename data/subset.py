@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import Any
+
+import numpy as np
 
 from .coco import DataSource
 from .files import json_text, read_json, written_aside
-from .rules import is_inside_folder
+from .reader import read_annotations
+from .report import refuse
+from .table import Table
 
 __all__ = ["make_subset"]
 
@@ -27,15 +30,17 @@ def make_subset(source: DataSource, directory: str | Path, images: int) -> int:
         The number of boxes.
 
     Raises:
-        ValueError: when there are not so many, or a file name leaves the folder.
+        ValueError: when there are not so many, or for annotations that forbid training.
         FileExistsError: when `directory` holds anything.
         FileNotFoundError: when a picture is missing.
     """
     directory = Path(directory)
     if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
         raise FileExistsError(f"{directory} is in use; name a new or empty folder for the subset")
+    table, findings = read_annotations(source.train_annotations)
+    refuse(findings)
     document = read_json(source.train_annotations)
-    chosen = _first_with_objects(document, images)
+    chosen = [document["images"][index] for index in _first_with_objects(table, images)]
     ids = {image["id"] for image in chosen}
     annotations = [entry for entry in document["annotations"] if entry["image_id"] in ids]
     with written_aside(directory) as aside:
@@ -47,16 +52,14 @@ def make_subset(source: DataSource, directory: str | Path, images: int) -> int:
     return len(annotations)
 
 
-def _first_with_objects(document: dict[str, Any], count: int) -> list[dict[str, Any]]:
-    filled = {entry["image_id"] for entry in document["annotations"]}
-    found = [image for image in document["images"] if image["id"] in filled]
+def _first_with_objects(table: Table, count: int) -> list[int]:
+    """Places of images in the file's list, of which nothing is left out when there is no error."""
+    found = np.unique(table.owners[table.objects]).tolist()
     if not 1 <= count <= len(found):
         raise ValueError(f"images: expected 1 to {len(found)}, the training pictures with objects, got {count}")
     return found[:count]
 
 
 def _copy(source: Path, target: Path, name: str) -> None:
-    if not is_inside_folder(name):
-        raise ValueError(f"file name {name!r} leaves the folder of images")
     (target / name).parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(source / name, target / name)

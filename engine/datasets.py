@@ -1,21 +1,18 @@
-"""mmdet's COCO data set and loaders over a `DataSource`."""
+"""mmdet's data set and loaders over a `DataSource`."""
 
 from __future__ import annotations
 
-import io
 import os
 import random
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
 import cv2
 import numpy as np
 import torch
-from cv2.utils import logging as cv2_logging
-from mmdet.datasets import CocoDataset
-from mmdet.datasets.api_wrappers import COCO
+from mmdet.datasets import BaseDetDataset
 from mmdet.utils import register_all_modules
 from mmengine.dataset import Compose, DefaultSampler, pseudo_collate
 from mmengine.registry import DefaultScope
@@ -23,27 +20,39 @@ from torch.utils.data import DataLoader
 
 from ..assigners.registry import unknown_name
 from ..data import DataSource
+from ..data.pictures import silent_decoder
+from ..data.reader import load_split
+from ..data.table import Table
 from .augmentation import AUGMENTATIONS
 
 
-class SortedCategories(COCO):
-    """COCO's reader with categories in the order of their ids, whatever the file's order, and no talk on the terminal."""
+class DetectionData(BaseDetDataset):
+    """mmdet's data set over the project's reader, with label l for the category with the l-th smallest id.
 
-    def __init__(self, annotation_file: str | None = None) -> None:
-        with redirect_stdout(io.StringIO()):
-            super().__init__(annotation_file)
-        for annotation in self.dataset.get("annotations", []):
-            annotation.setdefault("iscrowd", 0)
-            annotation.setdefault("area", annotation["bbox"][2] * annotation["bbox"][3])
+    Images without objects stay: they are what a detector must be silent on.
 
-    def get_cat_ids(self, *arguments: Any, **named: Any) -> list[int]:
-        return sorted(super().get_cat_ids(*arguments, **named))
+    Args:
+        source: the data set.
+        split: "train" or "val".
+        transforms: mmdet's, from an image's entry to what the model takes.
 
+    Raises:
+        ValueError: for annotations that forbid training.
+    """
 
-class DetectionData(CocoDataset):
-    """mmdet's data set with label l for the category with the l-th smallest id."""
+    def __init__(self, source: DataSource, split: str, transforms: list[dict[str, Any]]) -> None:
+        self.source, self.split = source, split
+        classes = {"classes": source.classes}
+        super().__init__(metainfo=classes, pipeline=transforms, test_mode=split == "val", max_refetch=0)
 
-    COCOAPI = SortedCategories
+    def load_data_list(self) -> list[dict[str, Any]]:
+        """An entry for each image, with the annotations that are learnt; crowd regions carry a flag."""
+        table, folder = load_split(self.source, self.split), getattr(self.source, f"{self.split}_images")
+        images = zip(table.image_ids.tolist(), table.file_names, table.image_sizes.astype(int).tolist(), strict=True)
+        return [
+            {"img_id": number, "img_path": str(folder / name), "width": width, "height": height, "instances": objects}
+            for (number, name, (width, height)), objects in zip(images, _instances(table), strict=True)
+        ]
 
     def prepare_data(self, index: int) -> Any:
         """One transformed image; an image that cannot be read, or is too thin to be resized, is named."""
@@ -54,19 +63,19 @@ class DetectionData(CocoDataset):
             info = self.get_data_info(index)
             size = f"{info['width']} x {info['height']}"
             raise ValueError(
-                f"image {info['img_path']} ({size}) cannot be read or resized; see 'detassign data check' and input.scale"
+                f"image {info['img_path']} ({size}) cannot be read or resized; "
+                "see 'detassign data check --decode' and input.scale"
             ) from error
 
 
-@contextmanager
-def silent_decoder() -> Iterator[None]:
-    """OpenCV says on the terminal what it finds wrong with a file; here the caller says it."""
-    level = cv2_logging.getLogLevel()
-    cv2_logging.setLogLevel(cv2_logging.LOG_LEVEL_SILENT)
-    try:
-        yield
-    finally:
-        cv2_logging.setLogLevel(level)
+def _instances(table: Table) -> list[list[dict[str, Any]]]:
+    """The annotations of each image, in the file's order."""
+    boxes = np.hstack([table.boxes[:, :2], table.boxes[:, :2] + table.boxes[:, 2:]])
+    rows = zip(boxes.tolist(), table.labels.tolist(), table.crowd.astype(int).tolist(), strict=True)
+    found: list[list[dict[str, Any]]] = [[] for _ in table.file_names]
+    for owner, (box, label, crowd) in zip(table.owners.tolist(), rows, strict=True):
+        found[owner].append({"bbox": box, "bbox_label": label, "ignore_flag": crowd})
+    return found
 
 
 def train_loader(source: DataSource, settings: Mapping[str, Any], batch_size: int, seed: int) -> DataLoader:
@@ -99,20 +108,8 @@ def _mmdet_scope() -> Iterator[None]:
 
 
 def _dataset(source: DataSource, split: str, transforms: list[dict[str, Any]]) -> DetectionData:
-    annotations, images = getattr(source, f"{split}_annotations"), getattr(source, f"{split}_images")
     with _mmdet_scope():
-        return DetectionData(
-            ann_file=str(annotations),
-            data_prefix={"img": str(images)},
-            metainfo={"classes": source.classes},
-            pipeline=transforms,
-            filter_cfg={
-                "filter_empty_gt": False,
-                "min_size": 0,
-            },  # images without objects are what a detector must be silent on
-            test_mode=split == "val",
-            max_refetch=0,
-        )
+        return DetectionData(source, split, transforms)
 
 
 def _loader(
@@ -151,6 +148,7 @@ def _train_transforms(settings: Mapping[str, Any]) -> list[dict[str, Any]]:
         {"type": "LoadAnnotations", "with_bbox": True},
         _augment(settings),
         *flips,
+        {"type": "FilterAnnotations", "min_gt_bbox_wh": (0, 0), "keep_empty": False},  # what a smaller picture cut off
         _pack(flips),
     ]
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import io
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,8 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from ..data import DataSource
+from ..data.reader import load_split
+from ..data.table import Table
 
 SIZES = ("all", "small", "medium", "large")  # the order of pycocotools' areaRng
 METRICS = ("AP", "AP50", "AP75", "APs", "APm", "APl")
@@ -27,11 +28,14 @@ class AveragePrecision(BaseMetric):
         split: "val" or "train".
         max_detections: at most so many detections of an image and class count. COCO's rule is 100; a set with more objects
             in an image needs more, and the number belongs beside the AP.
+
+    Raises:
+        ValueError: for annotations that forbid evaluation.
     """
 
     def __init__(self, source: DataSource, split: str = "val", max_detections: int = 100) -> None:
         super().__init__(collect_device="gpu")  # from process to process, not through files; works on CPUs as well
-        self.annotations: Path = getattr(source, f"{split}_annotations")
+        self.truth = load_split(source, split)
         self.category_ids = source.category_ids
         self.max_detections = max_detections
 
@@ -43,7 +47,7 @@ class AveragePrecision(BaseMetric):
     def compute_metrics(self, results: list[dict[str, Any]]) -> dict[str, float]:
         detections = [found for image in results for found in image["detections"]]
         images = sorted({image["image_id"] for image in results})
-        return average_precision(self.annotations, detections, images, self.max_detections)
+        return average_precision(self.truth, detections, images, self.max_detections)
 
 
 def coco_detections(image_id: int, found: Any, category_ids: Sequence[int]) -> list[dict[str, Any]]:
@@ -60,15 +64,15 @@ def coco_detections(image_id: int, found: Any, category_ids: Sequence[int]) -> l
 
 
 def average_precision(
-    annotations: Path, detections: list[dict[str, Any]], image_ids: Sequence[int], max_detections: int = 100
+    truth: Table, detections: list[dict[str, Any]], image_ids: Sequence[int], max_detections: int = 100
 ) -> dict[str, float]:
-    """AP, AP50, AP75, APs, APm, APl in [0, 1]; NaN where the images hold no object of that size."""
+    """AP, AP50, AP75, APs, APm, APl in [0, 1]; NaN where the images hold no object of that size.
+
+    truth: what `load_split` gives, the very annotations that are learnt; detections: COCO result entries.
+    """
     with contextlib.redirect_stdout(io.StringIO()):
-        truth = COCO(str(annotations))
-        for annotation in truth.anns.values():
-            annotation.setdefault("iscrowd", 0)
-            annotation.setdefault("area", annotation["bbox"][2] * annotation["bbox"][3])
-        evaluation = COCOeval(truth, truth.loadRes(detections) if detections else COCO(), "bbox")
+        objects = _as_coco(truth)
+        evaluation = COCOeval(objects, objects.loadRes(detections) if detections else COCO(), "bbox")
         evaluation.params.imgIds = list(image_ids)
         evaluation.params.maxDets = [max_detections]
         evaluation.evaluate()
@@ -77,6 +81,13 @@ def average_precision(
     values = [_mean(precision[..., 0]), _mean(precision[0, ..., 0]), _mean(precision[5, ..., 0])]
     values += [_mean(precision[..., size]) for size in range(1, len(SIZES))]
     return dict(zip(METRICS, values, strict=True))
+
+
+def _as_coco(truth: Table) -> COCO:
+    objects = COCO()
+    objects.dataset = truth.document()
+    objects.createIndex()
+    return objects
 
 
 def _mean(precision: np.ndarray) -> float:

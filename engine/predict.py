@@ -20,10 +20,11 @@ from PIL import Image
 from torch import nn
 
 from ..data.files import json_text
+from ..data.pictures import silent_decoder
 from ..heads import Detections
 from .build import build_model, load_checkpoint
 from .config import source_of
-from .datasets import eval_steps, silent_decoder
+from .datasets import eval_steps
 from .device import device_of
 from .drawing import draw_detections
 from .progress import progress_bar

@@ -47,6 +47,6 @@ def test_a_subset_follows_no_name_out_of_the_folder(shapes, tmp_path):
     for image in document["images"]:
         image["file_name"] = "../../secret.jpg"
     shapes.train_annotations.write_text(json.dumps(document))
-    with pytest.raises(ValueError, match="leaves the folder"):
+    with pytest.raises(ValueError, match="leave the folder"):
         make_subset(shapes, tmp_path / "few", 2)
     assert not (tmp_path / "few").exists()

@@ -82,6 +82,7 @@ def test_evaluation_sees_every_image_once_in_order(tmp_path):
 def test_an_image_too_thin_to_be_resized_is_named(folder, side):
     document = json.loads((folder / "train.json").read_text())
     document["images"][0] |= {"width": 700, "height": 700, side: 1}
+    document["annotations"][0]["image_id"] = 2
     (folder / "train.json").write_text(json.dumps(document))
     shape = (1, 700, 3) if side == "height" else (700, 1, 3)
     cv2.imwrite(str(folder / "images" / "a.png"), np.zeros(shape, np.uint8))
