@@ -147,6 +147,7 @@ class Assigner(nn.Module):
         if len(predictions.logits) != len(targets.boxes):
             raise ValueError(f"targets: expected {len(predictions.logits)} images, got {len(targets.boxes)}")
         targets.check_labels(self._check_columns(predictions.logits.shape[-1]))
+        targets.check_boxes()
 
     def _check_columns(self, columns: int) -> int:
         """C, from the columns of the logits, which must be the assigner's where it knows their number."""

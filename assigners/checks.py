@@ -1,8 +1,12 @@
-"""What constructors refuse in the same words."""
+"""What is refused, and what is warned of, in the same words everywhere."""
 
 from __future__ import annotations
 
 from numbers import Integral
+
+
+class AssignmentWarning(RuntimeWarning):
+    """An assignment goes on although something is wrong with what it was given."""
 
 
 def check_count(name: str, value: int | None, least: int) -> None:

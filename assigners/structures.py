@@ -5,6 +5,7 @@ Letters used everywhere: B images, N samples (points or queries), M padded targe
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 
@@ -13,6 +14,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from ..ops.transfer import to_device
+from .checks import AssignmentWarning
 
 BACKGROUND = -1
 """Index of "no target" wherever a sample's target is written down."""
@@ -118,6 +120,8 @@ class Targets:
         sizes: (B, 2) width and height of each image without batch padding, pixels; None where nobody asks for boxes
             as shares of the image.
 
+    Labels of any integer type are kept as long.
+
     Raises:
         ValueError: when the shapes do not belong together, a mask is not bool or the labels are not integers.
     """
@@ -139,9 +143,8 @@ class Targets:
         if self.ignore_boxes is not None:
             if self.ignore_boxes.dim() != 3 or self.ignore_boxes.shape[-1] != 4:
                 raise ValueError(f"ignore_boxes: expected shape (B, I, 4), got {tuple(self.ignore_boxes.shape)}")
-            _check_shape("ignore_mask", self.ignore_mask, tuple(self.ignore_boxes.shape[:2]))
-        if self.labels.is_floating_point() or self.labels.dtype == torch.bool:
-            raise ValueError(f"labels: expected class indices of an integer type, got {self.labels.dtype}")
+            _check_shape("ignore_mask", self.ignore_mask, (len(self.boxes), self.ignore_boxes.shape[1]))
+        object.__setattr__(self, "labels", _indices("labels", self.labels))
         _check_bool("mask", self.mask)
         _check_bool("ignore_mask", self.ignore_mask)
         _check_shape("sizes", self.sizes, (len(self.boxes), 2))
@@ -158,12 +161,12 @@ class Targets:
 
         Args:
             boxes: B tensors (G, 4) xyxy, pixels; G may differ and may be 0.
-            labels: B tensors (G,) long; for a single-class problem all zeros.
+            labels: B tensors (G,) of integers, of any type where G is 0; for a single-class problem all zeros.
             ignore_boxes: B tensors (I, 4) xyxy, pixels, or None.
             sizes: (B, 2) width and height of the images, pixels, or None; taken to where the boxes are.
 
         Raises:
-            ValueError: when an image has a different number of boxes and labels.
+            ValueError: when an image has a different number of boxes and labels, or its labels are not integers.
 
         >>> targets = Targets.from_lists([torch.zeros(2, 4), torch.zeros(0, 4)], [torch.tensor([1, 3]), torch.zeros(0)])
         >>> targets.mask.tolist()
@@ -176,7 +179,8 @@ class Targets:
                     f"got {tuple(image_boxes.shape)}"
                 )
         padded, mask = _pad(boxes)
-        padded_labels = pad_sequence([image_labels.long() for image_labels in labels], batch_first=True)
+        indices = [_indices(f"labels of image {i}", own) if len(own) else own.long() for i, own in enumerate(labels)]
+        padded_labels = pad_sequence(indices, batch_first=True)
         ignored = (None, None) if ignore_boxes is None else _pad(ignore_boxes)
         if sizes is not None:
             sizes = to_device(sizes, padded.device, padded.dtype)
@@ -189,6 +193,26 @@ class Targets:
         wrong = self.labels[self.mask & ((self.labels < 0) | (self.labels >= num_classes))]
         if wrong.numel():
             raise ValueError(f"labels: expected 0 <= label < {num_classes} (the head's classes), got {int(wrong[0])}")
+
+    def check_boxes(self) -> None:
+        """Look at the boxes where that costs no device sync.
+
+        Zero-sized boxes pass. Boxes in shares of the image, where `sizes` do not say that images are 1 wide and high, are
+        warned of.
+
+        Raises:
+            ValueError: for a box or ignore box that is inside out or not finite.
+        """
+        if self.boxes.device.type != "cpu":
+            return
+        _check_corners("boxes", self.boxes, self.mask)
+        if self.ignore_boxes is not None:
+            _check_corners("ignore_boxes", self.ignore_boxes, self.ignore_mask)
+        real = self.boxes[self.mask]
+        in_pixels = self.sizes is None or (self.sizes > 1).any()
+        if in_pixels and real.numel() and real.min() >= 0 and 0 < real.max() <= 1:
+            sentence = "boxes: all of a batch lie between 0 and 1, as shares of the image do; pixels are expected"
+            warnings.warn(sentence, AssignmentWarning, stacklevel=2)
 
     def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> Targets:
         """The targets on another device; with `dtype`, boxes and sizes in that type."""
@@ -329,6 +353,24 @@ def _check_shape(name: str, value: Tensor | None, shape: tuple[int, ...]) -> Non
 def _check_geometry(name: str, value: Tensor | None, shape: tuple[int, ...], images: int) -> None:
     if value is not None and tuple(value.shape) not in (shape, (images, *shape)):
         raise ValueError(f"{name}: expected shape {shape} or {(images, *shape)}, got {tuple(value.shape)}")
+
+
+def _indices(name: str, labels: Tensor) -> Tensor:
+    """Class indices as long."""
+    if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
+        raise ValueError(f"{name}: expected class indices of an integer type, got {labels.dtype}")
+    return labels.long()
+
+
+def _check_corners(name: str, boxes: Tensor, mask: Tensor) -> None:
+    sound = (boxes[..., 2:] >= boxes[..., :2]).all(-1) & boxes.isfinite().all(-1)
+    if bool((sound | ~mask).all()):
+        return
+    image, place = (mask & ~sound).nonzero()[0].tolist()
+    raise ValueError(
+        f"{name}: expected finite x1, y1, x2, y2 with x1 <= x2 and y1 <= y2, got {boxes[image, place].tolist()} in image "
+        f"{image} (boxes as xywh or cxcywh look like that)"
+    )
 
 
 def _check_bool(name: str, value: Tensor | None) -> None:

@@ -14,13 +14,14 @@ from ..heads import Detections
 
 
 def targets_on(device: torch.device, samples: Sequence[DetDataSample], num_classes: int) -> Targets:
-    """The ground truth of a batch on the device that trains, its labels checked before they go there.
+    """The ground truth of a batch on the device that trains, its labels and boxes checked before they go there.
 
     Raises:
-        ValueError: for a label that is none of the `num_classes`.
+        ValueError: for a label that is none of the `num_classes`, and for boxes as of `Targets.check_boxes`.
     """
     targets = targets_of(samples)
     targets.check_labels(num_classes)  # on a GPU this would be a wait
+    targets.check_boxes()
     return targets.to(device)
 
 

@@ -3,8 +3,8 @@
 from .atss import ATSS
 from .center_prior import CenterPrior
 from .center_sampling import CenterSampling
-from .hungarian import AssignmentWarning, Hungarian
+from .hungarian import Hungarian
 from .max_iou import MaxIoU
 from .top_k import TopK
 
-__all__ = ["ATSS", "AssignmentWarning", "CenterPrior", "CenterSampling", "Hungarian", "MaxIoU", "TopK"]
+__all__ = ["ATSS", "CenterPrior", "CenterSampling", "Hungarian", "MaxIoU", "TopK"]

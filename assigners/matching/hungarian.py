@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ...ops.linear_assignment import linear_assignment
 from ...ops.transfer import to_device
+from ..checks import AssignmentWarning
 from ..costs import Cost
 from ..registry import COSTS, MATCHINGS
 from ..structures import Matches, Predictions, Targets
@@ -18,10 +19,6 @@ from .pairs import real_pairs
 
 FOCAL_COSTS = {"focal": 2.0, "l1": 5.0, "giou": 2.0}
 SOFTMAX_COSTS = {"softmax": 1.0, "l1": 5.0, "giou": 2.0}
-
-
-class AssignmentWarning(RuntimeWarning):
-    """An assignment goes on although something is wrong with what it was given."""
 
 
 @MATCHINGS.register("hungarian")

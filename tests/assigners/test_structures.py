@@ -1,10 +1,15 @@
+import warnings
+
 import pytest
 import torch
 from support.small import one_image, pyramid
 
-from detassign.assigners import BACKGROUND, Assignment, Matches, Predictions, Targets
+from detassign.assigners import BACKGROUND, Assignment, AssignmentWarning, Matches, Predictions, Targets, build
 
 N = 4
+BOXES = torch.tensor([[10.0, 20.0, 30.0, 40.0], [5.0, 5.0, 50.0, 8.0]])
+SHARES = torch.tensor([[0.1, 0.2, 0.3, 0.4], [0.0, 0.5, 1.0, 1.0]])
+CORNERS = "expected finite x1, y1, x2, y2 with x1 <= x2 and y1 <= y2"
 
 
 def parts(**changes):
@@ -188,7 +193,7 @@ def test_effective_positives_count_equal_weights_fully_and_dominated_ones_less(m
 
 
 def test_sizes_go_with_the_boxes():
-    targets = Targets.from_lists([torch.zeros(1, 4)], [torch.zeros(1)], sizes=torch.tensor([[640, 480]]))
+    targets = Targets.from_lists([torch.zeros(1, 4)], [torch.tensor([0])], sizes=torch.tensor([[640, 480]]))
     assert targets.sizes.dtype == torch.float32
     moved = targets.to("cpu", torch.float64)
     assert moved.sizes.dtype == torch.float64
@@ -208,3 +213,87 @@ def test_repeated_targets_come_group_after_group():
     assert repeated.boxes.shape == (6, 2, 4)
     assert repeated.sizes.shape == (6, 2)
     assert repeated.ignore_boxes is None
+
+
+@pytest.mark.parametrize("labels", [torch.tensor([1.9]), torch.tensor([1.0]), torch.tensor([True])])
+def test_labels_that_are_no_integers_are_refused_and_not_cut(labels):
+    sentence = f"expected class indices of an integer type, got {labels.dtype}"
+    with pytest.raises(ValueError, match=f"labels of image 1: {sentence}"):
+        Targets.from_lists([torch.zeros(0, 4), torch.zeros(1, 4)], [torch.zeros(0), labels])
+    with pytest.raises(ValueError, match=f"labels: {sentence}"):
+        Targets(torch.zeros(1, 1, 4), labels[None], torch.ones(1, 1, dtype=torch.bool))
+
+
+@pytest.mark.parametrize("kind", [torch.uint8, torch.int16, torch.int32, torch.int64])
+def test_labels_of_any_integer_type_are_kept_as_long(kind):
+    labels = torch.tensor([2, 0], dtype=kind)
+    mask = torch.ones(1, 2, dtype=torch.bool)
+    for targets in (Targets.from_lists([BOXES], [labels]), Targets(BOXES[None], labels[None], mask)):
+        assert targets.labels.dtype == torch.long
+        assert targets.labels.tolist() == [[2, 0]]
+
+
+@pytest.mark.parametrize(
+    "box",
+    [
+        [30.0, 40.0, 10.0, 20.0],  # corners swapped
+        [100.0, 80.0, 20.0, 30.0],  # cxcywh and xywh
+        [10.0, 40.0, 30.0, 20.0],  # one direction alone
+        [0.5, 0.5, 0.2, 0.3],  # cxcywh in shares
+        [0.0, 0.0, torch.nan, 4.0],
+        [0.0, 0.0, 4.0, torch.inf],
+    ],
+    ids=str,
+)
+def test_boxes_that_are_no_corners_are_refused_with_their_place(box):
+    two = Targets.from_lists(
+        [BOXES, torch.cat([BOXES, torch.tensor([box])])], [torch.tensor([0, 1]), torch.tensor([0, 1, 2])]
+    )
+    with pytest.raises(ValueError, match=rf"^boxes: {CORNERS}, got \[{box[0]}, .* in image 1"):
+        two.check_boxes()
+    ignoring = Targets.from_lists([BOXES], [torch.tensor([0, 1])], [torch.tensor([box])])
+    with pytest.raises(ValueError, match=f"^ignore_boxes: {CORNERS}"):
+        ignoring.check_boxes()
+
+
+def test_padding_may_hold_any_box_and_boxes_without_area_pass():
+    boxes = torch.tensor([[[4.0, 4.0, 4.0, 4.0], [4.0, 2.0, 4.0, 8.0], [9.0, 9.0, 1.0, torch.nan]]])
+    labels, mask = torch.zeros(1, 3, dtype=torch.long), torch.tensor([[True, True, False]])
+    Targets(boxes, labels, mask, boxes, mask).check_boxes()
+    Targets.from_lists([torch.zeros(0, 4)], [torch.zeros(0)]).check_boxes()
+
+
+@pytest.mark.parametrize("sizes", [None, torch.tensor([[640.0, 480.0]])])
+def test_shares_where_pixels_are_meant_are_warned_of_once(sizes):
+    targets = Targets.from_lists([SHARES], [torch.tensor([0, 1])], sizes=sizes)
+    assigner, predictions = build("fcos", 3), pyramid((4, 4, 8))
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("default")
+        for _ in range(3):
+            assigner.loss(predictions, targets)
+    assert [warning.category for warning in said] == [AssignmentWarning]
+    assert "all of a batch lie between 0 and 1, as shares of the image do" in str(said[0].message)
+
+
+@pytest.mark.parametrize(
+    ("boxes", "sizes"),
+    [
+        (SHARES, torch.ones(1, 2)),  # an image of one pixel: shares are what is meant
+        (torch.cat([SHARES, BOXES]), None),  # one small object among others
+        (torch.zeros(1, 4), None),
+        (torch.zeros(0, 4), None),
+    ],
+)
+def test_other_small_boxes_are_not_warned_of(boxes, sizes):
+    Targets.from_lists([boxes], [torch.zeros(len(boxes), dtype=torch.long)], sizes=sizes).check_boxes()
+
+
+def test_nobody_looks_at_boxes_where_it_would_be_a_wait():
+    """Reading numbers of a tensor without memory raises, as on a GPU it would wait."""
+    targets = Targets.from_lists([SHARES.flip(1)], [torch.tensor([0, 1])], [SHARES])
+    targets.to("meta").check_boxes()
+
+
+def test_as_many_images_of_ignore_boxes_as_of_boxes_are_expected():
+    with pytest.raises(ValueError, match=r"ignore_mask: expected shape \(2, 2\), got \(1, 2\)"):
+        Targets.from_lists([BOXES, BOXES], [torch.tensor([0, 1])] * 2, [BOXES])

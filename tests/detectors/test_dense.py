@@ -9,6 +9,7 @@ from torch import nn
 
 from detassign.assigners import ASSIGNERS
 from detassign.detectors import MobileNetV2
+from detassign.detectors.targets import targets_on
 from detassign.engine.hooks import AssignmentStatistics
 
 
@@ -82,3 +83,12 @@ def test_mobilenet_gives_three_maps_and_keeps_its_statistics():
     frozen = [p.requires_grad for block in backbone.features[:2] for p in block.parameters()]
     assert frozen
     assert not any(frozen)
+
+
+def test_a_box_that_is_inside_out_is_refused_before_it_goes_to_the_device():
+    batch = samples([[[2, 2, 28, 28]], [[2, 2, 8, 8], [20, 10, 5, 4]]])
+    sentence = r"boxes: expected finite x1, .* got \[20.0, 10.0, 5.0, 4.0\] in image 1"
+    with pytest.raises(ValueError, match=sentence):
+        dense_detector().loss(torch.zeros(2, 3, 32, 32), batch)
+    with pytest.raises(ValueError, match=sentence):
+        targets_on(torch.device("meta"), batch, 2)
