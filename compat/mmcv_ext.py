@@ -20,11 +20,13 @@ from . import (
     mmcv_deform_conv,
     mmcv_deform_roi_pool,
     mmcv_focal_loss,
+    mmcv_info,
     mmcv_masked_conv,
     mmcv_ms_deform_attn,
     mmcv_nms,
     mmcv_roi_align,
     mmcv_roi_pool,
+    mmcv_sync_bn,
 )
 
 __all__ = ["SERVED_OPS", "install_extension", "mmcv_flavour"]
@@ -35,11 +37,13 @@ OP_FILES = (
     mmcv_deform_conv,
     mmcv_deform_roi_pool,
     mmcv_focal_loss,
+    mmcv_info,
     mmcv_masked_conv,
     mmcv_ms_deform_attn,
     mmcv_nms,
     mmcv_roi_align,
     mmcv_roi_pool,
+    mmcv_sync_bn,
 )
 SERVED_OPS: dict[str, Callable[..., object]] = {name: getattr(file, name) for file in OP_FILES for name in file.__all__}
 
@@ -86,8 +90,6 @@ class _StandInLoader(Loader):
             SERVED_OPS,
             __doc__=__doc__,
             __getattr__=_explain_missing,
-            get_compiler_version=_get_compiler_version,
-            get_compiling_cuda_version=_get_compiling_cuda_version,
         )
 
 
@@ -104,11 +106,3 @@ def _explain_missing(name: str) -> Callable[..., NoReturn]:
 
     missing.__name__ = name
     return missing
-
-
-def _get_compiler_version() -> str:
-    return "n/a (mmcv-lite, ops served by torchvision)"
-
-
-def _get_compiling_cuda_version() -> str:
-    return "n/a (mmcv-lite, ops served by torchvision)"
