@@ -16,24 +16,33 @@ import click
 import torch
 
 from .. import ops
+from .doctor_ops import examine_ops, rows_of_ops, verdict
 
 CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")
 WITHOUT_CUDA = {"linear_assignment": "on the host"}  # ops that have no CUDA kernel
 
 
 @click.command("doctor")
+@click.option(
+    "--ops", "list_ops", is_flag=True, help="List mmcv's ops instead: what serves each, which configs of mmdet need it."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def command(as_json: bool) -> None:
+def command(list_ops: bool, as_json: bool) -> None:
     """Show versions, compiled ops and devices, what would run where, and what is known to go wrong.
 
     \b
     detassign doctor
+    detassign doctor --ops
     """
-    found = examine()
+    found = examine_ops() if list_ops else examine()
     if as_json:
         click.echo(
             json.dumps(found, indent=2, allow_nan=False)
         )  # as `json_text`, which needs more than torch and click
+        return
+    if list_ops:
+        _show("mmcv's ops", [("", "served by", "needed by mmdet's"), *rows_of_ops(found)])
+        click.echo(verdict(found))
         return
     _show("versions", [(name, version or "not installed") for name, version in found["versions"].items()])
     for title in ("mmcv", "kernels", "cpu", "cuda"):

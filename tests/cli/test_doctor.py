@@ -10,6 +10,7 @@ import torch
 
 from detassign import compat, ops
 from detassign.cli import doctor, main
+from detassign.compat.op_coverage import OpCoverage
 
 
 def run(*arguments):
@@ -183,3 +184,53 @@ def test_what_cuda_complains_about_is_a_warning(monkeypatch):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         assert "CUDA initialization: the driver is too old" in doctor.examine()["warnings"]
+
+
+@pytest.fixture
+def covered(monkeypatch):
+    """Replaces what is known of mmcv's ops."""
+
+    def set_coverage(**ops):
+        found = {name: OpCoverage(*coverage) for name, coverage in ops.items()}
+        monkeypatch.setattr("detassign.compat.op_coverage.op_coverage", lambda: found)
+
+    return set_coverage
+
+
+def test_ops_of_mmcv_are_listed_with_what_serves_and_who_needs_each(covered, capsys):
+    many = [f"{family}/r50" for family in ("atss", "fcos", "gfl")]
+    covered(a_forward=(None, []), nms=("torchvision", many), nms_match=("torch", ["pisa/r50"]), roi_pool=("torch", []))
+    assert run("doctor", "--ops") == 0
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert lines[2:6] == [
+        ["nms", "torchvision", "3", "configs", "of", "3", "families"],
+        ["nms_match", "torch", "1", "config:", "pisa"],
+        ["roi_pool", "torch", "-"],
+        ["a_forward", "not", "served", "-"],
+    ]
+    assert " ".join(lines[-1]) == "3 of 4 ops are served; no config of mmdet needs another"
+
+
+def test_families_that_need_an_op_that_is_not_served_are_named(covered, capsys):
+    covered(nms=("torch", ["atss/r50"]), roi=(None, ["pisa/r50", "dcn/r50", "pisa/r101"]))
+    assert run("doctor", "--ops") == 0
+    assert capsys.readouterr().out.endswith("1 of 2 ops are served; these need one that is not: dcn, pisa\n")
+
+
+def test_without_mmdets_configs_nothing_is_claimed_about_them(covered, capsys):
+    covered(nms=("torch", []))
+    assert run("doctor", "--ops") == 0
+    assert "mmdet is installed without its configs" in capsys.readouterr().out
+
+
+def test_ops_as_json(covered, capsys):
+    covered(nms=("torch", ["atss/r50"]), roi=(None, []))
+    assert run("doctor", "--ops", "--json") == 0
+    expected = {"nms": {"served_by": "torch", "configs": ["atss/r50"]}, "roi": {"served_by": None, "configs": []}}
+    assert json.loads(capsys.readouterr().out) == expected
+
+
+def test_ops_without_mmcv_are_one_sentence(monkeypatch, capsys):
+    monkeypatch.setattr("detassign.compat.op_coverage.find_spec", lambda name: None)
+    assert run("doctor", "--ops") == 1
+    assert "Error: No module named 'mmcv', so its ops are not known: pip install" in capsys.readouterr().err

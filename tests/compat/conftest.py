@@ -15,3 +15,19 @@ def _one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="session")
+def model_types():
+    """The types in the models of mmdet's configs; seconds."""
+    from detassign.compat.op_coverage import model_types
+
+    return model_types()
+
+
+@pytest.fixture(scope="session")
+def coverage():
+    """mmcv's ops, what serves them and who needs them; seconds."""
+    from detassign.compat.op_coverage import op_coverage
+
+    return op_coverage()
