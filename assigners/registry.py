@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from difflib import SequenceMatcher
 from inspect import Parameter, signature
 from itertools import chain
@@ -10,7 +12,7 @@ from numbers import Real
 from typing import Any, NamedTuple
 
 from .description import self_describing, shown
-from .spec import PARTS, Part, parse
+from .spec import PARTS, Part, module_name, parse
 
 
 class Weighted(NamedTuple):
@@ -65,11 +67,16 @@ class Registry(Mapping[str, Callable[..., Any]]):
         return add
 
     def __getitem__(self, name: str) -> Callable[..., Any]:
-        if name not in self._entries:
+        if name not in self:
             raise ValueError(unknown_name(self.kind, name, self._entries))
         return self._entries[name]
 
     def __contains__(self, name: object) -> bool:
+        """Whether the name is registered, by an installed plugin if need be."""
+        if name not in self._entries:
+            from .plugins import load_plugins  # which use this module
+
+            load_plugins()
         return name in self._entries
 
     def __iter__(self) -> Iterator[str]:
@@ -126,7 +133,8 @@ class Registry(Mapping[str, Callable[..., Any]]):
             if others:
                 raise ValueError(f"{self.kind} {spec!r}: expected one name, got {1 + len(others)} joined by +")
             spec = first
-        _ = self[spec.name]  # refused here, where it is named
+        if not spec.file:
+            _ = self[spec.name]  # refused here, where it is named
         return _describe(spec, self.kind, (self,))
 
     def parameters(self, name: str) -> list[str]:
@@ -181,12 +189,14 @@ def describe_parts(parts: Sequence[Part]) -> dict[str, Any]:
         raise ValueError(f"assigner {names!r}: expected matching+weighting or matching+weighting+score")
     described = {}
     for name, part, registry in zip(PARTS, parts, (MATCHINGS, WEIGHTINGS, SCORES), strict=False):
-        described[name] = registry.describe(part) if part.positional or part.named else part.name
+        described[name] = part.name if part == Part(part.name) else registry.describe(part)
     return described
 
 
 def _describe(part: Part, kind: str, registries: Sequence[Registry]) -> dict[str, Any]:
     """The dict of a part whose name is in one of the registries."""
+    if part.file:
+        _check_file(part, kind, registries)
     names = _order(part, kind, registries) if part.positional else []
     if len(part.positional) > len(names):
         raise ValueError(
@@ -198,6 +208,19 @@ def _describe(part: Part, kind: str, registries: Sequence[Registry]) -> dict[str
         raise ValueError(f"{kind} {part.name!r}: got {twice[0]!r} twice, once without its name")
     arguments = {**positional, **part.named}
     return {"type": part.name, **{name: _described(value) for name, value in arguments.items()}}
+
+
+def _check_file(part: Part, kind: str, registries: Sequence[Registry]) -> None:
+    """Refuse a name that does not come from the file that a spec says it comes from."""
+    module = module_name(part.file)
+    if module not in sys.modules:
+        raise ValueError(
+            f"{kind} '{part.file}:{part.name}': the file is not loaded, and a spec runs no code; load it with "
+            f"detassign.assigners.imports.load({part.file!r}), or --import {part.file} on the command line"
+        )
+    own = [name for registry in registries for name, entry in registry._entries.items() if entry.__module__ == module]
+    if part.name not in own:
+        raise ValueError(unknown_name(f"{kind} of {part.file}", part.name, own))
 
 
 def _order(part: Part, kind: str, registries: Sequence[Registry]) -> list[str]:
@@ -225,7 +248,7 @@ def unknown_name(kind: str, name: object, known: Mapping[str, Any] | list[str]) 
     """One sentence about a name that is not there, with the nearest that are."""
     close = _nearest(str(name), list(known))
     hint = f"; did you mean {' or '.join(map(repr, close))}?" if close else ";"
-    return f"unknown {kind} {name!r}{hint} known: {', '.join(sorted(known))}"
+    return f"unknown {kind} {name!r}{hint} known: {', '.join(sorted(known)) or 'none'}"
 
 
 def _nearest(name: str, known: list[str]) -> list[str]:
@@ -246,3 +269,21 @@ BRANCHES = Registry("second branch")
 DENOISINGS = Registry("denoising")
 ASSIGNERS = Registry("assigner")
 EVERY = (MATCHINGS, COSTS, WEIGHTINGS, SCORES, QUALITIES, BOX_LOSSES, DENOISINGS, ASSIGNERS)
+
+
+@contextmanager
+def all_or_nothing() -> Iterator[None]:
+    """What is registered inside is taken back when something fails inside."""
+    before = [dict(registry._entries) for registry in EVERY]
+    try:
+        yield
+    except BaseException:
+        for registry, entries in zip(EVERY, before, strict=True):
+            registry._entries = entries
+        raise
+
+
+def forget(module: str) -> None:
+    """Take away everything that a module has registered."""
+    for registry in EVERY:
+        registry._entries = {k: entry for k, entry in registry._entries.items() if entry.__module__ != module}

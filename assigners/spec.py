@@ -2,9 +2,11 @@
 
     dw    dw(top_k=9)    atss+dual(gamma=1.5)    top_k(center_prior(sigma=1.5), k=9)+dual
     hungarian(costs={focal: 2, l1: {weight: 5}})+focal    dw(score=softmax, prior={'exclusive': None})
+    mine.py:nearest(k=3)+dual
 
 The notation is Python's. Arguments are numbers, texts, True, False, None, lists, dicts and further specs; a bare name is a
-text. Nothing else is allowed, so a spec may come from anywhere.
+text. A name may say which file it comes from, which must have been loaded (see `assigners.imports`). Nothing else is allowed,
+so a spec may come from anywhere.
 """
 
 from __future__ import annotations
@@ -25,9 +27,12 @@ LARGEST = 2**63  # whole numbers that every reader of JSON takes
 SHOWN = 20  # characters of a spec in the sentence about a mistake
 LONGEST_SLUG = 80  # characters; file systems take 255 bytes, and more is added to it
 BRACKETS = {")": "(", "]": "[", "}": "{"}
+PACKAGE = "detassign_imports"  # of modules that are files of users
 PARTS = ("matching", "weighting", "score")
 WORDS = {"true": True, "false": False, "none": None, "null": None}  # as `--set` understands them
 EXAMPLE = "dw(top_k=9) or atss+dual(gamma=1.5)"
+TOKEN = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|(?P<file>[\w./~-]+\.py):(?=[^\W\d])|(?P<letter>.)""")
+"""A text in quotes, a file that a name comes from, or one character."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +42,7 @@ class Part:
     name: str
     positional: tuple[Any, ...] = ()
     named: Mapping[str, Any] = field(default_factory=dict)
+    file: str | None = None
 
 
 def parse(text: str, kind: str = "spec") -> tuple[Part, ...]:
@@ -50,7 +56,7 @@ def parse(text: str, kind: str = "spec") -> tuple[Part, ...]:
         ValueError: when it is none, too long or too deep; with the place of the mistake.
 
     >>> parse("top_k(atss, k=9)+dual")
-    (Part(name='top_k', positional=('atss',), named={'k': 9}), Part(name='dual', positional=(), named={}))
+    (Part(name='top_k', positional=('atss',), named={'k': 9}, file=None), Part(name='dual', ...))
     """
     return _Reader(text, kind).parts()
 
@@ -70,6 +76,36 @@ def split(text: str, kind: str = "spec") -> list[str]:
     if not chosen:
         raise ValueError(f"expected at least one {kind}, got {text!r}")
     return chosen
+
+
+def files(text: str) -> list[str]:
+    """The files that a spec, or a list of specs, names.
+
+    >>> files("mine.py:nearest+parts/other.py:flat(gamma=1)")
+    ['mine.py', 'parts/other.py']
+    """
+    return list(dict.fromkeys(_Reader(text, "spec").files.values()))
+
+
+def label(text: str) -> str:
+    """A spec without the folders of its files: what to call it by.
+
+    >>> label("../parts/mine.py:nearest+dual")
+    'mine.py:nearest+dual'
+    """
+    for file in files(text):
+        text = text.replace(f"{file}:", f"{file.rpartition('/')[2]}:")
+    return text
+
+
+def module_name(file: str) -> str:
+    """The dotted name under which a file is loaded, wherever it lies.
+
+    >>> module_name("parts/my-own.py")
+    'detassign_imports.my_own'
+    """
+    stem = file.rpartition("/")[2].removesuffix(".py")
+    return f"{PACKAGE}.{re.sub(r'[^0-9A-Za-z_]', '_', stem)}"
 
 
 def write(description: Any) -> str:
@@ -122,13 +158,18 @@ class _Reader:
         self.kind = kind
         if len(text) > LONGEST:
             raise ValueError(f"{kind}: expected at most {LONGEST} characters, got {len(text)}")
+        found = [token for token in TOKEN.finditer(self.text) if token["file"]]
+        self.files = {token.end(): token["file"] for token in found}  # by the place of the name that comes from it
+        self.names = self.text  # with blanks for files, so that every name keeps its place
+        for token in found:
+            self.names = f"{self.names[: token.start()]}{' ' * len(token[0])}{self.names[token.end() :]}"
 
     def parts(self) -> tuple[Part, ...]:
         list(self.outside_quotes())  # refuses what could overwhelm the parser
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # of unknown escapes in a text
-                tree = ast.parse(f"({self.text})", mode="eval")
+                tree = ast.parse(f"({self.names})", mode="eval")
         except SyntaxError as error:
             raise self.mistake((error.offset or 2) - 2, "cannot be read") from None
         except (ValueError, MemoryError, RecursionError):  # a huge number, a long chain of signs
@@ -138,8 +179,8 @@ class _Reader:
     def outside_quotes(self) -> Iterator[tuple[int, str, int]]:
         """Place, character and depth of brackets of everything that is not in quotes."""
         opened: list[int] = []
-        for found in re.finditer(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|(.)""", self.text):
-            place, letter = found.start(), found.group(1)
+        for found in TOKEN.finditer(self.text):
+            place, letter = found.start(), found["letter"]
             if letter is None:
                 continue
             if letter in BRACKETS.values():
@@ -165,7 +206,7 @@ class _Reader:
 
     def part(self, node: ast.expr) -> Part:
         if isinstance(node, ast.Name):
-            return Part(node.id)
+            return Part(node.id, file=self.file_of(node))
         if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name):
             raise self.unexpected(node, "a name, or a name with arguments in brackets")
         named: dict[str, Any] = {}
@@ -173,7 +214,7 @@ class _Reader:
             if argument.arg is None or argument.arg in named:
                 raise self.unexpected(argument, "every argument by its own name, once")
             named[argument.arg] = self.value(argument.value)
-        return Part(node.func.id, tuple(map(self.value, node.args)), named)
+        return Part(node.func.id, tuple(map(self.value, node.args)), named, self.file_of(node))
 
     def value(self, node: ast.expr) -> Any:
         match node:
@@ -184,7 +225,7 @@ class _Reader:
             case ast.UnaryOp(op=ast.USub(), operand=ast.Constant(value=int() | float()) as number):
                 return -self.value(number)
             case ast.Name(id=name):
-                return WORDS.get(name, name)
+                return self.part(node) if self.file_of(node) else WORDS.get(name, name)
             case ast.List(elts=elements) | ast.Tuple(elts=elements):
                 return [self.value(element) for element in elements]
             case ast.Dict(keys=keys, values=values):
@@ -202,8 +243,14 @@ class _Reader:
         raise self.unexpected(node or parent, "a name or a text as a dict's key")
 
     def unexpected(self, node: ast.expr | ast.keyword, wanted: str) -> ValueError:
-        before = f"({self.text}".encode()[: node.col_offset].decode()
-        return self.mistake(len(before) - 1, f"expected {wanted}")
+        return self.mistake(self.place(node), f"expected {wanted}")
+
+    def file_of(self, node: ast.expr) -> str | None:
+        return self.files.get(self.place(node))
+
+    def place(self, node: ast.expr | ast.keyword) -> int:
+        """The character at which a node begins; the parser counts bytes, and one bracket more."""
+        return len(f"({self.names}".encode()[: node.col_offset].decode()) - 1
 
     def mistake(self, place: int, what: str) -> ValueError:
         """The sentence about a mistake at a character, counted from 0 here and from 1 by people."""

@@ -17,6 +17,7 @@ from typing import Any
 from ..assigners.spec import slugs
 from ..engine.config import read
 from ..engine.files import write_json
+from ..engine.imports import IMPORTS, code_of, save
 from ..engine.train import CONFIG, SUMMARY
 
 
@@ -95,7 +96,8 @@ def _run(cell: Cell, quiet: bool) -> int:
     config = cell.folder.parent / f"{cell.folder.name}.json"
     write_json(cell.config, config)
     command = [sys.executable, "-m", "detassign.cli", "train", str(config), "--work-dir", str(cell.folder), "--resume"]
-    process = subprocess.Popen([*command, "--no-table", *(["--quiet"] if quiet else [])])
+    command += ["--no-table", *_import_options(cell), *(["--quiet"] if quiet else [])]
+    process = subprocess.Popen(command)
     try:
         status = process.wait()
     except KeyboardInterrupt:  # the terminal sent it to the child too, which keeps what it has
@@ -103,6 +105,13 @@ def _run(cell: Cell, quiet: bool) -> int:
         raise
     config.unlink(missing_ok=True)
     return status
+
+
+def _import_options(cell: Cell) -> list[str]:
+    """What hands the code that a cell's config names to the process that trains it; a copy stays in the work dir."""
+    work_dir, code = cell.folder.parents[1], code_of(cell.config)
+    save(cell.config, work_dir)
+    return [f"--import={one.name if one.content is None else work_dir / IMPORTS / one.name}" for one in code]
 
 
 def _check_same(cell: Cell) -> None:

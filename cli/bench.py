@@ -50,10 +50,12 @@ def assigners(assigners: str, seeds: str, work_dir: Path | None, quiet: bool, **
     """
     from ..bench.assigners import compare, plan, results
     from ..bench.report import LEGEND, cells, rows, write_report
-    from .configs import resolve_config
+    from ..engine.config import assigner_name
+    from .configs import load_code, resolve_config
 
     names = choose(assigners)
-    configs = {name: resolve_config(None, assigner=name, seed=None, **given) for name in names}
+    load_code(given["imports"], assigners, {})  # together, so that two files of one name are noticed
+    configs = {assigner_name(name): resolve_config(None, assigner=name, seed=None, **given) for name in names}
     folder = work_dir or new_run_folder(f"bench-{given['detector']}")
     folder.mkdir(parents=True, exist_ok=True)
     planned = plan(configs, _seeds(seeds), folder)
@@ -61,7 +63,7 @@ def assigners(assigners: str, seeds: str, work_dir: Path | None, quiet: bool, **
 
     finished = results(planned)
     if finished:
-        first = configs[names[0]]
+        first = next(iter(configs.values()))
         paths = write_report(finished, _conditions(first, given["detector"]), folder)
         table(*cells(rows(finished)))
         say(LEGEND)

@@ -34,6 +34,14 @@ assigner_option = click.option(
     metavar="SPEC",
     help="An assigner, or matching+weighting[+score]; each may have arguments: 'dw(top_k=9)'.",
 )
+import_option = click.option(
+    "--import",
+    "imports",
+    multiple=True,
+    metavar="FILE|MODULE",
+    help="Python that brings assigners or parts of your own; it is run. Repeatable.",
+)
+trust_option = click.option("--trust", is_flag=True, help="Run the code that comes with a run made elsewhere.")
 denoising_option = click.option(
     "--denoising",
     metavar="dn|cdn|none",
@@ -75,6 +83,7 @@ def options(*decorators: Callable[..., Any]) -> Callable[..., Any]:
 
 choice_options = options(detector_option, assigner_option, data_option, data_root_option, images_option, seed_option)
 run_options = options(
+    import_option,
     denoising_option,
     schedule_option,
     epochs_option,

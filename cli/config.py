@@ -7,13 +7,14 @@ from typing import Any
 import click
 
 from ..data.files import json_text
-from .common import choice_options, run_options
+from .common import choice_options, run_options, trust_option
 
 
 @click.command("config")
 @click.argument("config", required=False)
 @choice_options
 @run_options
+@trust_option
 def command(config: str | None, **given: Any) -> None:
     """Print the resolved config that the same options of `train` would run, as JSON.
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from functools import reduce
 from operator import getitem
 from pathlib import Path
 from typing import Any
 
+from ..assigners import spec
 from ..data import Report
 from ..engine import config as configs
+from ..engine.imports import load_named, restore
 from ..heads import PostProcess
 from .common import checked, find_data
 
@@ -28,9 +30,14 @@ def resolve_config(
     schedule: str | None,
     settings: tuple[str, ...],
     denoising: str | None = None,
+    imports: tuple[str, ...] = (),
+    trust: bool = False,
     **run: Any,
 ) -> dict[str, Any]:
-    """The config of a run: a recipe or a run's config.json if named, with what the options say on top."""
+    """The config of a run: a recipe or a run's config.json if named, with what the options say on top.
+
+    Code that the options name is loaded; code that a run brings is, too, if it has run here before or `trust` is given.
+    """
     changes = configs.parse_changes(settings)
     if config and config.endswith(".json"):
         chosen = {"--detector": detector, "--assigner": assigner, "--denoising": denoising}
@@ -38,18 +45,19 @@ def resolve_config(
         clash = [name for name, value in chosen.items() if value is not None]
         if clash:
             raise ValueError(f"{clash[0]}: {config} is resolved already; change single keys with --set")
-        return _resolved(Path(config), data, images, changes, **run)
+        return _resolved(Path(config), data, images, changes, load_code(imports, assigner, changes), trust, **run)
     recipe = configs.read_recipe(config) if config else {}
     source = find_data(data or recipe.get("data", "synthetic"), data_root, images)
     report = checked(source)
-    changes = {**recipe.get("changes", {}), **changes}
+    assigner, changes = assigner or recipe.get("assigner"), {**recipe.get("changes", {}), **changes}
     resolved = configs.compose(
         detector or recipe.get("detector", DEFAULT_DETECTOR),
-        assigner or recipe.get("assigner"),
+        assigner,
         source,
         schedule or recipe.get("schedule"),
         changes,
         denoising or recipe.get("denoising"),
+        load_code(imports, assigner, changes),
         **run,
     )
     if source.name != "coco":  # whose AP is of 100 detections, however crowded an image is
@@ -57,10 +65,27 @@ def resolve_config(
     return resolved
 
 
-def _resolved(path: Path, data: str | None, images: int | None, changes: dict[str, Any], **run: Any) -> dict[str, Any]:
-    """What a run wrote, on other data if named, with as many classes."""
+def load_code(imports: Iterable[str], assigner: Any, changes: Mapping[str, Any]) -> dict[str, str | None]:
+    """Load what --import names, and the files that an assigner's spec names, here or among the changes."""
+    specs = [assigner, *(value for key, value in changes.items() if key.startswith(configs.ASSIGNER))]
+    return load_named([*imports, *(file for text in specs if isinstance(text, str) for file in spec.files(text))])
+
+
+def _resolved(
+    path: Path,
+    data: str | None,
+    images: int | None,
+    changes: dict[str, Any],
+    given: Mapping[str, str | None],
+    trust: bool,
+    **run: Any,
+) -> dict[str, Any]:
+    """What a run wrote, on other data if named, with as many classes, and with the code that is given."""
     config = configs.read(path)
     configs.validate(config, str(path))
+    restore(config, path.parent, trust, given)
+    if given:
+        config["imports"] = {**(config.get("imports") or {}), **given}
     if data is None and images is not None:
         raise ValueError("--images: belongs to --data synthetic; name it too")
     if data is not None:

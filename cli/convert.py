@@ -15,6 +15,7 @@ from .common import (
     data_root_option,
     denoising_option,
     detector_option,
+    import_option,
     schedule_option,
     set_option,
 )
@@ -49,6 +50,7 @@ SHOWN = 8  # tensors of a kind that are named one by one
 @denoising_option
 @schedule_option
 @set_option
+@import_option
 @click.option("--json", "as_json", is_flag=True, help="Print the whole report as JSON.")
 def command(
     checkpoint: Path,
@@ -131,22 +133,29 @@ def _config(
     denoising: str | None,
     schedule: str | None,
     settings: tuple[str, ...],
+    imports: tuple[str, ...],
 ) -> dict[str, Any]:
     """The target's config; the recipe's data set is not looked for."""
     from ..engine import config as configs
+    from .configs import load_code
 
     if detector and recipe:
         raise ValueError(f"--recipe: {recipe} names a detector already; leave out --detector {detector}")
     if not (detector or recipe):
         raise ValueError("--detector: name the checkpoint's architecture with it, or a recipe with --recipe")
     parts = configs.read_recipe(recipe) if recipe else {"detector": detector}
+    assigner, changes = (
+        assigner or parts.get("assigner"),
+        {**parts.get("changes", {}), **configs.parse_changes(settings)},
+    )
     return configs.compose(
         parts["detector"],
-        assigner or parts.get("assigner"),
+        assigner,
         source,
         schedule or parts.get("schedule"),
-        {**parts.get("changes", {}), **configs.parse_changes(settings)},
+        changes,
         denoising or parts.get("denoising"),
+        load_code(imports, assigner, changes),
     )
 
 

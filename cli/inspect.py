@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .common import checked, data_option, data_root_option, images_option, options
+from .common import checked, data_option, data_root_option, images_option, import_option, options, trust_option
 
 if TYPE_CHECKING:
     from ..engine.inspection_scene import Scene
@@ -32,6 +32,8 @@ DETECTOR = "fcos_r50"  # strides 8 to 128
 @click.option("--out", type=click.Path(path_type=Path), help="The picture; inspect-IMAGE.png if left out.")
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write the counts here.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the simulated predictions.")
+@import_option
+@trust_option
 def command(
     image: str,
     split: str,
@@ -40,6 +42,8 @@ def command(
     out: Path | None,
     json_file: Path | None,
     seed: int,
+    imports: tuple[str, ...],
+    trust: bool,
     **given: Any,
 ) -> None:
     """Show which point or query learns which object, and how strongly.
@@ -58,9 +62,10 @@ def command(
     from ..engine.config import source_of
     from ..engine.files import write_json
     from ..engine.inspection_scene import load_scene
+    from .configs import load_code
 
     _check_files(out, json_file)
-    config, checkpoint = _config(run, **given)
+    config, checkpoint = _config(run, load_code(imports, assigners, {}), trust, **given)
     form = _form(config, run, given["detector"])
     stored_size = run is None and given["detector"] is None
     checked(source_of(config), [split])
@@ -97,7 +102,7 @@ def _check_files(*paths: Path | None) -> None:
 
 
 def _config(
-    run: Path | None, data: str | None, detector: str | None, **given: Any
+    run: Path | None, code: Container[str], trust: bool, data: str | None, detector: str | None, **given: Any
 ) -> tuple[dict[str, Any], Path | None]:
     """The config that gives image size, strides and model, and the run's checkpoint."""
     from .configs import resolve_config
@@ -109,7 +114,7 @@ def _config(
 
     if detector:
         raise ValueError(f"--detector {detector}: the run has a detector already; leave one of the two out")
-    config, checkpoint = find_run(run)
+    config, checkpoint = find_run(run, trust, code)
     if data:
         other = resolve_config(detector=DETECTOR, data=data, **nothing, **given)["data"]
         if list(other["classes"]) != list(config["data"]["classes"]):

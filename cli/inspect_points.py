@@ -23,9 +23,11 @@ def inspections_of(
 ) -> list[Inspection]:
     """Every assigner on the run's predictions, or on simulated ones."""
     from ..assigners import build
+    from ..engine.config import assigner_name
     from ..engine.inspection import inspect, translate
 
-    built = {name: build(name, num_classes=len(scene.classes)) for name in choose(assigners or ASSIGNERS)}
+    names = choose(assigners or ASSIGNERS)
+    built = {assigner_name(name): build(name, num_classes=len(scene.classes)) for name in names}
     predictions, score = _predictions(config, checkpoint, scene, seed)
     return [
         inspect(name, assigner, translate(predictions, score, assigner.score), scene.targets)

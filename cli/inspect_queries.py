@@ -20,14 +20,13 @@ def inspections_of(
 ) -> list[QueryInspection]:
     """Every assigner, or the run's own, on the run's predictions; the seed changes nothing."""
     from ..assigners import build
-    from ..assigners.presets import assigner_spec
     from ..engine.config import assigner_name
     from ..engine.inspection_queries import inspect_queries
     from ..engine.inspection_scene import predict_scene_queries
 
     own = config["model"]["head"]["assigner"]
-    specs = {name: assigner_spec(name) for name in choose(assigners)} if assigners else {assigner_name(own): own}
-    built = {name: build(spec, num_classes=len(scene.classes)) for name, spec in specs.items()}
+    specs = choose(assigners) if assigners else [own]
+    built = {assigner_name(spec): build(spec, num_classes=len(scene.classes)) for spec in specs}
     outputs, score = predict_scene_queries(config, checkpoint, scene)
     return [inspect_queries(name, assigner, outputs, score, scene.targets) for name, assigner in built.items()]
 

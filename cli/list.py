@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..assigners import ASSIGNERS, BOX_LOSSES, COSTS, DENOISINGS, MATCHINGS, QUALITIES, SCORES, WEIGHTINGS
+from ..assigners.plugins import load_plugins
 from ..assigners.registry import unknown_name
 from ..data import DATASETS
 from ..data.files import json_text
 from ..engine import fragments
+from .common import import_option
 from .tables import table
 
 if TYPE_CHECKING:
@@ -48,7 +50,8 @@ SECTIONS: dict[str, Callable[[], dict[str, str]]] = {
 @click.command("list")
 @click.argument("sections", nargs=-1, metavar="[SECTION]...")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def command(sections: tuple[str, ...], as_json: bool) -> None:
+@import_option
+def command(sections: tuple[str, ...], as_json: bool, imports: tuple[str, ...]) -> None:
     """List what can be named: assigners and their parts, detectors, data sets, schedules, recipes; and what goes with what.
 
     SECTION is one of assigners, matchings, costs, weightings, scores, qualities, box-losses, denoisings, detectors,
@@ -57,7 +60,12 @@ def command(sections: tuple[str, ...], as_json: bool) -> None:
     \b
     detassign list matchings weightings
     detassign list compatibility
+    detassign list assigners --import mine.py
     """
+    from ..engine.imports import load_named
+
+    load_named(imports)
+    load_plugins()
     known = [*SECTIONS, COMPATIBILITY]
     for section in sections:
         if section not in known:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from .common import device_option, new_run_folder
+from .common import device_option, import_option, new_run_folder, trust_option
 
 
 @click.command("predict")
@@ -23,6 +23,8 @@ from .common import device_option, new_run_folder
     help="Translate the network first: a minute, again for odd image sizes; saves 0 to 10 % on a CPU.",
 )
 @click.option("--json-only", is_flag=True, help="No drawings.")
+@import_option
+@trust_option
 def command(
     run: Path,
     images: tuple[Path, ...],
@@ -32,6 +34,8 @@ def command(
     device: str | None,
     compiled: bool,
     json_only: bool,
+    imports: tuple[str, ...],
+    trust: bool,
 ) -> int:
     """Draw and write down what a trained model finds in images.
 
@@ -41,9 +45,10 @@ def command(
     \b
     detassign predict runs/fcos_tiny-dw-synthetic photos/ --score 0.5
     """
+    from ..engine.imports import load_named
     from ..engine.predict import find_images, find_model, predict
 
-    config, checkpoint = find_model(run)
+    config, checkpoint = find_model(run, trust, load_named(imports))
     if device:
         config["device"] = device
     folder = out or new_run_folder(f"predict-{config.get('name', 'run')}")

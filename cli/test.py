@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from ..data.files import json_text
-from .common import checked
+from .common import checked, import_option, trust_option
 from .tables import table
 
 
@@ -18,17 +18,29 @@ from .tables import table
 @click.option("--split", type=click.Choice(["val", "train"]), default="val", show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option("--device", metavar="NAME", help="auto, cpu or cuda[:index].")
-def command(run: Path, checkpoint: Path | None, split: str, as_json: bool, device: str | None) -> None:
+@import_option
+@trust_option
+def command(
+    run: Path,
+    checkpoint: Path | None,
+    split: str,
+    as_json: bool,
+    device: str | None,
+    imports: tuple[str, ...],
+    trust: bool,
+) -> None:
     """Measure the AP of a trained run on its own data.
 
     \b
     detassign test runs/fcos_tiny-dw-synthetic
     """
     from ..engine.config import source_of
+    from ..engine.imports import load_named
     from ..engine.processes import is_first, joined, once
     from ..engine.train import evaluate, find_config, find_run
 
-    config, last = (find_config(run), checkpoint) if checkpoint else find_run(run)
+    given = load_named(imports)
+    config, last = (find_config(run, trust, given), checkpoint) if checkpoint else find_run(run, trust, given)
     if device:
         config["device"] = device
     with joined():

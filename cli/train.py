@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from .common import choice_options, new_run_folder, run_options
+from .common import choice_options, new_run_folder, run_options, trust_option
 from .tables import table
+
+if TYPE_CHECKING:
+    from ..assigners.imports import Imported
 
 
 @click.command("train")
 @click.argument("config", required=False)
 @choice_options
 @run_options
+@trust_option
 @click.option("--work-dir", type=click.Path(path_type=Path), help="Folder of the run; runs/NAME if left out.")
 @click.option("--resume", is_flag=True, help="Go on with an interrupted run in --work-dir.")
 @click.option("--quiet", is_flag=True, help="No progress bar.")
@@ -32,6 +36,7 @@ def command(config: str | None, work_dir: Path | None, resume: bool, quiet: bool
 
     The last line trains on 8 GPUs, each with an eighth of every batch.
     """
+    from ..engine.imports import adopt, code_of
     from ..engine.processes import is_first, joined, once
     from ..engine.train import CONFIG, train
     from .configs import resolve_config
@@ -39,15 +44,15 @@ def command(config: str | None, work_dir: Path | None, resume: bool, quiet: bool
     if resume and work_dir is None:
         raise ValueError("--resume: name the run's folder with --work-dir")
 
-    def resolve() -> dict[str, Any]:
-        if config or not resume:
-            return resolve_config(config, **given)
-        if not (work_dir / CONFIG).is_file():
+    def resolve() -> tuple[dict[str, Any], list[Imported]]:
+        if not config and resume and not (work_dir / CONFIG).is_file():
             raise ValueError(f"--resume: {work_dir} holds no run; a new one starts without --resume")
-        return resolve_config(str(work_dir / CONFIG), **given)
+        resolved = resolve_config(config or (str(work_dir / CONFIG) if resume else None), **given)
+        return resolved, code_of(resolved)
 
     with joined():
-        resolved = once(resolve)
+        resolved, code = once(resolve)
+        adopt(code)
         folder = once(lambda: work_dir or new_run_folder(resolved["name"]))
         summary = train(resolved, folder, resume=resume, quiet=quiet)
         if is_first() and not no_table:

@@ -41,6 +41,7 @@ def compose(
     schedule: str | None = None,
     changes: Mapping[str, Any] | None = None,
     denoising: str | None = None,
+    imports: Mapping[str, str | None] | None = None,
     **run: Any,
 ) -> dict[str, Any]:
     """A resolved config.
@@ -52,6 +53,7 @@ def compose(
         schedule: name of a schedule fragment; None takes the detector's usual one.
         changes: dotted key -> value, applied last: {"model.head.stacked_convs": 1}.
         denoising: how the targets of a query detector are noised into queries, or "none"; None takes its usual way.
+        imports: the loaded code that brings parts of its own, as `imports.load_named` gives it.
         run: seed, device, amp, pretrained, init, epochs, batch_size; None leaves the default.
 
     Raises:
@@ -77,6 +79,7 @@ def compose(
         "amp": False,
         "pretrained": None,
         "init": None,
+        "imports": dict(imports or {}),
     }
     composed = changed(plain(config), changes or {}, **run)
     validate(composed, composed["name"])
@@ -106,7 +109,7 @@ def changed(config: dict[str, Any], changes: Mapping[str, Any], **run: Any) -> d
 
 def assigner_name(assigner: str | Mapping[str, Any]) -> str:
     """What to call an assigner by: its spec."""
-    return assigner if isinstance(assigner, str) else spec.write(assigner)
+    return spec.label(assigner) if isinstance(assigner, str) else spec.write(assigner)
 
 
 def change(config: dict[str, Any], key: str, value: Any) -> None:

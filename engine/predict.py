@@ -6,7 +6,7 @@ found in one does not depend on how its neighbours pad it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -163,17 +163,18 @@ def compile_network(model: nn.Module, **options: Any) -> None:
             part.compile(dynamic=True, **options)
 
 
-def find_model(path: Path) -> tuple[dict[str, Any], Path]:
-    """Config and checkpoint of a run's folder, or of one checkpoint in it.
+def find_model(path: Path, trust: bool = False, given: Container[str] = ()) -> tuple[dict[str, Any], Path]:
+    """Config and checkpoint of a run's folder, or of one checkpoint in it; `trust` and `given` as of `imports.restore`.
 
     Raises:
         FileNotFoundError: when there is no such run, or no config beside the checkpoint.
+        ValueError: for code of the run that may not run.
     """
     if path.is_dir() or not path.exists():
-        return find_run(path)
+        return find_run(path, trust, given)
     if not (path.parent / CONFIG).is_file():
         raise FileNotFoundError(f"checkpoint {path}: expected the {CONFIG} of its run beside it")
-    return find_config(path.parent), path
+    return find_config(path.parent, trust, given), path
 
 
 def find_images(paths: Sequence[Path]) -> list[Path]:

@@ -7,7 +7,7 @@ import logging
 import statistics
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from contextlib import redirect_stdout
 from functools import partial
 from inspect import signature
@@ -30,7 +30,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ..assigners import AssignmentWarning
-from . import processes
+from . import imports, processes
 from .build import Detector, build_model, load_checkpoint, warn_of_cold_start
 from .config import read, source_of, validate
 from .datasets import eval_loader, train_loader
@@ -122,22 +122,32 @@ def evaluate(config: Mapping[str, Any], checkpoint: Path, split: str = "val") ->
         return metric.evaluate(len(loader.dataset))
 
 
-def find_config(folder: Path) -> dict[str, Any]:
-    """The config of a run's folder."""
+def find_config(folder: Path, trust: bool = False, given: Container[str] = ()) -> dict[str, Any]:
+    """The config of a run's folder, whose code is loaded.
+
+    Args:
+        folder: of the run.
+        trust, given: as of `imports.restore`.
+
+    Raises:
+        OSError, ValueError: when the config is missing or none, and for code that may not run.
+    """
     config = read(folder / CONFIG)
     validate(config, str(folder / CONFIG))
+    imports.restore(config, folder, trust, given)
     return config
 
 
-def find_run(folder: Path) -> tuple[dict[str, Any], Path]:
-    """The config and the last checkpoint of a run's folder.
+def find_run(folder: Path, trust: bool = False, given: Container[str] = ()) -> tuple[dict[str, Any], Path]:
+    """The config and the last checkpoint of a run's folder, whose code is loaded; arguments as of `find_config`.
 
     Raises:
         FileNotFoundError: when the folder, its config or its checkpoint is missing.
+        ValueError: as `find_config` does.
     """
     if not folder.is_dir():
         raise FileNotFoundError(f"run folder {folder} does not exist")
-    config = find_config(folder)
+    config = find_config(folder, trust, given)
     pointer = folder / LAST
     if not pointer.is_file():
         raise FileNotFoundError(f"run folder {folder} holds no checkpoint yet")
@@ -291,6 +301,7 @@ def _prepare_folder(config: Mapping[str, Any], work_dir: Path, resume: bool) -> 
         return
     if any(work_dir.iterdir()):
         raise ValueError(f"work dir {work_dir} holds other files; give a new or empty folder")
+    imports.save(config, work_dir)
     write_json(config, work_dir / CONFIG)
 
 

@@ -7,9 +7,10 @@ torch.set_num_threads(1)
 
 
 @pytest.fixture(autouse=True)
-def _own_cache(tmp_path_factory, monkeypatch):
-    """Keeps generated data out of the user's cache folder."""
+def _own_folders(tmp_path_factory, monkeypatch):
+    """Keeps generated data out of the user's cache folder, and what tests agree to out of what the user has."""
     monkeypatch.setenv("DETASSIGN_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+    monkeypatch.setenv("DETASSIGN_STATE", str(tmp_path_factory.getbasetemp() / "state"))
 
 
 @pytest.fixture(scope="session")
@@ -24,3 +25,19 @@ def tiny_run(tmp_path_factory):
     changes = {"input.scale": (96, 96)}
     train(compose("fcos_tiny", "fcos", resolve(data), changes=changes, epochs=1, batch_size=2), run, quiet=True)
     return run
+
+
+@pytest.fixture
+def own_parts():
+    """What is registered and loaded during a test is forgotten after it."""
+    import sys
+
+    from detassign.assigners import imports, registry
+
+    entries = [dict(one._entries) for one in registry.EVERY]
+    yield
+    for one, before in zip(registry.EVERY, entries, strict=True):
+        one._entries = before
+    imports._loaded.clear()
+    for name in [name for name in sys.modules if name.startswith(imports.PACKAGE)]:
+        del sys.modules[name]

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from .. import imports
 from ..build import build_model, find_class
 from ..config import change, plain, read
 from ..files import write_json, write_whole
@@ -124,6 +125,7 @@ def write(config: Mapping[str, Any], state: Mapping[str, Tensor], out: Path) -> 
     out.parent.mkdir(parents=True, exist_ok=True)
     meta = {"name": config["name"], "dataset_meta": {"classes": tuple(config["data"]["classes"])}}
     write_whole(lambda file: torch.save({"state_dict": dict(state), "meta": meta}, file), out)
+    imports.save(config, out.parent)
     write_json(config, beside)
 
 
