@@ -20,11 +20,13 @@ from ..compat import is_state, safe_load
 from ..detectors import DenseDetector, QueryDetector
 from ..heads import PostProcess
 from .conversion.official import from_official
+from .reasons import reason
 
 PACKAGES = ("detassign", "mmdet", "torchvision")  # whose classes a config may name
 TRUST = "DETASSIGN_PACKAGES"
 WRAPPERS = ("state_dict", "model")  # names under which files hold their weights
 OPTIONAL = r"num_batches_tracked$|^norms?\.?[0-3]\."  # of a backbone: what classifiers do without
+SIDE = 64  # pixels of the picture that shows whether the parts of a model fit together
 Detector = DenseDetector | QueryDetector
 
 
@@ -50,6 +52,7 @@ def build_model(config: Mapping[str, Any], initialise: bool = True) -> Detector:
     model = instantiate({**_without_none(description), **build_parts(description)}, "model")
     if not initialise:
         return model
+    check_fit(model)
     if start:
         load_checkpoint(model, Path(start))
         return model
@@ -57,6 +60,23 @@ def build_model(config: Mapping[str, Any], initialise: bool = True) -> Detector:
     if pretrained:
         load_backbone(model.backbone, Path(pretrained))
     return model
+
+
+@torch.no_grad()
+def check_fit(model: Detector) -> None:
+    """Send one small picture through a new model on the CPU.
+
+    Raises:
+        ValueError: when one part does not take what another makes.
+    """
+    model.eval()
+    try:
+        model(torch.zeros(1, 3, SIDE, SIDE), mode="tensor")
+    except ValueError:  # with a sentence of its own
+        raise
+    except Exception as error:  # whatever a part does not expect
+        raise ValueError(f"model: its parts do not fit together ({reason(error)})") from error
+    model.train()
 
 
 def warn_of_cold_start(config: Mapping[str, Any], model: Detector) -> None:
@@ -90,6 +110,10 @@ def _initialise(model: Detector) -> None:
             f"the backbone's weights cannot be downloaded ({error.reason}); give a file with --pretrained, or start from "
             "nothing with --set model.backbone.init_cfg=None"
         ) from error
+    except OSError:
+        raise
+    except Exception as error:  # mmengine finds nothing of the name, or anything else in what it found
+        raise ValueError(f"model: its weights cannot be initialised as init_cfg says ({reason(error)})") from error
 
 
 def _without_none(description: Mapping[str, Any]) -> dict[str, Any]:
@@ -108,8 +132,12 @@ def instantiate(description: Mapping[str, Any], where: str) -> Any:
         raise ValueError(unknown_name("argument", f"{where}.{unknown[0]}", [f"{where}.{name}" for name in accepted]))
     try:
         return entry(**arguments)
-    except TypeError as error:  # an argument left out or of another type
-        raise ValueError(f"{where}: {entry.__name__} cannot be made of these arguments ({error})") from error
+    except OSError:
+        raise
+    except Exception as error:  # an argument left out, of another type or of no use: each class complains in its way
+        if isinstance(error, ValueError) and entry.__module__.partition(".")[0] == "detassign":
+            raise  # with a sentence of its own
+        raise ValueError(f"{where}: {entry.__name__} cannot be made of these arguments ({reason(error)})") from error
 
 
 def load_backbone(backbone: nn.Module, path: Path) -> None:

@@ -7,7 +7,6 @@ and that class's arguments. Nothing past `engine.build` reads it.
 from __future__ import annotations
 
 import ast
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
@@ -18,7 +17,9 @@ from ..assigners import DENOISINGS, spec
 from ..assigners.presets import assigner_spec
 from ..assigners.registry import unknown_name
 from ..data import DataSource
+from ..data.files import read_json
 from . import fragments
+from .values import check_values
 
 INPUT = {
     "scale": (1333, 800),
@@ -30,6 +31,7 @@ INPUT = {
 }
 EVALUATION = {"every": 1, "max_detections": 100, "batch_size": None}  # None: as in training
 DEFAULT_ASSIGNER = "fcos"
+LARGEST = 2**26  # bytes of a config
 ASSIGNER = "model.head.assigner"  # the key
 RECIPE_KEYS = {"detector", "assigner", "denoising", "data", "schedule", "changes"}
 
@@ -159,10 +161,7 @@ def read(path: Path) -> dict[str, Any]:
     """
     if not path.is_file():
         raise FileNotFoundError(f"config {path} does not exist")
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"config {path}: not JSON ({error})") from None
+    config = read_json(path, LARGEST)
     missing = sorted({"model", "data", "input", "schedule"} - set(config if isinstance(config, dict) else ()))
     if missing:
         raise ValueError(f"config {path}: lacks {', '.join(missing)}; expected a config.json that a run wrote")
@@ -191,6 +190,7 @@ def validate(config: Mapping[str, Any], name: str) -> None:
         raise ValueError(
             f"config {name}: model.head.num_classes is {head['num_classes']!r}, and the data has {len(classes)} classes"
         )
+    check_values(config, name)
 
 
 def read_recipe(name_or_path: str) -> dict[str, Any]:

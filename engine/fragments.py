@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib
 import runpy
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -34,8 +35,19 @@ def load(kind: str, name: str) -> dict[str, Any]:
 
 
 def load_file(path: Path) -> dict[str, Any]:
-    """The variables that a config file of the user's defines; it is Python and is run."""
-    return {key: value for key, value in runpy.run_path(str(path)).items() if not key.startswith("_")}
+    """The variables that a config file of the user's defines; it is Python and is run.
+
+    Raises:
+        ValueError: with the file and the line, when it does not run.
+    """
+    try:
+        variables = runpy.run_path(str(path))
+    except Exception as error:
+        lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
+        line = getattr(error, "lineno", None) or (lines[-1] if lines else None)
+        place = f"{path}, line {line}" if line else str(path)
+        raise ValueError(f"config {place}: {type(error).__name__}: {error}") from error
+    return {key: value for key, value in variables.items() if not key.startswith("_")}
 
 
 def _summary(path: Path) -> str:

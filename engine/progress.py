@@ -52,8 +52,8 @@ def make_bar(console: Console) -> Progress:
 def note_of(facts: Sequence[str], bar: Progress, task: TaskID) -> str:
     """As many of the facts, the first ones, as there is room for beside the bar.
 
-    >>> from .terminal import terminal
-    >>> bar = make_bar(terminal(width=60))
+    >>> from detassign.engine.terminal import terminal
+    >>> bar = make_bar(terminal(width=55))
     >>> note_of(["epoch 1/2", "loss 1.234", "AP 12.3"], bar, bar.add_task("", total=100))
     'epoch 1/2  loss 1.234'
     """

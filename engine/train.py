@@ -39,6 +39,7 @@ from .evaluation import AveragePrecision
 from .files import write_json
 from .hooks import AssignmentStatistics, EpochSeed, MetricsFile, ProgressBar, RunInfo, peak_memory_bytes, read_metrics
 from .progress import progress_bar
+from .reasons import reason
 
 CONFIG, METRICS, SUMMARY, LOG = "config.json", "metrics.jsonl", "summary.json", "train.log"
 LAST = "last_checkpoint"  # mmengine's pointer file
@@ -229,9 +230,9 @@ def _optimizer(model: nn.Module, config: Mapping[str, Any]) -> OptimWrapper:
     groups = parameter_groups(model, schedule, settings["lr"], settings.get("weight_decay", 0.0))
     try:
         return wrapper(optimizer=optimizer(groups, **settings), clip_grad=clip)
-    except TypeError as error:
+    except Exception as error:  # each optimizer complains in its way
         raise ValueError(
-            f"schedule.optimizer: {schedule['optimizer']['type']} refuses its arguments ({error})"
+            f"schedule.optimizer: {schedule['optimizer']['type']} refuses its arguments ({reason(error)})"
         ) from error
 
 

@@ -44,6 +44,16 @@ class PostProcess:
     clip: bool = True
     min_size: float | None = 0.0
 
+    def __post_init__(self) -> None:
+        for name in ("score_threshold", "nms_iou", "min_size"):
+            value = getattr(self, name)
+            if not isinstance(value, float | int) and (value is not None or name == "score_threshold"):
+                raise ValueError(f"post_process: {name} is {value!r}; expected a number")
+        for name in ("per_level", "max_per_image"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < 1:
+                raise ValueError(f"post_process: {name} is {value!r}; expected a whole number of at least 1")
+
     def candidates(self, scores: Tensor, factor: Tensor | None, predictions: Predictions, image: int) -> Detections:
         """The (sample, class) pairs of one image that pass threshold and per-level limit; level order, scores falling.
 

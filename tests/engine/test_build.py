@@ -34,6 +34,44 @@ def test_an_unknown_argument_is_refused_with_the_nearest(source):
         build_model(config)
 
 
+@pytest.mark.parametrize(
+    ("key", "value", "sentence"),
+    [
+        ("backbone.depth", 19, r"model\.backbone: ResNet cannot be made of .*\(invalid depth 19 for resnet\)"),
+        ("backbone.num_stages", 7, r"model\.backbone: .*AssertionError at 'assert num_stages >= 1"),
+        ("backbone.out_indices", [0, 9], r"model\.backbone: .*AssertionError"),
+        ("backbone.norm_cfg", {"type": "Foo"}, r"model\.backbone: ResNet cannot be made of"),
+        ("backbone.init_cfg", {"type": "Foo"}, r"cannot be initialised as init_cfg says \(Foo is not in"),
+        ("neck.num_outs", "x", r"model\.neck: FPN cannot be made of these arguments \('>=' not supported"),
+        ("neck.out_channels", -1, r"model\.neck: FPN cannot be made of these arguments"),
+        ("neck.in_channels", [8, 8, 8], r"its parts do not fit together \(Given groups=1, weight of size \[48, 8"),
+        ("head.in_channels", 3, "its parts do not fit together"),
+        ("head.strides", [8, 16], "features: expected 2 levels"),
+        ("head.strides", 5, r"model\.head: DenseHead cannot be made of these arguments"),
+        ("post_process.score_threshold", "x", "score_threshold is 'x'; expected a number"),
+        ("post_process.max_per_image", 0, "max_per_image is 0; expected a whole number of at least 1"),
+        ("preprocessor.mean", "x", r"model\.preprocessor: Preprocessor cannot be made of"),
+    ],
+)
+def test_a_value_that_a_part_refuses_is_one_sentence(source, key, value, sentence):
+    """Whatever kind of error the part's own package has for it."""
+    changes = {f"model.{key}": value}
+    with pytest.raises(ValueError, match=sentence):
+        build_model(compose("fcos_tiny", "fcos", source, changes=changes))
+
+
+def test_looking_whether_parts_fit_leaves_a_model_as_it_was(source):
+    config = compose("fcos_tiny", "fcos", source)
+    torch.manual_seed(3)
+    model = build_model(config)
+    torch.manual_seed(3)
+    unseen = build_model(config, initialise=False)
+    unseen.init_weights()
+    assert model.training
+    for name, value in unseen.state_dict().items():
+        assert torch.equal(value, model.state_dict()[name]), name
+
+
 def test_an_unknown_class_is_refused():
     with pytest.raises(ValueError, match=r"model\.neck\.type: cannot find 'mmdet\.models\.FNP'"):
         instantiate({"type": "mmdet.models.FNP"}, "model.neck")
@@ -153,11 +191,11 @@ def test_queries_that_a_decoder_cannot_guide_are_named(source, detector, key, va
 
 
 def test_maps_of_another_width_than_the_neck_takes_are_named(source):
-    model = build_model(compose("dino_r18_tiny", None, source, changes={"model.neck.in_channels": [1, 2, 3]}))
+    config = compose("dino_r18_tiny", None, source, changes={"model.neck.in_channels": [1, 2, 3]})
     with pytest.raises(
         ValueError, match=r"in_channels: the neck takes maps of \(1, 2, 3\) channels, the backbone makes"
     ):
-        model.neck(model.extract_feat(torch.zeros(1, 3, 64, 64)))
+        build_model(config)
 
 
 def test_channels_that_sines_cannot_share_are_refused(source):

@@ -156,7 +156,7 @@ def test_a_saved_config_reads_back_equal(source, tmp_path):
     assert configs.source_of(config) == source
 
 
-@pytest.mark.parametrize(("text", "message"), [("{", "not JSON"), ("{}", "lacks data, input, model, schedule")])
+@pytest.mark.parametrize(("text", "message"), [("{", "no JSON"), ("{}", "lacks data, input, model, schedule")])
 def test_a_file_that_is_no_config_is_named(tmp_path, text, message):
     path = tmp_path / "config.json"
     path.write_text(text)
