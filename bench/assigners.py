@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from ..assigners.spec import slugs
-from ..engine.config import read
+from ..engine.config import CONFIG, read
 from ..engine.files import write_json
 from ..engine.imports import IMPORTS, code_of, save
-from ..engine.train import CONFIG, SUMMARY
+from ..engine.train import SUMMARY
 
 
 @dataclass(frozen=True)

@@ -55,13 +55,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 @contextmanager
 def _warnings_as_sentences() -> Iterator[None]:
-    """Warnings without the line of code that gave them."""
+    """Warnings and notes without the line of code that gave them."""
     usual = warnings.formatwarning
-    warnings.formatwarning = lambda message, *place, **line: f"detassign: warning: {printable(str(message))}\n"
+    warnings.formatwarning = _said
     try:
         yield
     finally:
         warnings.formatwarning = usual
+
+
+def _said(message: Warning | str, category: type[Warning], *place: object, **line: object) -> str:
+    return f"detassign: {getattr(category, 'word', 'warning')}: {printable(str(message))}\n"
 
 
 def _group():

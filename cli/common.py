@@ -63,6 +63,11 @@ pretrained_option = click.option(
     type=click.Path(path_type=Path),
     help="Backbone weights: a state dict in the backbone's layout, or in that of Swin's and ConvNeXt's authors.",
 )
+checkpoint_option = click.option(
+    "--checkpoint",
+    metavar="best|last|FILE",
+    help="Of the run; its best if left out, or its last where none is the best.",
+)
 init_option = click.option(
     "--init",
     type=click.Path(path_type=Path),

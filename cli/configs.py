@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
 from functools import reduce
 from operator import getitem
 from pathlib import Path
@@ -41,11 +40,12 @@ def resolve_config(
     changes = configs.parse_changes(settings)
     if config and config.endswith(".json"):
         chosen = {"--detector": detector, "--assigner": assigner, "--denoising": denoising}
-        chosen |= {"--schedule": schedule, "--data-root": data_root}
+        chosen |= {"--schedule": schedule}
         clash = [name for name, value in chosen.items() if value is not None]
         if clash:
             raise ValueError(f"{clash[0]}: {config} is resolved already; change single keys with --set")
-        return _resolved(Path(config), data, images, changes, load_code(imports, assigner, changes), trust, **run)
+        code = load_code(imports, assigner, changes)
+        return _resolved(Path(config), data, data_root, images, changes, code, trust, **run)
     recipe = configs.read_recipe(config) if config else {}
     source = find_data(data or recipe.get("data", "synthetic"), data_root, images)
     report = checked(source)
@@ -74,6 +74,7 @@ def load_code(imports: Iterable[str], assigner: Any, changes: Mapping[str, Any])
 def _resolved(
     path: Path,
     data: str | None,
+    root: Path | None,
     images: int | None,
     changes: dict[str, Any],
     given: Mapping[str, str | None],
@@ -88,16 +89,32 @@ def _resolved(
         config["imports"] = {**(config.get("imports") or {}), **given}
     if data is None and images is not None:
         raise ValueError("--images: belongs to --data synthetic; name it too")
-    if data is not None:
-        source = find_data(data, None, images)
+    if data or root:
+        source = find_data(data or "coco", root, images)
         classes = len(config["data"]["classes"])
         if len(source.classes) != classes:
-            raise ValueError(f"--data {data}: has {len(source.classes)} classes, {path} is for {classes}")
-        config["data"] = configs.plain(asdict(source))
+            raise ValueError(f"--data {source.name}: has {len(source.classes)} classes, {path} is for {classes}")
+        config["data"] = configs.described(source)
     configs.changed(config, changes, **run)
     configs.validate(config, str(path))
-    checked(configs.source_of(config))
+    checked(configs.find_source(config))
     return config
+
+
+def on_data(config: dict[str, Any], data: str | None, root: Path | None) -> dict[str, Any]:
+    """A run's config on the data set that the options name, if they do: the same one elsewhere, or another of the same classes.
+
+    Raises:
+        ValueError: when it has other classes.
+    """
+    if not (data or root):
+        return config
+    source = find_data(data or "coco", root)
+    other = sorted(set(source.classes) ^ set(config["data"]["classes"]))
+    if other:
+        whose = "the data's" if other[0] in source.classes else "the run's"
+        raise ValueError(f"--data {source.name}: other classes than the run's; {other[0]!r} is one of {whose} alone")
+    return {**config, "data": configs.described(source)}
 
 
 def _make_room(config: dict[str, Any], report: Report, given: Mapping[str, Any]) -> None:

@@ -101,7 +101,7 @@ def command(
 def _source(data: str | None, root: Path | None, classes: str | None, count: int | None) -> DataSource:
     """The data set, or COCO's classes, or so many without a name; files that are not named are not looked for."""
     from ..data import DataSource
-    from ..engine.conversion.classes import COCO_CLASSES, COCO_IDS, COCO_ROWS
+    from ..engine.conversion.classes import COCO_CLASSES, COCO_IDS, COCO_ROWS, unnamed
     from .common import find_data
 
     clash = [name for name, value in {"--classes": classes, "--data": data}.items() if value is not None]
@@ -115,7 +115,7 @@ def _source(data: str | None, root: Path | None, classes: str | None, count: int
             raise ValueError(f"--finetune-classes: the data has {len(source.classes)} classes, got {count}")
         return source
     if count is not None:
-        names, ids = [f"class {number}" for number in range(1, count + 1)], range(1, count + 1)
+        names, ids = unnamed(count), range(1, count + 1)
     elif classes == "91":
         names, ids = [name or f"unused {row}" for row, name in enumerate(COCO_ROWS)], range(91)
     else:

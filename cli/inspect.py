@@ -13,6 +13,7 @@ import click
 from .common import checked, data_option, data_root_option, images_option, import_option, options, trust_option
 
 if TYPE_CHECKING:
+    from ..engine.checkpoints import Chosen
     from ..engine.inspection_scene import Scene
 
 DETECTOR = "fcos_r50"  # strides 8 to 128
@@ -65,13 +66,13 @@ def command(
     from .configs import load_code
 
     _check_files(out, json_file)
-    config, checkpoint = _config(run, load_code(imports, assigners, {}), trust, **given)
+    config, chosen = _config(run, load_code(imports, assigners, {}), trust, **given)
     form = _form(config, run, given["detector"])
     stored_size = run is None and given["detector"] is None
     checked(source_of(config), [split])
     scene = load_scene(source_of(config), config["input"], image, split, stored_size)
-    inspections = form.inspections_of(assigners, config, checkpoint, scene, seed)
-    origin = f"simulated predictions, seed {seed}" if run is None else f"predictions of {run}"
+    inspections = form.inspections_of(assigners, config, chosen and chosen.path, scene, seed)
+    origin = f"simulated predictions, seed {seed}" if chosen is None else f"predictions of {chosen}"
     picture = out or Path(f"inspect-{Path(scene.name).stem}.png")
     form.draw(scene, inspections, picture, f"{split} image {scene.index}   ·   {origin}")
     if json_file:
@@ -103,24 +104,24 @@ def _check_files(*paths: Path | None) -> None:
 
 def _config(
     run: Path | None, code: Container[str], trust: bool, data: str | None, detector: str | None, **given: Any
-) -> tuple[dict[str, Any], Path | None]:
+) -> tuple[dict[str, Any], Chosen | None]:
     """The config that gives image size, strides and model, and the run's checkpoint."""
     from .configs import resolve_config
 
     nothing = {"config": None, "assigner": None, "schedule": None, "settings": ()}
     if run is None:
         return resolve_config(detector=detector or DETECTOR, data=data, **nothing, **given), None
-    from ..engine.train import find_run
+    from ..engine.predict import find_model
 
     if detector:
         raise ValueError(f"--detector {detector}: the run has a detector already; leave one of the two out")
-    config, checkpoint = find_run(run, trust, code)
+    config, chosen = find_model(run, None, trust, code)
     if data:
         other = resolve_config(detector=DETECTOR, data=data, **nothing, **given)["data"]
         if list(other["classes"]) != list(config["data"]["classes"]):
             raise ValueError(f"--data {data}: its classes are not those of the run {run}")
         config["data"] = other
-    return config, checkpoint
+    return config, chosen
 
 
 def objects_of(scene: Scene) -> list[tuple[str, str]]:

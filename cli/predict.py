@@ -6,12 +6,13 @@ from pathlib import Path
 
 import click
 
-from .common import device_option, import_option, new_run_folder, trust_option
+from .common import checkpoint_option, device_option, import_option, new_run_folder, trust_option
 
 
 @click.command("predict")
 @click.argument("run", type=click.Path(path_type=Path), metavar="RUN_OR_CHECKPOINT")
 @click.argument("images", type=click.Path(path_type=Path), metavar="IMAGES...", nargs=-1, required=True)
+@checkpoint_option
 @click.option("--out", type=click.Path(path_type=Path), help="New or empty folder; runs/predict-NAME if left out.")
 @click.option("--score", type=click.FloatRange(0, 1), default=0.3, show_default=True, help="Leave out what is below.")
 @click.option("--max", "limit", type=click.IntRange(min=1), help="At most so many detections per image.")
@@ -28,6 +29,7 @@ from .common import device_option, import_option, new_run_folder, trust_option
 def command(
     run: Path,
     images: tuple[Path, ...],
+    checkpoint: str | None,
     out: Path | None,
     score: float,
     limit: int | None,
@@ -40,7 +42,7 @@ def command(
     """Draw and write down what a trained model finds in images.
 
     IMAGES are files and folders of images. The output folder gets predictions.json, and a PNG for each image. An image
-    that cannot be read is named and left out, and the exit status is then 1.
+    that cannot be read is named and left out, and the exit status is then 1. Of a run its best checkpoint is taken.
 
     \b
     detassign predict runs/fcos_tiny-dw-synthetic photos/ --score 0.5
@@ -48,12 +50,14 @@ def command(
     from ..engine.imports import load_named
     from ..engine.predict import find_images, find_model, predict
 
-    config, checkpoint = find_model(run, trust, load_named(imports))
+    config, chosen = find_model(run, checkpoint, trust, load_named(imports))
     if device:
         config["device"] = device
     folder = out or new_run_folder(f"predict-{config.get('name', 'run')}")
-    done = predict(config, checkpoint, find_images(images), folder, score, limit, draw=not json_only, compiled=compiled)
+    done = predict(
+        config, chosen.path, find_images(images), folder, score, limit, draw=not json_only, compiled=compiled
+    )
     for failure in done.failures:
         click.echo(f"detassign: {failure}", err=True)
-    click.echo(f"{done.images} images, {done.detections} detections: {folder}")
+    click.echo(f"{done.images} images, {done.detections} detections by {chosen}: {folder}")
     return int(bool(done.failures))

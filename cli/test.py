@@ -8,47 +8,58 @@ from pathlib import Path
 import click
 
 from ..data.files import json_text
-from .common import checked, import_option, trust_option
+from .common import checked, checkpoint_option, data_option, data_root_option, import_option, trust_option
 from .tables import table
 
 
 @click.command("test")
-@click.argument("run", type=click.Path(path_type=Path))
-@click.option("--checkpoint", type=click.Path(path_type=Path), help="Another checkpoint than the run's last.")
+@click.argument("run", type=click.Path(path_type=Path), metavar="RUN_OR_CHECKPOINT")
+@checkpoint_option
 @click.option("--split", type=click.Choice(["val", "train"]), default="val", show_default=True)
+@data_option
+@data_root_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option("--device", metavar="NAME", help="auto, cpu or cuda[:index].")
 @import_option
 @trust_option
 def command(
     run: Path,
-    checkpoint: Path | None,
+    checkpoint: str | None,
     split: str,
+    data: str | None,
+    data_root: Path | None,
     as_json: bool,
     device: str | None,
     imports: tuple[str, ...],
     trust: bool,
 ) -> None:
-    """Measure the AP of a trained run on its own data.
+    """Measure the AP of a trained run on its own data, or on other data of the same classes.
+
+    Without --checkpoint that of the run's best epoch is taken. --data says where the data set lies now if it was moved.
 
     \b
     detassign test runs/fcos_tiny-dw-synthetic
+    detassign test runs/mine --checkpoint last --data /new/place/mine
     """
-    from ..engine.config import source_of
+    from ..engine.config import find_source
     from ..engine.imports import load_named
+    from ..engine.predict import find_model
     from ..engine.processes import is_first, joined, once
-    from ..engine.train import evaluate, find_config, find_run
+    from ..engine.train import evaluate
+    from .configs import on_data
 
-    given = load_named(imports)
-    config, last = (find_config(run, trust, given), checkpoint) if checkpoint else find_run(run, trust, given)
-    if device:
-        config["device"] = device
     with joined():
-        once(partial(checked, source_of(config), [split]))
-        metrics = evaluate(config, checkpoint or last, split)
+        config, chosen = find_model(run, checkpoint, trust, load_named(imports))
+        classes = config["data"]["classes"]
+        config = once(partial(on_data, config, data, data_root))
+        if device:
+            config["device"] = device
+        once(lambda: checked(find_source(config, [split]), [split]))
+        metrics = evaluate(config, chosen.path, split, classes)
         speaks = is_first()
     if not speaks:
         return
+    click.echo(f"checkpoint: {chosen}", err=True)
     if as_json:
         click.echo(json_text(metrics, indent=2))
         return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,9 +37,10 @@ def command(config: str | None, work_dir: Path | None, resume: bool, quiet: bool
 
     The last line trains on 8 GPUs, each with an eighth of every batch.
     """
+    from ..engine.config import CONFIG
     from ..engine.imports import adopt, code_of
     from ..engine.processes import is_first, joined, once
-    from ..engine.train import CONFIG, train
+    from ..engine.train import train
     from .configs import resolve_config
 
     if resume and work_dir is None:
@@ -57,7 +59,15 @@ def command(config: str | None, work_dir: Path | None, resume: bool, quiet: bool
         summary = train(resolved, folder, resume=resume, quiet=quiet)
         if is_first() and not no_table:
             table(list(summary["metrics"]), [[_percent(value) for value in summary["metrics"].values()]])
-            click.echo(f"run folder: {folder}")
+            click.echo(f"run folder: {folder}{_best(summary)}")
+
+
+def _best(summary: Mapping[str, Any]) -> str:
+    """Which epoch is the best, if any is."""
+    from ..engine.checkpoints import BEST
+
+    best = summary["best"]
+    return f", best epoch {best['epoch']} (AP {_percent(best['AP'])}) in {BEST}" if best else ""
 
 
 def _percent(value: float | None) -> str:

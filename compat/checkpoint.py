@@ -23,14 +23,17 @@ from urllib.parse import urlparse
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 
 __all__ = ["install_safe_loading", "is_state", "safe_load"]
 
+LONGEST_HEADER = 100_000_000  # bytes, as the safetensors library has it
 NUMERIC_CODE = re.compile(r"[<>=|]?[?biufc]\d{0,2}")
 
 
 def safe_load(path: str | os.PathLike[str], map_location: Any = "cpu") -> Any:
-    """Load a checkpoint written by mmengine, mmdet or plain PyTorch; nothing in the file is executed.
+    """Load a checkpoint written by mmengine, mmdet, plain PyTorch or safetensors; nothing in the file is executed.
 
     Args:
         path: local file.
@@ -51,6 +54,8 @@ def safe_load(path: str | os.PathLike[str], map_location: Any = "cpu") -> Any:
         raise FileNotFoundError(f"checkpoint '{path}' does not exist")
     with path.open("rb") as file:
         try:
+            if _is_safetensors(file):
+                return _read_safetensors(path, map_location)
             _refuse_compressed(file)
             return _read(file, map_location)
         except Exception as error:  # a hostile file can make the reader fail in any way
@@ -106,6 +111,19 @@ def _read(file: BinaryIO, map_location: Any) -> Any:
         return _restored(torch.load(file, map_location=map_location, weights_only=True), {})
 
 
+def _is_safetensors(file: BinaryIO) -> bool:
+    """Whether it begins with a JSON object after the object's size: neither an archive nor a pickle does."""
+    start = file.read(9)
+    file.seek(0)
+    return start[8:] == b"{" and int.from_bytes(start[:8], "little") <= LONGEST_HEADER
+
+
+def _read_safetensors(path: Path, map_location: Any) -> dict[str, torch.Tensor]:
+    """Its tensors; the library checks that the header's claims and the file agree."""
+    device = map_location if isinstance(map_location, str | torch.device) else "cpu"
+    return load_file(path, device=str(device))
+
+
 def _explain(path: Path, error: Exception) -> str:
     refused = re.search(r"GLOBAL (\S+)", str(error))
     if isinstance(error, pickle.UnpicklingError) and refused:
@@ -116,7 +134,8 @@ def _explain(path: Path, error: Exception) -> str:
     reason = re.split(r"\n|(?<=[.!]) ", str(error).strip())[0]  # torch goes on to advise against protection
     if isinstance(error, pickle.UnpicklingError | KeyError | IndexError | EOFError) or not reason:
         reason = "it is damaged, no such file at all, or holds more than data"
-    return f"checkpoint '{path}' cannot be read as a PyTorch checkpoint: {reason}"
+    kind = "safetensors" if isinstance(error, SafetensorError) else "a PyTorch checkpoint"
+    return f"checkpoint '{path}' cannot be read as {kind}: {reason}"
 
 
 def _refuse_compressed(file: BinaryIO) -> None:

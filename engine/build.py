@@ -7,7 +7,7 @@ import inspect
 import os
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.error import URLError
@@ -16,15 +16,17 @@ import torch
 from torch import nn
 
 from ..assigners.registry import unknown_name
-from ..compat import is_state, safe_load
 from ..detectors import DenseDetector, QueryDetector
 from ..heads import PostProcess
+from .conversion.classes import is_unnamed
+from .conversion.fit import in_order
 from .conversion.official import from_official
+from .conversion.reading import check_finite, read_checkpoint
+from .notes import note
 from .reasons import reason
 
 PACKAGES = ("detassign", "mmdet", "torchvision")  # whose classes a config may name
 TRUST = "DETASSIGN_PACKAGES"
-WRAPPERS = ("state_dict", "model")  # names under which files hold their weights
 OPTIONAL = r"num_batches_tracked$|^norms?\.?[0-3]\."  # of a backbone: what classifiers do without
 SIDE = 64  # pixels of the picture that shows whether the parts of a model fit together
 Detector = DenseDetector | QueryDetector
@@ -54,7 +56,7 @@ def build_model(config: Mapping[str, Any], initialise: bool = True) -> Detector:
         return model
     check_fit(model)
     if start:
-        load_checkpoint(model, Path(start))
+        load_checkpoint(model, Path(start), config["data"]["classes"])
         return model
     _initialise(model)
     if pretrained:
@@ -149,8 +151,7 @@ def load_backbone(backbone: nn.Module, path: Path) -> None:
     Raises:
         FileNotFoundError, ValueError: when the file is missing, unsafe, or belongs to another network.
     """
-    loaded = safe_load(path)
-    state = _state_of(loaded, path)
+    state = read_checkpoint(path).state
     own = backbone.state_dict()
     state = _in_names_of(own, {key.removeprefix("backbone."): value for key, value in state.items()})
     fitting = {key: value for key, value in state.items() if key in own and own[key].shape == value.shape}
@@ -170,32 +171,63 @@ def _in_names_of(own: Mapping[str, Any], state: dict[str, torch.Tensor]) -> dict
     return max(state, renamed, key=lambda named: len(own.keys() & named.keys()))
 
 
-def load_checkpoint(model: nn.Module, path: Path) -> None:
-    """Load a run's checkpoint; it must be of this very model.
+def load_checkpoint(
+    model: nn.Module, path: Path, classes: Sequence[str] | None = None, otherwise: Sequence[str] | None = None
+) -> None:
+    """Load a checkpoint of this very model, whatever its weights are under.
+
+    Args:
+        model: on any device.
+        path: of the file.
+        classes: of the model. Where the file states them in another order, rows are taken by name, with a note.
+        otherwise: classes of a file that states none.
 
     Raises:
-        FileNotFoundError, ValueError: when the file is missing, unsafe, or of another model.
+        FileNotFoundError, ValueError: when the file is missing, unsafe, not finite, of another model or of other classes.
     """
-    loaded = safe_load(path)
-    state = _state_of(loaded, path)
-    own = model.state_dict()
-    wrong = sorted(set(own) ^ set(state)) or [key for key in own if own[key].shape != state[key].shape]
+    found, own = read_checkpoint(path), model.state_dict()
+    check_finite(found.state, path)
+    state, stated = found.state, found.classes or otherwise
+    if classes is not None and stated is not None and state.keys() == own.keys():
+        state = _by_name(state, tuple(stated), tuple(classes), model, path)
+    wrong = mismatch(own, state, path)
     if wrong:
-        key = wrong[0]
-        ours, theirs = (tuple(s[key].shape) if key in s else "nothing" for s in (own, state))
-        raise ValueError(
-            f"{path}: a checkpoint of another model; {len(wrong)} tensors differ, such as {key} (model {ours}, file {theirs})"
-        )
+        raise ValueError(wrong)
+    if found.averaged:
+        note(f"{path} holds averaged weights alone, under {found.place!r}; they are taken")
     model.load_state_dict(state)
 
 
-def _state_of(loaded: Any, path: Path) -> dict[str, torch.Tensor]:
-    """The state dict of a loaded file, which may hold it under a name."""
-    wrapped = (loaded.get(name) for name in WRAPPERS) if isinstance(loaded, dict) else ()
-    state = next((value for value in wrapped if isinstance(value, dict)), loaded)
-    if not is_state(state):
-        raise ValueError(f"{path}: expected a state dict: names and tensors")
-    return state
+def _by_name(
+    state: dict[str, torch.Tensor], stated: tuple[str, ...], classes: tuple[str, ...], model: nn.Module, path: Path
+) -> dict[str, torch.Tensor]:
+    """Weights with the rows of the model's classes.
+
+    Raises:
+        ValueError: when they are of other classes.
+    """
+    if stated == classes or is_unnamed(stated):
+        return state
+    unknown = sorted(set(classes) ^ set(stated))
+    if unknown:
+        ours = unknown[0] in classes
+        raise ValueError(
+            f"{path}: a checkpoint of other classes; {unknown[0]!r} is {'none of its' if ours else 'one of its'} {len(stated)} "
+            f"and {'one' if ours else 'none'} of the data's {len(classes)}. Name them alike if they are the same; to begin "
+            f"anew with those that it does not know: detassign convert {path} --finetune-classes {len(classes)} --data ..."
+        )
+    note(f"{path} has the classes in another order than the data; its rows are taken by name")
+    return in_order(state, stated, classes, model)
+
+
+def mismatch(own: Mapping[str, torch.Tensor], state: Mapping[str, torch.Tensor], path: Path) -> str | None:
+    """How weights differ in names or shapes from those of a model, None where they do not."""
+    wrong = sorted(set(own) ^ set(state)) or [key for key in own if own[key].shape != state[key].shape]
+    if not wrong:
+        return None
+    key = wrong[0]
+    ours, theirs = (tuple(s[key].shape) if key in s else "nothing" for s in (own, state))
+    return f"{path}: a checkpoint of another model; {len(wrong)} tensors differ, such as {key} (model {ours}, file {theirs})"
 
 
 def find_class(name: Any, where: str) -> type:

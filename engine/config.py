@@ -21,6 +21,7 @@ from ..data.files import read_json
 from . import fragments
 from .values import check_values
 
+CONFIG = "config.json"  # in a run's folder
 INPUT = {
     "scale": (1333, 800),
     "keep_ratio": True,
@@ -72,7 +73,7 @@ def compose(
     config = {
         "name": "-".join([detector, *([denoising] if denoising else []), assigner_name(assigner), source.name]),
         "model": model,
-        "data": asdict(source),
+        "data": described(source),
         "input": {**INPUT, **detector_parts.get("input", {}), **dataset_parts.get("input", {})},
         "schedule": dict(schedule_parts["schedule"]),
         "evaluation": {**EVALUATION, **detector_parts.get("evaluation", {}), **dataset_parts.get("evaluation", {})},
@@ -208,12 +209,34 @@ def read_recipe(name_or_path: str) -> dict[str, Any]:
     return {key: recipe[key] for key in RECIPE_KEYS if key in recipe}
 
 
+def described(source: DataSource) -> dict[str, Any]:
+    """A data set as a config names it, with whole paths, so that they hold wherever a command is run."""
+    entries = asdict(source)
+    paths = {key: value.absolute() for key, value in entries.items() if isinstance(value, Path)}
+    return plain({**entries, **paths})
+
+
 def source_of(config: Mapping[str, Any]) -> DataSource:
     """The data set that a resolved config names."""
     data = dict(config["data"])
     paths = {key: Path(value) for key, value in data.items() if key.endswith(("_annotations", "_images"))}
     classes, ids = tuple(data["classes"]), tuple(data["category_ids"])
     return DataSource(**{**data, **paths, "classes": classes, "category_ids": ids})
+
+
+def find_source(config: Mapping[str, Any], splits: Sequence[str] = ("train", "val")) -> DataSource:
+    """The same, where it lies there.
+
+    Raises:
+        FileNotFoundError: when it does not.
+    """
+    source = source_of(config)
+    for path in (getattr(source, f"{split}_{what}") for split in splits for what in ("annotations", "images")):
+        if not path.exists():
+            raise FileNotFoundError(
+                f"data: {path} does not exist; say where the data set is now with --data or --data-root"
+            )
+    return source
 
 
 def plain(value: Any) -> Any:

@@ -106,7 +106,7 @@ class MetricsFile(Hook):
         """Drop lines of steps that a resumed run will do again."""
         if not processes.is_first() or not self.path.is_file():
             return
-        kept = [line for line in read_metrics(self.path) if line["step"] <= runner.iter] if runner.iter else []
+        kept = [line for line in read_metrics(self.path) if line["epoch"] <= runner.epoch]
         aside = self.path.with_name(self.path.name + ".part")
         aside.write_text("".join(json_text(line) + "\n" for line in kept), encoding="utf-8")
         aside.replace(self.path)
@@ -163,8 +163,12 @@ class ProgressBar(Hook):
 
     def before_train(self, runner: Any) -> None:
         self.bar = make_bar(self.console)
-        self.task = self.bar.add_task(self.title, total=runner.max_iters, completed=runner.iter, note="")
+        self.task = self.bar.add_task(self.title, total=self._steps(runner), completed=runner.iter, note="")
         self.bar.start()
+
+    def _steps(self, runner: Any) -> int:
+        """Steps done and to be done, however long an epoch was when some of them were done."""
+        return runner.iter + (runner.max_epochs - runner.epoch) * len(runner.train_dataloader)
 
     def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
         self.bar.update(self.task, advance=1)

@@ -117,7 +117,7 @@ def _load(config: Mapping[str, Any], checkpoint: Path, scene: Scene) -> tuple[De
     """A trained model and the batch (1, 3, H, W) that it makes of a scene."""
     with calm():
         model = build_model(config, initialise=False).eval()
-        load_checkpoint(model, checkpoint)
+        load_checkpoint(model, checkpoint, config["data"]["classes"])
     return model, model.data_preprocessor(pseudo_collate([scene.packed]), False)["inputs"]
 
 

@@ -23,12 +23,13 @@ from ..data.files import json_text
 from ..data.pictures import silent_decoder
 from ..heads import Detections
 from .build import build_model, load_checkpoint
-from .config import source_of
+from .checkpoints import Chosen, choose
+from .config import CONFIG, source_of
 from .datasets import eval_steps
 from .device import device_of
 from .drawing import draw_detections
 from .progress import progress_bar
-from .train import CONFIG, calm, find_config, find_run
+from .train import calm, find_config
 
 PREDICTIONS = "predictions.json"
 SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
@@ -112,7 +113,7 @@ class ImageDetector:
         self.classes = source_of(config).classes
         self.score = score
         self.model = build_model(config, initialise=False)
-        load_checkpoint(self.model, checkpoint)
+        load_checkpoint(self.model, checkpoint, self.classes)
         self.model.to(device_of(config)).eval()
         settings = replace(self.model.post_process, score_threshold=score)
         if limit:
@@ -163,18 +164,29 @@ def compile_network(model: nn.Module, **options: Any) -> None:
             part.compile(dynamic=True, **options)
 
 
-def find_model(path: Path, trust: bool = False, given: Container[str] = ()) -> tuple[dict[str, Any], Path]:
-    """Config and checkpoint of a run's folder, or of one checkpoint in it; `trust` and `given` as of `imports.restore`.
+def find_model(
+    path: Path, wanted: str | None = None, trust: bool = False, given: Container[str] = ()
+) -> tuple[dict[str, Any], Chosen]:
+    """Config and checkpoint of a run's folder, or of one checkpoint in it; its code is loaded.
+
+    Args:
+        path: of the folder or the checkpoint.
+        wanted: of a folder: "best", "last" or a file; the best, or where there is none the last, if left out.
+        trust, given: as of `imports.restore`.
 
     Raises:
-        FileNotFoundError: when there is no such run, or no config beside the checkpoint.
-        ValueError: for code of the run that may not run.
+        FileNotFoundError: when there is no such run or checkpoint, or no config beside the checkpoint.
+        ValueError: when no checkpoint can be read, and for code of the run that may not run.
     """
-    if path.is_dir() or not path.exists():
-        return find_run(path, trust, given)
+    if path.is_dir():
+        return find_config(path, trust, given), choose(path, wanted)
+    if not path.exists():
+        raise FileNotFoundError(f"run folder {path} does not exist")
+    if wanted is not None:
+        raise ValueError(f"--checkpoint {wanted}: {path} is a checkpoint already; leave one of the two out")
     if not (path.parent / CONFIG).is_file():
         raise FileNotFoundError(f"checkpoint {path}: expected the {CONFIG} of its run beside it")
-    return find_config(path.parent, trust, given), path
+    return find_config(path.parent, trust, given), Chosen(path, None)
 
 
 def find_images(paths: Sequence[Path]) -> list[Path]:

@@ -7,7 +7,7 @@ import logging
 import statistics
 import time
 import warnings
-from collections.abc import Container, Mapping
+from collections.abc import Container, Mapping, Sequence
 from contextlib import redirect_stdout
 from functools import partial
 from inspect import signature
@@ -15,13 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from mmengine.hooks import (
-    CheckpointHook,
-    DistSamplerSeedHook,
-    IterTimerHook,
-    ParamSchedulerHook,
-    SyncBuffersHook,
-)
+from mmengine.hooks import DistSamplerSeedHook, IterTimerHook, ParamSchedulerHook, SyncBuffersHook
 from mmengine.logging import MMLogger
 from mmengine.model import revert_sync_batchnorm
 from mmengine.optim import OPTIMIZERS, AmpOptimWrapper, OptimWrapper
@@ -32,21 +26,35 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from ..assigners import AssignmentWarning
 from . import imports, processes
 from .build import Detector, build_model, load_checkpoint, warn_of_cold_start
-from .config import read, source_of, validate
+from .checkpoints import CheckpointKeeper, any_checkpoint, choose
+from .config import CONFIG, find_source, read, source_of, validate
 from .datasets import eval_loader, train_loader
 from .device import device_of
 from .evaluation import AveragePrecision
 from .files import write_json
 from .hooks import AssignmentStatistics, EpochSeed, MetricsFile, ProgressBar, RunInfo, peak_memory_bytes, read_metrics
+from .notes import Note
 from .progress import progress_bar
 from .reasons import reason
+from .resuming import Start, catch_up, check_changes, differences, find_start, fingerprint
 
-CONFIG, METRICS, SUMMARY, LOG = "config.json", "metrics.jsonl", "summary.json", "train.log"
-LAST = "last_checkpoint"  # mmengine's pointer file
+METRICS, SUMMARY, LOG = "metrics.jsonl", "summary.json", "train.log"
 
 
 class QuietRunner(Runner):
-    """mmengine's runner whose log goes to LOG in the run's folder and not to the terminal."""
+    """mmengine's runner whose log goes to LOG in the run's folder and not to the terminal.
+
+    `pace` are the configs of schedulers that a resumed run follows in place of those in its checkpoint.
+    """
+
+    pace: Sequence[Mapping[str, Any]] | None = None
+
+    def resume(self, filename: str, **named: Any) -> None:
+        """mmengine's, at the pace that is wanted now."""
+        rates = [group["initial_lr"] for group in self.optim_wrapper.param_groups]
+        super().resume(filename, **named)
+        if self.pace is not None:
+            catch_up(self, self.pace, rates)
 
     def build_logger(self, log_level: int | str = "INFO", log_file: str | None = None, **named: Any) -> MMLogger:
         logger = super().build_logger(log_level, log_file or str(Path(self.work_dir) / LOG), **named)
@@ -83,20 +91,22 @@ def train(config: Mapping[str, Any], work_dir: Path, resume: bool = False, quiet
     Raises:
         ValueError, OSError: for a folder in use, a config of another run, and whatever data or model refuse.
     """
-    model, observed = _seeded_model(config), AssignmentStatistics()
-    if processes.is_first() and not resume:
+    goes_on = processes.once(partial(_goes_on, work_dir, resume))
+    model, observed = _seeded_model(config, initialise=not goes_on), AssignmentStatistics()
+    if processes.is_first() and not goes_on:
         warn_of_cold_start(config, model)
     metrics = MetricsFile(work_dir / METRICS)
     bar = ProgressBar(config["name"], metrics, quiet or not processes.is_first())
     loop = _loop(config, model)
-    hooks = [metrics, observed, EpochSeed(config["seed"]), SyncBuffersHook(), bar]
-    processes.once(partial(_prepare_folder, config, work_dir, resume))  # what is refused by now leaves no folder
+    prepare = partial(_find_start, config, work_dir, model) if goes_on else partial(_prepare, config, work_dir, resume)
+    start = processes.once(prepare)  # what is refused by now leaves no folder
+    keeper = _keeper(config, work_dir, start)
+    hooks = [metrics, observed, EpochSeed(config["seed"]), SyncBuffersHook(), bar, keeper]
     model.observer = observed
     with calm():
         basics = _runner_basics(config, work_dir)
-        runner = QuietRunner(
-            model, str(work_dir), **loop, custom_hooks=hooks, resume=_goes_on(work_dir, resume), **basics
-        )
+        runner = QuietRunner(model, str(work_dir), **loop, custom_hooks=hooks, **_from(start), **basics)
+        runner.pace = loop["param_scheduler"] if start and start.pace_changed else None
         try:
             runner.train()
         finally:
@@ -105,14 +115,26 @@ def train(config: Mapping[str, Any], work_dir: Path, resume: bool = False, quiet
             if processes.is_first():
                 _remove_if_empty(Path(runner.log_dir))
     watched = observed.summary()
-    return processes.once(partial(_summary, config, work_dir, watched, model))
+    return processes.once(partial(_summary, config, work_dir, watched, model, keeper.best))
 
 
-def evaluate(config: Mapping[str, Any], checkpoint: Path, split: str = "val") -> dict[str, float]:
-    """AP of a checkpoint on a split of the config's data; writes nothing."""
+def evaluate(
+    config: Mapping[str, Any], checkpoint: Path, split: str = "val", classes: Sequence[str] | None = None
+) -> dict[str, float]:
+    """AP of a checkpoint on a split of the config's data; writes nothing.
+
+    Args:
+        config: resolved.
+        checkpoint: of its model. Its classes may be in another order than the data's.
+        split: "val" or "train".
+        classes: of the checkpoint where it states none itself; the data's if left out.
+
+    Raises:
+        ValueError, OSError: for a checkpoint of another model or of other classes, and for data that is not there.
+    """
     with calm():
-        model, source = build_model(config, initialise=False), source_of(config)
-        load_checkpoint(model, checkpoint)
+        source, model = find_source(config, [split]), build_model(config, initialise=False)
+        load_checkpoint(model, checkpoint, source.classes, classes)
         loader = eval_loader(source, config["input"], _eval_batch_size(config), split)
         metric = AveragePrecision(source, split, config["evaluation"]["max_detections"])
         model.to(device_of(config)).eval()
@@ -140,25 +162,21 @@ def find_config(folder: Path, trust: bool = False, given: Container[str] = ()) -
 
 
 def find_run(folder: Path, trust: bool = False, given: Container[str] = ()) -> tuple[dict[str, Any], Path]:
-    """The config and the last checkpoint of a run's folder, whose code is loaded; arguments as of `find_config`.
+    """The config and the best checkpoint of a run's folder, the last where there is no best; arguments as of `find_config`.
 
     Raises:
-        FileNotFoundError: when the folder, its config or its checkpoint is missing.
-        ValueError: as `find_config` does.
+        FileNotFoundError: when the folder, its config or a checkpoint is missing.
+        ValueError: when no checkpoint can be read, and as `find_config` does.
     """
     if not folder.is_dir():
         raise FileNotFoundError(f"run folder {folder} does not exist")
-    config = find_config(folder, trust, given)
-    pointer = folder / LAST
-    if not pointer.is_file():
-        raise FileNotFoundError(f"run folder {folder} holds no checkpoint yet")
-    return config, folder / Path(pointer.read_text().strip()).name
+    return find_config(folder, trust, given), choose(folder).path
 
 
-def _seeded_model(config: Mapping[str, Any]) -> Detector:
+def _seeded_model(config: Mapping[str, Any], initialise: bool) -> Detector:
     torch.manual_seed(config["seed"])
     with calm():
-        model = build_model(config)
+        model = build_model(config, initialise)
     return model.to(device_of(config), memory_format=torch.channels_last)  # a tenth faster on CPUs, more on GPUs
 
 
@@ -183,15 +201,56 @@ def _eval_batch_size(config: Mapping[str, Any]) -> int:
 
 
 def _goes_on(work_dir: Path, resume: bool) -> bool:
-    """Whether there is a checkpoint to go on from, which all processes must see.
+    """Whether there is a checkpoint to go on from.
+
+    Raises:
+        ValueError: when there should be one: the run has finished an epoch.
+    """
+    if not resume or any_checkpoint(work_dir):
+        return resume
+    done = max((line["epoch"] for line in _lines(work_dir) if "AP" in line), default=0)
+    if done:
+        raise ValueError(
+            f"--resume: the run in {work_dir} has {done} epochs behind it and no checkpoint (epoch_N.pth) to go on from; a new "
+            "one needs another folder"
+        )
+    return False
+
+
+def _find_start(config: Mapping[str, Any], work_dir: Path, model: nn.Module) -> Start:
+    """Where the run of this folder goes on."""
+    if not (work_dir / CONFIG).is_file():
+        raise ValueError(f"work dir {work_dir} holds checkpoints and no {CONFIG}; give a new or empty folder")
+    return find_start(config, work_dir, model)
+
+
+def _from(start: Start | None) -> dict[str, Any]:
+    """The runner's arguments that say where to begin; all processes must see the checkpoint.
 
     Raises:
         ValueError: when this process does not.
     """
-    there = resume and (work_dir / LAST).is_file()
-    if processes.once(lambda: there) and not there:
-        raise ValueError(f"--resume: not all processes see the checkpoints in {work_dir}; share that folder")
-    return there
+    if start is None:
+        return {"resume": False}
+    if not start.path.is_file():
+        raise ValueError(f"--resume: not all processes see the checkpoints in {start.path.parent}; share that folder")
+    return {"resume": True, "load_from": str(start.path)}
+
+
+def _keeper(config: Mapping[str, Any], work_dir: Path, start: Start | None) -> CheckpointKeeper:
+    """What writes checkpoints, and knows which AP has been measured."""
+
+    def recorded(epoch: int) -> tuple[bool, float | None]:
+        scores = [line["AP"] for line in _lines(work_dir) if "AP" in line and line["epoch"] == epoch]
+        return bool(scores), scores[-1] if scores else None
+
+    record = {"config": dict(config), "data": processes.once(lambda: fingerprint(source_of(config)))}
+    return CheckpointKeeper(work_dir, recorded, record, start and start.best)
+
+
+def _lines(work_dir: Path) -> list[dict[str, Any]]:
+    """What the metrics file says, if there is one."""
+    return read_metrics(work_dir / METRICS) if (work_dir / METRICS).is_file() else []
 
 
 def _runner_basics(config: Mapping[str, Any], work_dir: Path) -> dict[str, Any]:
@@ -206,9 +265,7 @@ def _runner_basics(config: Mapping[str, Any], work_dir: Path) -> dict[str, Any]:
             "timer": IterTimerHook(),
             "sampler_seed": DistSamplerSeedHook(),
             "param_scheduler": ParamSchedulerHook(),
-            "checkpoint": CheckpointHook(
-                interval=1, max_keep_ckpts=2
-            ),  # while one is written, the one before it is there
+            "checkpoint": None,
             "logger": None,
         },
     }
@@ -290,24 +347,25 @@ def _schedulers(schedule: Mapping[str, Any], steps_per_epoch: int) -> list[dict[
     return result
 
 
-def _prepare_folder(config: Mapping[str, Any], work_dir: Path, resume: bool) -> None:
-    """Create the run's folder, or recognise it; nothing of another run is ever touched."""
+def _prepare(config: Mapping[str, Any], work_dir: Path, resume: bool) -> None:
+    """Create the run's folder, or recognise one that holds nothing but its config; nothing of another run is ever touched."""
     work_dir.mkdir(parents=True, exist_ok=True)
     if (work_dir / CONFIG).is_file():
         if not resume:
             raise ValueError(f"work dir {work_dir} holds a run already; give another, or --resume to go on with it")
-        different = sorted(key for key, value in read(work_dir / CONFIG).items() if config.get(key) != value)
-        if different:
-            raise ValueError(f"work dir {work_dir} holds a run of another config ({', '.join(different)} differ)")
-        return
-    if any(work_dir.iterdir()):
+        check_changes(differences(read(work_dir / CONFIG), config), work_dir)
+    elif any(work_dir.iterdir()):
         raise ValueError(f"work dir {work_dir} holds other files; give a new or empty folder")
     imports.save(config, work_dir)
     write_json(config, work_dir / CONFIG)
 
 
 def _summary(
-    config: Mapping[str, Any], work_dir: Path, watched: Mapping[str, float], model: nn.Module
+    config: Mapping[str, Any],
+    work_dir: Path,
+    watched: Mapping[str, float],
+    model: nn.Module,
+    best: Mapping[str, Any] | None,
 ) -> dict[str, Any]:
     """What a run came to, written to SUMMARY; time and memory are the first process's."""
     lines = read_metrics(work_dir / METRICS)
@@ -325,6 +383,7 @@ def _summary(
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "max_detections": config["evaluation"]["max_detections"],
         "metrics": {key: value for key, value in (curve[-1] if curve else {}).items() if key.startswith("AP")},
+        "best": best,
         "curve": curve,
     }
     write_json(summary, work_dir / SUMMARY)
@@ -338,12 +397,13 @@ def _remove_if_empty(folder: Path) -> None:
 
 
 class calm(warnings.catch_warnings):
-    """Keeps third parties' warnings and start-up talk off the terminal, and lets what an assignment warns of through."""
+    """Keeps third parties' warnings and start-up talk off the terminal; notes and an assignment's warnings come through."""
 
     def __enter__(self) -> None:
         super().__enter__()
         warnings.simplefilter("ignore")
         warnings.filterwarnings("default", category=AssignmentWarning)
+        warnings.filterwarnings("always", category=Note)
         MMLogger.get_current_instance()  # the logger of last resort, which talks to the terminal
         for logger in MMLogger._instance_dict.values():
             _silence(logger)

@@ -41,6 +41,7 @@ class CenterPrior(nn.Module):
 
     cardinality = "one-to-many"
     needs = frozenset({"points", "strides"})
+    per_class = ("mean", "sigma")  # with a row for each class, which `detassign convert` moves with its name
 
     def __init__(
         self,

@@ -17,6 +17,20 @@ NAMES_BY_ID = {**dict.fromkeys(UNUSED_IDS), **dict(zip(COCO_IDS, COCO_CLASSES, s
 COCO_ROWS: tuple[str | None, ...] = tuple(NAMES_BY_ID[index] for index in range(91))
 
 
+def unnamed(count: int) -> tuple[str, ...]:
+    """What classes are called whose names are not known.
+
+    >>> unnamed(2)
+    ('class 1', 'class 2')
+    """
+    return tuple(f"class {number}" for number in range(1, count + 1))
+
+
+def is_unnamed(classes: Sequence[str]) -> bool:
+    """Whether the names say nothing."""
+    return tuple(classes) == unnamed(len(classes))
+
+
 def names_of_rows(
     rows: int, stated: Sequence[str] | None, classes: Sequence[str], may_be_new: bool = False
 ) -> tuple[str | None, ...] | None:

@@ -18,7 +18,7 @@ from ..files import write_json, write_whole
 from .classes import choose_rows, has_background, names_of_rows
 from .families import Recognised, is_plain_detr, recognise
 from .fit import LABELS, ClassRows, Report, class_rows, fit, names_fit
-from .reading import read_checkpoint
+from .reading import check_finite, read_checkpoint
 
 CONFIG = "config.json"
 
@@ -42,7 +42,7 @@ def convert(
     read_from = read_checkpoint(checkpoint, ema)
     recognised = recognise(read_from)
     config, settings = adapted(config, recognised.settings)
-    _check_finite(recognised.translation.state, checkpoint)
+    check_finite(recognised.translation.state, checkpoint)
     model = build_model(config, initialise=False)
     report = Report(recognised.source, settings=settings)
     classes, translation = config["data"]["classes"], recognised.translation
@@ -55,15 +55,6 @@ def convert(
     else:  # whatever the classes are, it is another model
         rows = ClassRows((None,) * len(classes), 0)
     return config, fit(translation, model, rows, report), report
-
-
-def _check_finite(state: Mapping[str, Tensor], checkpoint: Path) -> None:
-    """Raise ValueError when training had gone wrong before the checkpoint was written."""
-    broken = [name for name, tensor in state.items() if not tensor.isfinite().all()]
-    if broken:
-        raise ValueError(
-            f"{checkpoint}: {len(broken)} tensors hold NaN or infinity, such as {broken[0]}; take an earlier one"
-        )
 
 
 def _background(found: Recognised, stated: Sequence[str] | None, model: nn.Module, may_differ: bool) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -93,11 +93,14 @@ def _fitted(
     theirs, their_name = translation.state[name], translation.names[name]
     chosen = rows_of(name, theirs, rows, model)
     if chosen is not None and len(chosen) == len(own) and theirs.shape[1:] == own.shape[1:]:
-        new = chosen.count(None)
+        constant = name in per_class(model) and bool((theirs == theirs[:1]).all())
+        new = (
+            len(chosen) if constant and None in chosen else chosen.count(None)
+        )  # never learnt: the model's own is as good
         if new:
             report.fresh[name] = f"{new} of {len(chosen)} rows"
         if new == len(chosen):
-            report.dropped[their_name] = "of other classes"
+            report.dropped[their_name] = "the same for every class" if constant else "of other classes"
             return own
         theirs = _picked(theirs, own, chosen)
     if theirs.shape != own.shape:
@@ -137,12 +140,31 @@ def rows_of(name: str, theirs: Tensor, rows: ClassRows, model: nn.Module) -> tup
     """
     if name == LABELS:
         return (*rows.chosen, rows.total if len(theirs) > rows.total else None)
+    if name in per_class(model):
+        return rows.chosen
     if not CLASS_LAYER.fullmatch(name):
         return None
     background = bool(model.bbox_head.assigner.score.background_column)
     if "encoder_class" in name and model.bbox_head.encoder == "binary":
         return tuple(row if row < len(theirs) else None for row in range(len(rows.chosen) + background))
     return (*rows.chosen, rows.total if rows.background else None) if background else rows.chosen
+
+
+def per_class(model: nn.Module) -> frozenset[str]:
+    """Tensors of the model's assigner with a row for each class, which its parts declare as `per_class`."""
+    head = "bbox_head.assigner"
+    parts = model.get_submodule(head).named_modules(prefix=head)
+    return frozenset(f"{place}.{name}" for place, part in parts for name in getattr(part, "per_class", ()))
+
+
+def in_order(
+    state: Mapping[str, Tensor], stated: Sequence[str], classes: Sequence[str], model: nn.Module
+) -> dict[str, Tensor]:
+    """Weights for classes in the order of `stated` as those for the same classes in another order."""
+    background = bool(model.bbox_head.assigner.score.background_column)
+    rows = ClassRows(tuple(stated.index(name) for name in classes), len(stated), background)
+    chosen = {name: rows_of(name, tensor, rows, model) for name, tensor in state.items()}
+    return {name: tensor if chosen[name] is None else tensor[list(chosen[name])] for name, tensor in state.items()}
 
 
 def _picked(theirs: Tensor, own: Tensor, chosen: tuple[int | None, ...]) -> Tensor:

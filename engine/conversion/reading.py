@@ -1,18 +1,24 @@
-"""Opening other projects' checkpoints: where the weights are, and what the file says of itself. Nothing in it is run."""
+"""Opening checkpoints, ours and others': where the weights are, and what the file says of itself. Nothing in it is run."""
 
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from ...compat import is_state, safe_load
 
-PLACES = ("model", "state_dict", "ema_model")
+PLACES = ("state_dict", "model", "model_state_dict")
+AVERAGED = ("ema_model", "ema_state_dict", "model_ema", "state_dict_ema", "ema_state", "ema")
+WRAPPERS = re.compile(r"^(module\.)+|\b_orig_mod\.")  # of parallel and of compiled models
+OUTER = "model."  # in front of every name where the detector is part of something that trains it
+COUNTERS = {"n_averaged", "steps"}  # what averaging counts beside its weights
 
 
 @dataclass(frozen=True)
@@ -20,45 +26,71 @@ class Checkpoint:
     """What a file holds.
 
     Attributes:
-        state: name -> tensor, as saved, without "module." in front.
+        state: name -> tensor, without what wrappers put in front of every name.
         classes: names of its classes, or None where it does not say.
         model: description of the model in an mmdet config, or {}.
+        place: the key that the weights are under; "" for a bare state dict.
     """
 
     state: dict[str, Tensor]
     classes: tuple[str, ...] | None = None
     model: dict[str, Any] = field(default_factory=dict)
+    place: str = ""
+
+    @property
+    def averaged(self) -> bool:
+        """Whether these are averages of weights."""
+        return self.place in AVERAGED
 
 
 def read_checkpoint(path: Path, ema: bool = False) -> Checkpoint:
     """The weights of a file, whatever key they are under.
 
     Args:
-        path: of a checkpoint of PyTorch's.
-        ema: the averaged weights that lie beside the usual ones.
+        path: of a checkpoint of PyTorch's or safetensors'.
+        ema: the averaged weights that lie beside the usual ones; where these are alone they are taken anyway.
 
     Raises:
         FileNotFoundError, ValueError: when the file is missing, unsafe, or holds no weights.
     """
-    loaded = safe_load(path)
+    return weights_of(safe_load(path), path, ema)
+
+
+def weights_of(loaded: Any, path: Path, ema: bool = False) -> Checkpoint:
+    """The weights in what a file holds.
+
+    Raises:
+        ValueError: when there are none.
+    """
     if not isinstance(loaded, dict):
         raise ValueError(f"{path}: expected a dict with a model's weights, got {type(loaded).__name__}")
-    places = ("ema_model",) if ema else PLACES
-    state = next((loaded[place] for place in places if is_state(loaded.get(place))), None)
-    if state is None and not ema and is_state(loaded):
-        state = loaded
+    places = AVERAGED if ema else (*PLACES, *AVERAGED)
+    place, state = next(((key, state) for key in places if (state := _state_in(loaded.get(key)))), ("", None))
+    if state is None and not ema:
+        state = _state_in(loaded)
     if state is None:
         raise ValueError(f"{path}: expected a dict of tensors under {' or '.join(places)}; it has {_keys(loaded)}")
     check_sizes(state, path)
     meta = loaded.get("meta")
     meta = meta if isinstance(meta, dict) else {}
-    return Checkpoint({_bare(name): tensor for name, tensor in state.items()}, _classes(meta), _model(meta))
+    return Checkpoint(_bare(state), _classes(meta), _model(meta), place)
+
+
+def check_finite(state: Mapping[str, Tensor], path: Path) -> None:
+    """Raise ValueError when training had gone wrong before the weights were written."""
+    broken = [name for name, tensor in state.items() if not tensor.isfinite().all()]
+    if broken:
+        raise ValueError(
+            f"{path}: {len(broken)} tensors hold NaN or infinity, such as {broken[0]}; take an earlier one"
+        )
 
 
 def check_sizes(state: Mapping[str, Tensor], path: Path) -> None:
-    """Raise ValueError for a tensor that claims to be larger than what the file holds of it: a view of a few numbers may
-    claim any size."""
+    """Raise ValueError for a tensor that claims to be larger than what the file holds of it (a view of a few numbers may
+    claim any size), and for one that is not plain numbers side by side."""
     for name, tensor in state.items():
+        if tensor.layout is not torch.strided or tensor.is_quantized or tensor.device.type == "meta":
+            raise ValueError(f"{path}: {name} is sparse, quantized or without numbers; expected a plain tensor")
         if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
             raise ValueError(f"{path}: {name} claims {tensor.numel()} numbers and holds fewer; expected a plain tensor")
 
@@ -88,10 +120,21 @@ def _literal(node: ast.expr) -> Any:
     return ast.literal_eval(node)
 
 
-def _bare(name: str) -> str:
-    while name.startswith("module."):
-        name = name.removeprefix("module.")
-    return name
+def _state_in(value: Any) -> dict[str, Tensor] | None:
+    """A state dict, or the one inside an averaged model's, without counters."""
+    if isinstance(value, dict) and is_state(value.get("module")):
+        value = value["module"]
+    if not is_state(value):
+        return None
+    return {name: tensor for name, tensor in value.items() if name not in COUNTERS} or None
+
+
+def _bare(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Names without what parallel, compiled and wrapping models put in front."""
+    bare = {WRAPPERS.sub("", name): tensor for name, tensor in state.items()}
+    if all(name.startswith(OUTER) for name in bare):
+        return {name.removeprefix(OUTER): tensor for name, tensor in bare.items()}
+    return bare
 
 
 def _keys(loaded: Mapping[Any, Any]) -> str:

@@ -123,7 +123,7 @@ def test_a_run_brings_its_predictions_data_and_size_for_all_assigners(run_folder
     assert result.exit_code == 0, result.output
     written = json.loads(counts.read_text())
     assert list(written["assigners"]) == ["fcos", "atss", "dw"]
-    assert written["predictions"] == f"predictions of {run_folder}"
+    assert written["predictions"] == f"predictions of {run_folder / 'epoch_1.pth'}"
     assert written["width"] == 64
 
 

@@ -30,7 +30,8 @@ def test_a_folder_gives_drawings_and_a_list(tiny_run, photos, tmp_path, capsys):
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"a.png", "b.png", "predictions.json"}
     entries = json.loads((tmp_path / "out" / "predictions.json").read_text())
     assert [len(entry["detections"]) for entry in entries] == [2, 2]
-    assert capsys.readouterr().out == f"2 images, 4 detections: {tmp_path / 'out'}\n"
+    by = f"{tiny_run / 'best.pth'}, epoch 1"
+    assert capsys.readouterr().out == f"2 images, 4 detections by {by}: {tmp_path / 'out'}\n"
 
 
 def test_without_out_every_prediction_has_a_new_folder(tiny_run, photos, tmp_path):

@@ -1,13 +1,18 @@
 """train, test and config on the command line."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
+import torch
 
 from detassign.cli import main
+from detassign.compat import safe_load
 from detassign.data import make_dataset
+from detassign.engine import evaluation
 from detassign.engine.conversion.classes import COCO_CLASSES, COCO_IDS
+from detassign.engine.notes import Note
 
 
 def run(*arguments):
@@ -30,6 +35,7 @@ def strict_json(text):
 
 
 SMALL = ("--detector", "fcos_tiny", "--epochs", 1, "--batch-size", 4, "--set", "input.scale=(64, 64)", "--quiet")
+SMALL += ("--set", "model.post_process.score_threshold=0.0")  # after a step nothing scores high
 
 
 @pytest.fixture(scope="module")
@@ -233,10 +239,162 @@ def test_resume_needs_a_run_and_keeps_to_its_config(trained, tmp_path, capsys):
     assert run("train", "--resume") == 1
     assert "--resume: name the run's folder with --work-dir" in capsys.readouterr().err
     assert run("train", "--work-dir", trained, "--resume", "--seed", 3) == 1
-    assert "config" in capsys.readouterr().err
+    assert "a run of another config: seed is 0 there and 3 here; --resume takes other epochs" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("optimizer", ["RMSprop", "NAdam"])
 def test_optimizers_that_are_not_fused_train_too(data, tmp_path, optimizer):
     options = ("--set", f"schedule.optimizer={{'type': '{optimizer}', 'lr': 1e-4}}")
     assert run("train", "--data", data, "--work-dir", tmp_path / "r", *SMALL, *options) == 0
+
+
+def moved(trained, data, to):
+    """The run and its data where nobody has told of."""
+    shutil.copytree(trained, to / "run")
+    shutil.copytree(data, to / "data")
+    config = json.loads((to / "run" / "config.json").read_text())
+    gone = {key: value.replace(str(data), str(to / "gone")) if isinstance(value, str) else value
+            for key, value in config["data"].items()}  # fmt: skip
+    (to / "run" / "config.json").write_text(json.dumps({**config, "data": gone}))
+    return to / "run", to / "data"
+
+
+def test_the_last_line_names_the_best_epoch(data, tmp_path, capsys):
+    assert run("train", "--data", data, "--work-dir", tmp_path / "r", *SMALL) == 0
+    summary = json.loads((tmp_path / "r" / "summary.json").read_text())
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last == f"run folder: {tmp_path / 'r'}, best epoch 1 (AP {100 * summary['best']['AP']:.1f}) in best.pth"
+
+
+def test_test_says_which_checkpoint_it_took(trained, capsys):
+    for options, name in (((), "best.pth, epoch 1"), (("--checkpoint", "last"), "epoch_1.pth, epoch 1")):
+        assert run("test", trained, *options) == 0
+        assert f"checkpoint: {trained / name}\n" in capsys.readouterr().err
+    assert run("test", trained / "epoch_1.pth", "--json") == 0
+    said = capsys.readouterr()
+    assert f"checkpoint: {trained / 'epoch_1.pth'}\n" in said.err
+    assert set(json.loads(said.out.replace("NaN", "null"))) >= {"AP", "AP50"}
+
+
+def test_data_named_from_here_is_found_from_elsewhere(data, tmp_path, monkeypatch, capsys):
+    shutil.copytree(data, tmp_path / "few")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert run("train", "--data", "few", "--work-dir", "r", *SMALL) == 0
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    capsys.readouterr()
+    assert run("test", "../r", "--json") == 0
+    measured = json.loads(capsys.readouterr().out.replace("NaN", "null"))
+    assert measured["AP"] == json.loads((tmp_path / "r" / "summary.json").read_text())["metrics"]["AP"]
+    assert run("train", "--work-dir", "../r", "--resume", "--quiet", "--no-table") == 0
+
+
+def test_moved_data_is_asked_for_and_told(trained, data, tmp_path, capsys):
+    folder, place = moved(trained, data, tmp_path)
+    assert run("test", folder) == 1
+    assert "gone/val.json does not exist; say where the data set is now with --data" in capsys.readouterr().err
+    assert run("train", "--work-dir", folder, "--resume", "--quiet") == 1
+    assert "train.json does not exist; say where the data set is now with --data" in capsys.readouterr().err
+    assert run("test", folder, "--data", place, "--json") == 0
+    metrics = json.loads(capsys.readouterr().out.replace("NaN", "null"))
+    assert metrics["AP"] == json.loads((trained / "summary.json").read_text())["metrics"]["AP"]
+    assert run("train", "--work-dir", folder, "--resume", "--data", place, "--quiet", "--no-table") == 0
+    config = json.loads((folder / "config.json").read_text())
+    assert config["data"]["train_annotations"] == str(place / "train.json")
+    assert run("test", folder) == 0
+
+
+def with_categories(data, to, change):
+    """A copy of the data set with other categories, their objects and files the same."""
+    shutil.copytree(data, to)
+    for split in ("train", "val"):
+        document = json.loads((to / f"{split}.json").read_text())
+        change(document)
+        (to / f"{split}.json").write_text(json.dumps(document))
+    return to
+
+
+def turn_around(document):
+    ids = [category["id"] for category in document["categories"]]
+    new = dict(zip(ids, ids[::-1], strict=True))
+    for category in document["categories"]:
+        category["id"] = new[category["id"]]
+    for annotation in document["annotations"]:
+        annotation["category_id"] = new[annotation["category_id"]]
+
+
+def rename(document):
+    document["categories"][0]["name"] = "newt"
+
+
+@pytest.fixture
+def measured(monkeypatch):
+    """What `test` would measure: every detection with the name of its class."""
+
+    def measure(folder, *options):
+        found = []
+        monkeypatch.setattr(evaluation, "average_precision", lambda *given: found.append(given) or {"AP": 0.0})
+        assert run("test", folder, *options, "--json") == 0
+        annotations, detections, *_ = found[0]
+        names = {one["id"]: one["name"] for one in json.loads(annotations.read_text())["categories"]}
+        return [(one["image_id"], names[one["category_id"]], one["score"]) for one in detections]
+
+    return measure
+
+
+def test_classes_under_other_ids_are_measured_by_name(trained, data, tmp_path, measured):
+    other = with_categories(data, tmp_path / "turned", turn_around)
+    wanted = measured(trained)
+    assert len({name for _, name, _ in wanted}) > 1
+    with pytest.warns(Note, match="has the classes in another order than the data; its rows are taken by name"):
+        assert sorted(measured(trained, "--data", other)) == sorted(wanted)
+
+
+def test_a_checkpoint_of_a_run_with_other_ids_is_taken_by_name(trained, data, tmp_path, measured):
+    """It may be measured in a run whose ids are turned around, and another run may start from it."""
+    other = with_categories(data, tmp_path / "turned", turn_around)
+    options = ("--assigner", "dw", "--init", trained / "best.pth", "--set", "schedule.optimizer.lr=0.0")
+    with pytest.warns(Note, match="rows are taken by name"):
+        assert run("train", "--data", other, "--work-dir", tmp_path / "r", *SMALL, *options) == 0
+    with pytest.warns(Note, match="rows are taken by name"):
+        found = measured(tmp_path / "r", "--checkpoint", trained / "best.pth")
+    assert sorted(found) == sorted(measured(trained))
+    weight = "bbox_head.conv_cls.weight"
+    first, second = (safe_load(folder / "best.pth")["state_dict"][weight] for folder in (trained, tmp_path / "r"))
+    assert torch.equal(first.flip(0), second)
+
+
+def test_other_classes_are_refused_everywhere(trained, data, tmp_path, capsys):
+    other = with_categories(data, tmp_path / "renamed", rename)
+    assert run("test", trained, "--data", other) == 1
+    assert "other classes than the run's; 'disk' is one of the run's alone" in capsys.readouterr().err
+    options = (
+        "--data",
+        other,
+        "--assigner",
+        "dw",
+        "--init",
+        trained / "best.pth",
+        "--work-dir",
+        tmp_path / "r",
+        *SMALL,
+    )
+    assert run("train", *options) == 1
+    said = capsys.readouterr().err
+    assert "a checkpoint of other classes; 'disk' is one of its 5 and none of the data's 5" in said
+    assert "detassign convert" in said
+    assert not (tmp_path / "r").exists()
+    assert run("train", "--work-dir", trained, "--resume", "--data", other) == 1
+    assert "data.classes is ['disk', " in capsys.readouterr().err
+
+
+def test_a_damaged_run_is_told_in_one_sentence(trained, tmp_path, capsys):
+    for path in shutil.copytree(trained, tmp_path / "run").glob("*.pth"):
+        content = path.read_bytes()
+        path.unlink()
+        path.write_bytes(content[:1000])
+    assert run("train", "--work-dir", tmp_path / "run", "--resume") == 1
+    assert run("test", tmp_path / "run") == 1
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 2
+    assert all("no checkpoint of the run can be used: checkpoint '" in line for line in said)

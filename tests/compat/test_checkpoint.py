@@ -11,6 +11,7 @@ import torch
 from mmengine.logging import HistoryBuffer
 from mmengine.model import BaseModel
 from mmengine.runner import Runner, checkpoint, load_checkpoint
+from safetensors.torch import save_file
 
 from detassign.compat import safe_load
 
@@ -251,3 +252,33 @@ def test_resuming_does_not_execute_a_program_in_the_checkpoint(tmp_path):
     runner.train()
     assert runner.iter == 4
     assert not (tmp_path / "trace").exists()
+
+
+def test_safetensors_are_read_whatever_the_file_is_called(tmp_path):
+    wanted = {"a.weight": torch.arange(6.0).view(2, 3), "b": torch.tensor(3)}
+    for name in ("weights.safetensors", "weights.pth"):
+        save_file(wanted, tmp_path / name)
+        read = safe_load(tmp_path / name)
+        assert read.keys() == wanted.keys()
+        assert all(torch.equal(read[key], value) for key, value in wanted.items())
+
+
+def header(document: bytes, data: bytes = b"") -> bytes:
+    return len(document).to_bytes(8, "little") + document + data
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        header(b'{"a":{"dtype":"F32","shape":[4],"data_offsets":[0,16]}}', b"short"),
+        header(b'{"a":{"dtype":"F32","shape":[99999999999],"data_offsets":[0,16]}}', bytes(16)),
+        header(b'{"a":{"dtype":"F32","shape":[4],"data_offsets":[16,0]}}', bytes(16)),
+        header(b'{"a":'),
+        (50_000_000).to_bytes(8, "little") + b"{",
+    ],
+    ids=["cut off", "claims more", "turned around", "half a header", "a header that is not there"],
+)
+def test_damaged_safetensors_are_named(tmp_path, content):
+    (tmp_path / "weights.safetensors").write_bytes(content)
+    with pytest.raises(ValueError, match=r"weights\.safetensors' cannot be read as safetensors"):
+        safe_load(tmp_path / "weights.safetensors")

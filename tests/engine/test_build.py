@@ -1,16 +1,19 @@
 """From configs to models, and weights from files."""
 
 import warnings
+from dataclasses import replace
 from urllib.error import URLError
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torchvision.models import mobilenet_v2
 
 from detassign.data import make_dataset, resolve
 from detassign.detectors import MobileNetV2
 from detassign.engine.build import build_model, instantiate, load_backbone, load_checkpoint, warn_of_cold_start
 from detassign.engine.config import compose
+from detassign.engine.notes import Note
 
 SIZES_OF_90 = (("channels", 90), ("heads", 3))
 
@@ -145,7 +148,7 @@ def test_a_missing_file_is_named(source, tmp_path):
 @pytest.mark.parametrize("load", [load_backbone, load_checkpoint])
 def test_a_file_without_names_and_tensors_is_refused(load, saved, tmp_path):
     torch.save(saved, tmp_path / "file.pth")
-    with pytest.raises(ValueError, match=r"file\.pth: expected a state dict: names and tensors"):
+    with pytest.raises(ValueError, match=r"file\.pth: expected a dict"):
         load(torch.nn.Linear(2, 2), tmp_path / "file.pth")
 
 
@@ -243,3 +246,119 @@ def test_an_assigner_that_measures_centerness_needs_points(source, weighting):
     assigner = {"matching": "hungarian", "weighting": {"type": weighting, "box_weight": "centerness"}}
     with pytest.raises(ValueError, match="needs points, which queries do not provide"):
         build_model(compose("dino_r18_tiny", assigner, source))
+
+
+KEYS = {
+    "module.": lambda state: {"state_dict": {f"module.{name}": tensor for name, tensor in state.items()}},
+    "model_state_dict": lambda state: {"model_state_dict": state, "epoch": 3},
+    "model": lambda state: {"model": state},
+    "bare": lambda state: state,
+    "average alone": lambda state: {"ema_model": {f"module.{name}": tensor for name, tensor in state.items()}},
+}
+
+
+@pytest.fixture
+def trained(source, tmp_path):
+    """A model with weights of its own, and a way to write them to a file."""
+    torch.manual_seed(3)
+    model = build_model(compose("fcos_tiny", "dw", source))
+
+    def save(make, name="trained.pth"):
+        torch.save(make(model.state_dict()), tmp_path / name)
+        return tmp_path / name
+
+    return model, save
+
+
+def assert_equal_weights(one, other):
+    assert all(torch.equal(tensor, other.state_dict()[name]) for name, tensor in one.state_dict().items())
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_weights_are_loaded_from_under_every_usual_key(source, trained, key):
+    model, save = trained
+    file, config = save(KEYS[key]), compose("fcos_tiny", "dw", source)
+    if key == "average alone":
+        with pytest.warns(Note, match="holds averaged weights alone, under 'ema_model'; they are taken"):
+            started = build_model({**config, "init": str(file)})
+    else:
+        started = build_model({**config, "init": str(file)})
+    assert_equal_weights(model, started)
+
+
+def test_safetensors_are_loaded(source, trained, tmp_path):
+    save_file(
+        {name: tensor.contiguous() for name, tensor in trained[0].state_dict().items()}, tmp_path / "a.safetensors"
+    )
+    config = compose("fcos_tiny", "dw", source)
+    assert_equal_weights(trained[0], build_model({**config, "init": str(tmp_path / "a.safetensors")}))
+
+
+def test_a_checkpoint_that_is_not_finite_is_refused(source, trained):
+    def broken(state):
+        state["bbox_head.conv_reg.bias"] = torch.full_like(state["bbox_head.conv_reg.bias"], float("nan"))
+        return {"state_dict": state}
+
+    file = trained[1](broken)
+    with pytest.raises(ValueError, match=r"1 tensors hold NaN or infinity, such as bbox_head\.conv_reg\.bias"):
+        load_checkpoint(build_model(compose("fcos_tiny", "dw", source)), file)
+
+
+def named(classes):
+    return lambda state: {"state_dict": state, "meta": {"dataset_meta": {"classes": tuple(classes)}}}
+
+
+@pytest.mark.parametrize(
+    "name", ["fcos_tiny", "deformable_detr_two_stage_tiny", "detr_tiny", "dn_dab_dino_deformable_detr_tiny"]
+)
+def test_classes_in_another_order_are_taken_by_name(source, tmp_path, name):
+    """The scores of a class are those of its name, whichever row it had."""
+    config = compose(name, None, source)
+    torch.manual_seed(3)
+    model = build_model(config).eval()
+    with torch.no_grad():
+        for parameter in model.bbox_head.parameters():
+            parameter.add_(torch.randn_like(parameter))
+    torch.save(named(source.classes[::-1])(model.state_dict()), tmp_path / "a.pth")
+    with pytest.warns(Note, match="another order than the data; its rows are taken by name"):
+        started = build_model({**config, "init": str(tmp_path / "a.pth")}).eval()
+    count = len(source.classes)
+    theirs, ours = ({n: t for n, t in m.state_dict().items() if n in CLASS_BIASES} for m in (model, started))
+    assert theirs
+    assert all(torch.equal(theirs[n][:count].flip(0), ours[n][:count]) for n in ours if not_binary(n, model))
+    assert all(torch.equal(theirs[n][count:], ours[n][count:]) for n in ours)
+    rest = [n for n in model.state_dict() if "conv_cls" not in n and ".classes." not in n and "encoder_class" not in n]
+    changed = [n for n in rest if not torch.equal(model.state_dict()[n], started.state_dict()[n])]
+    assert set(changed) <= {"denoising.labels.weight"}
+
+
+CLASS_BIASES = ("bbox_head.conv_cls.bias", "bbox_head.classes.0.bias", "bbox_head.encoder_class.bias")
+
+
+def not_binary(name, model):
+    """A classifier that tells proposals from background alone knows no classes."""
+    return "encoder_class" not in name or model.bbox_head.encoder != "binary"
+
+
+def test_other_classes_are_refused_with_the_way_to_take_them_over(source, trained):
+    file, config = trained[1](named(["disk", "ring", "newt", "rectangle", "star"])), compose("fcos_tiny", "dw", source)
+    said = r"'newt' is one of its 5 and none of the data's 5\..*detassign convert .*trained\.pth --finetune-classes 5"
+    with pytest.raises(ValueError, match=said):
+        build_model({**config, "init": str(file)})
+
+
+def test_more_classes_than_the_data_has_point_to_convert(source, trained):
+    names = [*source.classes, "newt"]
+    torch.manual_seed(0)
+    wider = build_model(
+        compose("fcos_tiny", "dw", replace(source, classes=tuple(names), category_ids=tuple(range(1, 7))))
+    )
+    file = trained[1](lambda _: named(names)(wider.state_dict()))
+    with pytest.raises(ValueError, match=r"'newt' is one of its 6 and none of the data's 5.*--finetune-classes 5"):
+        build_model({**compose("fcos_tiny", "dw", source), "init": str(file)})
+
+
+def test_classes_without_names_are_taken_as_they_come(source, trained):
+    """As `convert --finetune-classes` leaves them where no data was named."""
+    file = trained[1](named([f"class {number}" for number in range(1, 6)]))
+    assert_equal_weights(trained[0], build_model({**compose("fcos_tiny", "dw", source), "init": str(file)}))

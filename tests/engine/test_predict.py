@@ -11,6 +11,7 @@ from PIL import Image
 from detassign.data import resolve
 from detassign.engine import predict as module
 from detassign.engine.build import build_model, load_checkpoint
+from detassign.engine.checkpoints import Chosen
 from detassign.engine.config import compose, source_of
 from detassign.engine.datasets import eval_loader
 from detassign.engine.predict import (
@@ -244,8 +245,12 @@ def test_the_data_set_need_not_be_there(tiny_run, picture, tmp_path):
 
 
 def test_model_is_found_from_a_run_or_from_a_checkpoint_in_it(tiny_run):
-    config, checkpoint = find_model(tiny_run)
-    assert find_model(checkpoint) == (config, checkpoint)
+    config, chosen = find_model(tiny_run)
+    assert find_run(tiny_run) == (config, chosen.path)
+    assert find_model(chosen.path) == (config, Chosen(chosen.path, None))
+    assert find_model(tiny_run, "last")[1].path == tiny_run / "epoch_1.pth"
+    with pytest.raises(ValueError, match=r"--checkpoint last: .* is a checkpoint already"):
+        find_model(chosen.path, "last")
 
 
 def test_missing_run_and_lonely_checkpoint_are_named(tmp_path):

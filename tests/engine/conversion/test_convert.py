@@ -9,15 +9,17 @@ import pytest
 import torch
 from support import zoo
 from support.golden import golden_folder
+from torch import nn
 
+from detassign.assigners import ASSIGNERS, MATCHINGS, build
 from detassign.configs.detectors import parts
 from detassign.data import DataSource
 from detassign.detectors.targets import sizes_of
 from detassign.engine.build import build_model, load_checkpoint
-from detassign.engine.config import plain
+from detassign.engine.config import compose, plain
 from detassign.engine.conversion.classes import COCO_CLASSES, COCO_IDS
 from detassign.engine.conversion.convert import convert, write
-from detassign.engine.conversion.fit import Report
+from detassign.engine.conversion.fit import Report, per_class
 from detassign.engine.conversion.official import from_official
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
@@ -325,3 +327,101 @@ def test_a_dw_checkpoint_is_accounted_for(tmp_path):
     assert report.complete
     assert set(report.dropped) == set(prior)
     assert all(torch.equal(converted[name], tensor) for name, tensor in state.items())
+
+
+CLASSES = ("ant", "bee", "cat", "dog")
+OTHERS = ("bee", "newt", "dog")  # two that are known, in other rows, and one that is not
+
+
+def registered(classes):
+    """Every assigner by name on a head that takes it, and every matching under DW's weighting."""
+    matchings = {f"{name}+dual+sigmoid_objectness" for name in MATCHINGS}
+    for name in sorted({*ASSIGNERS, *matchings}):
+        parts = (
+            {"type": name}
+            if name in ASSIGNERS
+            else dict(zip(("matching", "weighting", "score"), name.split("+"), strict=True))
+        )
+        yield name, build(parts, num_classes=classes)
+
+
+def test_parts_declare_what_they_keep_for_each_class():
+    """With another number of classes those tensors have another shape, and no others."""
+    for (name, three), (_, four) in zip(registered(3), registered(4), strict=True):
+        ours, theirs = three.state_dict(), four.state_dict()
+        changed = {key for key in ours if ours[key].shape != theirs[key].shape}
+        model = nn.Module()
+        model.bbox_head = nn.Module()
+        model.bbox_head.assigner = three
+        assert per_class(model) == {f"bbox_head.assigner.{key}" for key in changed}, name
+
+
+def small_target(detector, assigner, classes):
+    source = DataSource("own", *[Path("nowhere")] * 4, classes, tuple(range(1, len(classes) + 1)))
+    return compose(detector, assigner, source)
+
+
+def assigners_of(detector):
+    """The assigners that the detector's head takes."""
+    for name in ASSIGNERS:
+        try:
+            build_model(small_target(detector, name, CLASSES), initialise=False)
+        except ValueError:
+            continue
+        yield name
+
+
+@pytest.mark.parametrize("detector", ["fcos_tiny", "dab_detr_tiny"])
+def test_a_run_under_every_assigner_goes_on_with_other_classes(tmp_path, detector):
+    names = [*assigners_of(detector)]
+    assert len(names) > 2
+    for name in names:
+        torch.manual_seed(1)
+        model = build_model(small_target(detector, name, CLASSES), initialise=False)
+        state = {key: torch.rand_like(tensor) if tensor.is_floating_point() else tensor
+                 for key, tensor in model.state_dict().items()}  # fmt: skip
+        file = save(tmp_path / f"{name}.pth", state, dataset_meta={"classes": CLASSES})
+        _, converted, report = convert(small_target(detector, name, OTHERS), file, new_classes=True)
+        assert report.complete, name
+        assert report.classes == {"bee": "bee", "newt": None, "dog": "dog"}
+        for key in [*per_class(model), *CLASS_LAYERS & state.keys()]:
+            assert torch.equal(converted[key][0], state[key][1]), (name, key)
+            assert torch.equal(converted[key][2], state[key][3]), (name, key)
+            assert not torch.equal(converted[key][1], state[key][1]), (name, key)
+
+
+CLASS_LAYERS = {
+    "bbox_head.conv_cls.weight",
+    "bbox_head.conv_cls.bias",
+    "bbox_head.classes.0.weight",
+    "bbox_head.classes.0.bias",
+}
+
+
+@pytest.mark.parametrize("assigner", ["dw", "dw_original", {"type": "dw", "top_k": 9}], ids=str)
+def test_a_prior_that_was_never_learnt_begins_anew(tmp_path, assigner):
+    """The same number for every class says nothing of one of them; the target's own stands."""
+    own = build_model(small_target("fcos_tiny", assigner, CLASSES), initialise=False).state_dict()
+    file = save(tmp_path / "dw.pth", own, dataset_meta={"classes": CLASSES})
+    priors = [name for name in own if name.endswith((".mean", ".sigma"))]
+    assert len(priors) == 2
+    _, converted, report = convert(small_target("fcos_tiny", assigner, OTHERS), file, new_classes=True)
+    assert report.complete
+    assert all(report.fresh[name] == "3 of 3 rows" and name in report.dropped for name in priors)
+    assert [float(converted[name].unique()) for name in priors] == pytest.approx([0.0, 1.11])
+    _, same, _ = convert(small_target("fcos_tiny", assigner, CLASSES), file, new_classes=True)
+    assert all(torch.equal(same[name], own[name]) for name in own)
+
+
+def test_a_converted_run_starts_a_run_of_other_classes(tmp_path):
+    """What `--init` points to when the classes differ leads to what it takes."""
+    target_config = small_target("fcos_tiny", "dw", OTHERS)
+    file = save(
+        tmp_path / "dw.pth", own_state(small_target("fcos_tiny", "dw", CLASSES)), dataset_meta={"classes": CLASSES}
+    )
+    with pytest.raises(ValueError, match=r"none of its 4.*--finetune-classes 3|one of its 4.*--finetune-classes 3"):
+        build_model({**target_config, "init": str(file)})
+    config, state, _ = convert(target_config, file, new_classes=True)
+    write(config, state, tmp_path / "new" / "start.pth")
+    started = build_model({**config, "init": str(tmp_path / "new" / "start.pth")})
+    assert all(torch.equal(started.state_dict()[name], tensor) for name, tensor in state.items())

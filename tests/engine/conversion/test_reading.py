@@ -18,12 +18,34 @@ WEIGHTS = {"layer.weight": torch.ones(2)}
         {"model": WEIGHTS, "args": argparse.Namespace(lr=1e-4), "epoch": 11},
         {"ema_model": {f"module.{name}": tensor for name, tensor in WEIGHTS.items()}},
         {"model": {f"module.module.{name}": tensor for name, tensor in WEIGHTS.items()}},
+        {"model_state_dict": WEIGHTS, "optimizer_state_dict": {"state": {}}},
+        {"state_dict": {f"model.{name}": tensor for name, tensor in WEIGHTS.items()}},
+        {"state_dict": {f"model._orig_mod.{name}": tensor for name, tensor in WEIGHTS.items()}},
+        {"layer._orig_mod.weight": WEIGHTS["layer.weight"]},
+        {"ema": {"module": WEIGHTS, "updates": 12}},
+        {"model_ema": WEIGHTS},
+        {"n_averaged": torch.tensor(3), "module.layer.weight": WEIGHTS["layer.weight"]},
     ],
-    ids=["bare", "state_dict", "model", "ema_model", "wrapped twice"],
+    ids=[
+        "bare",
+        "state_dict",
+        "model",
+        "ema_model",
+        "wrapped twice",
+        "model_state_dict",
+        "part of a trainer",
+        "compiled",
+        "compiled in part",
+        "RT-DETR's average",
+        "model_ema",
+        "torch's average",
+    ],
 )
 def test_weights_are_found_under_every_usual_key(saved, tmp_path):
     torch.save(saved, tmp_path / "file.pth")
-    assert list(read_checkpoint(tmp_path / "file.pth").state) == ["layer.weight"]
+    found = read_checkpoint(tmp_path / "file.pth")
+    assert list(found.state) == ["layer.weight"]
+    assert found.averaged == bool(saved.keys() & {"ema_model", "ema", "model_ema"})
 
 
 def test_averaged_weights_are_taken_when_asked_for(tmp_path):
@@ -35,7 +57,7 @@ def test_averaged_weights_are_taken_when_asked_for(tmp_path):
 @pytest.mark.parametrize("ema", [True, False])
 def test_a_file_without_weights_says_what_it_has(ema, tmp_path):
     torch.save({"epoch": 3, "optimizer": {}}, tmp_path / "file.pth")
-    with pytest.raises(ValueError, match="ema_model; it has epoch, optimizer"):
+    with pytest.raises(ValueError, match=r"ema_model.*; it has epoch, optimizer"):
         read_checkpoint(tmp_path / "file.pth", ema)
 
 
@@ -93,4 +115,11 @@ def test_a_tensor_that_claims_more_than_the_file_holds_is_refused(tmp_path):
     """A view of a single number may claim any size; to compare two such takes for ever."""
     torch.save({"class_embed.0.weight": torch.ones(1).expand(20, 2**31)}, tmp_path / "file.pth")
     with pytest.raises(ValueError, match=r"class_embed\.0\.weight claims 42949672960 numbers and holds fewer"):
+        read_checkpoint(tmp_path / "file.pth")
+
+
+@pytest.mark.parametrize("tensor", [torch.eye(3).to_sparse(), torch.empty(3, device="meta")], ids=["sparse", "empty"])
+def test_what_is_no_plain_tensor_is_refused(tensor, tmp_path):
+    torch.save({"state_dict": {"layer.weight": tensor}}, tmp_path / "file.pth")
+    with pytest.raises(ValueError, match=r"layer\.weight is sparse, quantized or without numbers"):
         read_checkpoint(tmp_path / "file.pth")

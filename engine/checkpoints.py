@@ -1,0 +1,272 @@
+"""The checkpoints of a run's folder: writing them, and choosing among them.
+
+They are found by their names in the folder and by nothing else, so a run that was moved or copied is whole where it lies.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from mmengine.hooks import Hook
+
+from ..compat import safe_load
+from . import processes
+from .conversion.reading import check_finite, weights_of
+from .files import write_whole
+from .notes import note
+
+BEST = "best.pth"
+EPOCH = re.compile(r"epoch_([1-9]\d{0,8})\.pth")
+NEEDED = {"meta", "state_dict", "optimizer", "message_hub"}  # to go on training
+Problem = Callable[[Path, Any], str | None]
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """A checkpoint of a run.
+
+    Attributes:
+        path: of the file.
+        epoch: how many epochs it has behind it; None where it does not say.
+        skipped: files that would have come first and cannot be used, with the reason.
+        best: epoch of the run's best checkpoint, None where there is none that can be used.
+        record: what the run has written down in it: its config, and a fingerprint of its data.
+    """
+
+    path: Path
+    epoch: int | None
+    skipped: dict[Path, str] = field(default_factory=dict)
+    best: int | None = None
+    record: dict[str, Any] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return f"{self.path}" if self.epoch is None else f"{self.path}, epoch {self.epoch}"
+
+
+def epochs(folder: Path) -> dict[Path, int]:
+    """The checkpoints of single epochs in a run's folder, the newest first."""
+    found = {path: int(match[1]) for path in folder.iterdir() if (match := EPOCH.fullmatch(path.name))}
+    return dict(sorted(found.items(), key=lambda item: -item[1]))
+
+
+def any_checkpoint(folder: Path) -> bool:
+    """Whether a run's folder holds one, readable or not."""
+    return folder.is_dir() and ((folder / BEST).exists() or bool(epochs(folder)))
+
+
+def choose(folder: Path, wanted: str | os.PathLike[str] | None = None) -> Chosen:
+    """The checkpoint of a run to use: the best, or where there is none the newest; files that cannot be read are skipped,
+    with a note.
+
+    Args:
+        folder: of the run.
+        wanted: "best" or "last" for that one, or a file, as a path or by its name in the folder.
+
+    Raises:
+        FileNotFoundError: when there is no such checkpoint.
+        ValueError: when none of them can be read.
+    """
+    if wanted is not None and str(wanted) not in ("best", "last"):
+        return Chosen(_named(folder, Path(wanted)), None)
+    last, best = [*epochs(folder)], [folder / BEST] if (folder / BEST).exists() else []
+    files = {"best": best, "last": last or best}.get(str(wanted), best + last)
+    if not files:
+        raise FileNotFoundError(f"run folder {folder} holds no {BEST if wanted == 'best' else 'checkpoint yet'}")
+    chosen = _first(files, {}, weights_problem)
+    for reason in chosen.skipped.values():
+        note(f"{reason}; {chosen} is taken instead")
+    return chosen
+
+
+def newest(folder: Path, problem: Problem) -> Chosen:
+    """The newest checkpoint of a run that training can go on from; the best counts by its epoch.
+
+    Args:
+        folder: of the run; it has a checkpoint.
+        problem: says what is wrong with a file of this content, if anything.
+
+    Raises:
+        ValueError: when none can be used.
+    """
+    files, skipped, best = epochs(folder), {}, folder / BEST
+    if best.exists():
+        content, reason = _read(best, problem)
+        if reason:
+            skipped[best] = reason
+        else:
+            files[best] = content["meta"]["epoch"]
+    order = sorted(files, key=lambda path: (-files[path], path == best))
+    return replace(_first(order, skipped, problem), best=files.get(best))
+
+
+def weights_problem(path: Path, content: Any) -> str | None:
+    """Why there are no weights to use in a file of this content, None where there are."""
+    try:
+        check_finite(weights_of(content, path).state, path)
+    except ValueError as error:
+        return str(error)
+    return None
+
+
+def training_problem(path: Path, content: Any) -> str | None:
+    """Why training cannot go on from a file of this content, None where it can."""
+    reason = weights_problem(path, content)
+    if reason:
+        return reason
+    meta = content.get("meta")
+    if not content.keys() >= NEEDED or not isinstance(meta, dict) or not meta.keys() >= {"epoch", "iter"}:
+        return f"{path} holds weights alone, from which training cannot go on"
+    named = EPOCH.fullmatch(path.name)
+    if named and int(named[1]) != meta["epoch"]:
+        return f"{path} is the checkpoint of epoch {meta['epoch']}, whatever its name says"
+    return None
+
+
+def set_aside(path: Path) -> Path:
+    """Give a file a name under which nothing will be written, and tell it."""
+    aside, number = path.with_name(f"{path.name}.unused"), 1
+    while aside.exists():
+        number += 1
+        aside = path.with_name(f"{path.name}.unused-{number}")
+    return path.rename(aside)
+
+
+class CheckpointKeeper(Hook):
+    """Writes epoch_N.pth after every epoch, of which the last two stay, and keeps that of the highest AP as best.pth.
+
+    A resumed run knows the best so far from its checkpoint, and measures first what the interruption left unmeasured.
+
+    Args:
+        folder: of the run.
+        recorded: whether AP was measured after an epoch, and what it was.
+        record: to be written down in every checkpoint.
+        kept: epoch of the best.pth that is there, None where there is none.
+    """
+
+    priority = "VERY_LOW"
+
+    def __init__(
+        self,
+        folder: Path,
+        recorded: Callable[[int], tuple[bool, float | None]],
+        record: Mapping[str, Any],
+        kept: int | None = None,
+    ) -> None:
+        self.folder, self.recorded, self.record, self.kept = folder, recorded, record, kept
+        self.best: dict[str, Any] | None = None
+
+    def before_train(self, runner: Any) -> None:
+        if not runner.epoch:
+            return
+        self.best = processes.once(partial(self._still_there, runner.epoch))
+        measured, score = processes.once(lambda: self.recorded(runner.epoch))
+        if measured:
+            self._consider(runner.epoch, score)
+        elif runner.epoch % runner.train_loop.val_interval == 0 or runner.epoch == runner.max_epochs:
+            runner.val_loop.run()
+
+    def after_train_epoch(self, runner: Any) -> None:
+        epoch, meta = runner.epoch + 1, {"epoch": runner.epoch + 1, "iter": runner.iter}
+        if not processes.is_first():
+            return
+        save = lambda aside: runner.save_checkpoint(str(aside.parent), aside.name, meta=meta)  # noqa: E731
+        write_whole(save, self._path(epoch))
+        self._path(epoch - 2).unlink(missing_ok=True)  # while one is written, the one before it is there
+
+    def after_val_epoch(self, runner: Any, metrics: dict[str, float] | None = None) -> None:
+        self._consider(runner.epoch, (metrics or {}).get("AP"))
+
+    def before_save_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
+        checkpoint |= {"best": self.best, "run": dict(self.record)}
+
+    def after_load_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
+        self.best = checkpoint.get("best")
+
+    def _consider(self, epoch: int, score: float | None) -> None:
+        """Keep the checkpoint of an epoch if it is better than all before."""
+        if score is None or math.isnan(score) or (self.best and score <= self.best["AP"]):
+            return
+        self.best = {"epoch": epoch, "AP": score}
+        if processes.is_first() and self._path(epoch).exists():
+            write_whole(partial(_link, self._path(epoch)), self.folder / BEST)
+
+    def _still_there(self, epoch: int) -> dict[str, Any] | None:
+        """The best so far, if its checkpoint is in the folder; that of this epoch is considered anew."""
+        place, known = self.folder / BEST, self.best and self.best["epoch"]
+        if self.kept == epoch:
+            return None
+        if self.kept != known and place.exists():
+            note(f"{place} is none that this run has kept; it is now called {set_aside(place).name}")
+        if self.best is None or self.kept == known:
+            return self.best
+        if not self._path(known).exists():
+            note(f"the best checkpoint so far, of epoch {known}, is gone; the best of those from here on is kept")
+            return None
+        write_whole(partial(_link, self._path(known)), place)
+        return self.best
+
+    def _path(self, epoch: int) -> Path:
+        return self.folder / f"epoch_{epoch}.pth"
+
+
+def _first(files: Iterable[Path], skipped: dict[Path, str], problem: Problem) -> Chosen:
+    """The first file without a problem.
+
+    Raises:
+        ValueError: when there is none.
+    """
+    skipped = dict(skipped)
+    for path in files:
+        content, reason = _read(path, problem)
+        if not reason:
+            return Chosen(path, _epoch(content), skipped, record=_record(content))
+        skipped[path] = reason
+    raise ValueError(f"no checkpoint of the run can be used: {'; '.join(skipped.values())}")
+
+
+def _read(path: Path, problem: Problem) -> tuple[Any, str | None]:
+    """What a file holds, and what is wrong with it."""
+    try:
+        content = safe_load(path)
+    except (OSError, ValueError) as error:
+        return None, str(error)
+    return content, problem(path, content)
+
+
+def _epoch(content: Any) -> int | None:
+    meta = content.get("meta")
+    epoch = meta.get("epoch") if isinstance(meta, dict) else None
+    return epoch if isinstance(epoch, int) else None
+
+
+def _record(content: Any) -> dict[str, Any]:
+    record = content.get("run")
+    return record if isinstance(record, dict) else {}
+
+
+def _named(folder: Path, wanted: Path) -> Path:
+    """A checkpoint by its path, or by its name in the folder."""
+    places = [wanted, folder / wanted] if wanted.name == str(wanted) else [wanted]
+    found = next((place for place in places if place.is_file()), None)
+    if found is None:
+        raise FileNotFoundError(
+            f"checkpoint '{wanted}' does not exist" + f", nor does {places[-1]}" * (len(places) > 1)
+        )
+    return found
+
+
+def _link(source: Path, place: Path) -> None:
+    """A second name for a file that nothing will change, or a copy where the file system has no such names."""
+    place.unlink(missing_ok=True)
+    try:
+        os.link(source, place)
+    except OSError:
+        shutil.copyfile(source, place)

@@ -1,0 +1,180 @@
+"""Going on with a run: from where, what may have changed since it stopped, and what that changes."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mmengine.runner import Runner
+from torch import nn
+
+from ..data import DataSource
+from .build import mismatch
+from .checkpoints import newest, set_aside, training_problem
+from .config import CONFIG, read, source_of
+from .conversion.reading import weights_of
+from .files import write_json
+from .notes import note
+
+FREE = ("name", "device", "init", "pretrained", "input.workers", "evaluation.every", "evaluation.batch_size")
+PLACES = ("data.name", "data.category_ids", *(f"data.{split}_{what}" for split in ("train", "val")
+          for what in ("annotations", "images")))  # fmt: skip
+PACE = ("schedule.epochs", "schedule.batch_size", "schedule.decay")
+SHOWN = 4  # differences that are named one by one
+
+
+@dataclass(frozen=True)
+class Start:
+    """Where a run goes on.
+
+    Attributes:
+        path: of the checkpoint.
+        best: epoch of the best checkpoint that is there, None where there is none.
+        pace_changed: the learning rate follows another curve, or the same one in steps of another length.
+    """
+
+    path: Path
+    best: int | None
+    pace_changed: bool
+
+
+def find_start(config: Mapping[str, Any], folder: Path, model: nn.Module) -> Start:
+    """Choose the newest checkpoint to go on from; set aside what is newer and cannot be used, so that nothing writes over it.
+
+    Notes tell what was chosen in place of what, and what has changed. The folder's config is then `config`.
+
+    Args:
+        config: resolved.
+        folder: of the run; it has a checkpoint.
+        model: of that config.
+
+    Raises:
+        ValueError: when the config is another run's, or no checkpoint can be used.
+    """
+    recorded, own = read(folder / CONFIG), model.state_dict()
+    check_changes(differences(recorded, config), folder)
+
+    def problem(path: Path, content: Any) -> str | None:
+        return training_problem(path, content) or _foreign(path, content, recorded, own)
+
+    chosen = newest(folder, problem)
+    before = chosen.record.get("config", recorded)
+    changed, epochs = differences(before, config), config["schedule"]["epochs"]
+    if epochs < chosen.epoch:
+        raise ValueError(f"schedule.epochs: the run has {chosen.epoch} epochs behind it already, got {epochs}")
+    for path, reason in chosen.skipped.items():
+        note(f"{reason}; it is now called {set_aside(path).name}, and the run goes on from {chosen}")
+    moved = _data_note(chosen.record.get("data"), fingerprint(source_of(config)))
+    for sentence in [*_change_notes(changed), *moved]:
+        note(sentence)
+    write_json(config, folder / CONFIG)
+    return Start(chosen.path, chosen.best, bool(moved) or any(_is_one_of(key, PACE) for key in changed))
+
+
+def differences(before: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "") -> dict[str, tuple[Any, Any]]:
+    """Dotted keys whose values differ, with both; a key that is left out is None.
+
+    >>> differences({"seed": 0, "schedule": {"epochs": 2}}, {"seed": 0, "schedule": {"epochs": 3}, "init": None})
+    {'schedule.epochs': (2, 3)}
+    """
+    found: dict[str, tuple[Any, Any]] = {}
+    for key in [*before, *(key for key in now if key not in before)]:
+        old, new = before.get(key), now.get(key)
+        if isinstance(old, Mapping) and isinstance(new, Mapping):
+            found |= differences(old, new, f"{prefix}{key}.")
+        elif old != new:
+            found[prefix + key] = (old, new)
+    return found
+
+
+def refused(changed: Mapping[str, tuple[Any, Any]]) -> dict[str, tuple[Any, Any]]:
+    """The differences that make it another run."""
+    sound = (*FREE, *PLACES, *PACE)
+    return {key: values for key, values in changed.items() if not _is_one_of(key, sound)}
+
+
+def check_changes(changed: Mapping[str, tuple[Any, Any]], folder: Path) -> None:
+    """Raise ValueError where the config of a folder's run differs in what makes it another run."""
+    other = refused(changed)
+    if other:
+        raise ValueError(
+            f"work dir {folder} holds a run of another config: {_named(other, 'there', 'here')}; --resume takes other epochs, "
+            "decay, batch size, workers, device and place of the data; for anything else start another run, if you like from "
+            "a checkpoint of this one with --init"
+        )
+
+
+def fingerprint(source: DataSource) -> dict[str, Any]:
+    """What tells a data set from another one wherever it lies: the SHA-256 of its training annotations."""
+    digest = hashlib.sha256()
+    with source.train_annotations.open("rb") as file:
+        while block := file.read(2**20):
+            digest.update(block)
+    return {"train_sha256": digest.hexdigest()}
+
+
+def catch_up(runner: Runner, schedulers: Sequence[Mapping[str, Any]], rates: Sequence[float]) -> None:
+    """Put the learning rate where these schedulers have it after the epochs that the run has behind it.
+
+    Args:
+        runner: resumed.
+        schedulers: their configs.
+        rates: of the parameter groups before any scheduler.
+    """
+    groups = runner.optim_wrapper.param_groups
+    was = groups[0]["lr"]
+    for group, rate in zip(groups, rates, strict=True):
+        group["lr"] = group["initial_lr"] = rate
+    runner.param_schedulers = runner.build_param_scheduler([dict(one) for one in schedulers])
+    for _ in range(runner.epoch):
+        for by_epoch, times in ((False, len(runner.train_dataloader)), (True, 1)):
+            for scheduler in [one for one in runner.param_schedulers if one.by_epoch is by_epoch]:
+                for _ in range(times):
+                    scheduler.step()
+    if groups[0]["lr"] != was:
+        note(f"the learning rate goes on at {groups[0]['lr']:.3g}, where it was {was:.3g}")
+
+
+def _foreign(path: Path, content: Mapping[str, Any], recorded: Mapping[str, Any], own: Mapping[str, Any]) -> str | None:
+    """Why a checkpoint is not of this folder's run."""
+    run = content.get("run")
+    config = run.get("config") if isinstance(run, dict) else None
+    other = refused(differences(config, recorded)) if isinstance(config, dict) else {}
+    if other:
+        return f"{path} is of another run ({_named(other, 'in it', f'in {CONFIG}')})"
+    return mismatch(own, weights_of(content, path).state, path)
+
+
+def _named(changed: Mapping[str, tuple[Any, Any]], there: str, here: str) -> str:
+    shown = [f"{key} is {old!r} {there} and {new!r} {here}" for key, (old, new) in [*changed.items()][:SHOWN]]
+    return ", ".join([*shown, *([f"{len(changed) - SHOWN} more"] if len(changed) > SHOWN else [])])
+
+
+def _change_notes(changed: Mapping[str, tuple[Any, Any]]) -> Iterator[str]:
+    """What the changes of a config change."""
+    meaning = {
+        "schedule.epochs": "the learning rate follows the curve of that many epochs from here on",
+        "schedule.batch_size": "the learning rate is scaled with it from here on, and an epoch has other steps",
+        "schedule.decay": "the learning rate follows that curve from here on",
+        "device": "rounding differs between devices, so the run does not repeat to the bit",
+    }
+    for key, (old, new) in changed.items():
+        said = next((text for part, text in meaning.items() if _is_one_of(key, (part,))), None)
+        if said:
+            yield f"{key} was {old!r} and is {new!r}: {said}"
+
+
+def _data_note(before: Mapping[str, Any] | None, now: Mapping[str, Any]) -> list[str]:
+    if before is None or before == now:
+        return []
+    return [
+        "the training annotations are not those that the run has learnt from so far; it goes on with what is there now"
+    ]
+
+
+def _is_one_of(key: str, known: Sequence[str]) -> bool:
+    """Whether it is one of the keys or lies below one."""
+    return any(key == one or key.startswith(f"{one}.") for one in known)
