@@ -331,12 +331,12 @@ def rename(document):
 def measured(monkeypatch):
     """What `test` would measure: every detection with the name of its class."""
 
-    def measure(folder, *options):
+    def measure(folder, where, *options):
         found = []
         monkeypatch.setattr(evaluation, "average_precision", lambda *given: found.append(given) or {"AP": 0.0})
         assert run("test", folder, *options, "--json") == 0
-        annotations, detections, *_ = found[0]
-        names = {one["id"]: one["name"] for one in json.loads(annotations.read_text())["categories"]}
+        detections = found[0][1]
+        names = {one["id"]: one["name"] for one in json.loads((where / "val.json").read_text())["categories"]}
         return [(one["image_id"], names[one["category_id"]], one["score"]) for one in detections]
 
     return measure
@@ -344,10 +344,10 @@ def measured(monkeypatch):
 
 def test_classes_under_other_ids_are_measured_by_name(trained, data, tmp_path, measured):
     other = with_categories(data, tmp_path / "turned", turn_around)
-    wanted = measured(trained)
+    wanted = measured(trained, data)
     assert len({name for _, name, _ in wanted}) > 1
     with pytest.warns(Note, match="has the classes in another order than the data; its rows are taken by name"):
-        assert sorted(measured(trained, "--data", other)) == sorted(wanted)
+        assert sorted(measured(trained, other, "--data", other)) == sorted(wanted)
 
 
 def test_a_checkpoint_of_a_run_with_other_ids_is_taken_by_name(trained, data, tmp_path, measured):
@@ -357,8 +357,8 @@ def test_a_checkpoint_of_a_run_with_other_ids_is_taken_by_name(trained, data, tm
     with pytest.warns(Note, match="rows are taken by name"):
         assert run("train", "--data", other, "--work-dir", tmp_path / "r", *SMALL, *options) == 0
     with pytest.warns(Note, match="rows are taken by name"):
-        found = measured(tmp_path / "r", "--checkpoint", trained / "best.pth")
-    assert sorted(found) == sorted(measured(trained))
+        found = measured(tmp_path / "r", other, "--checkpoint", trained / "best.pth")
+    assert sorted(found) == sorted(measured(trained, data))
     weight = "bbox_head.conv_cls.weight"
     first, second = (safe_load(folder / "best.pth")["state_dict"][weight] for folder in (trained, tmp_path / "r"))
     assert torch.equal(first.flip(0), second)

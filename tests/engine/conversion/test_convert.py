@@ -335,14 +335,9 @@ OTHERS = ("bee", "newt", "dog")  # two that are known, in other rows, and one th
 
 def registered(classes):
     """Every assigner by name on a head that takes it, and every matching under DW's weighting."""
-    matchings = {f"{name}+dual+sigmoid_objectness" for name in MATCHINGS}
-    for name in sorted({*ASSIGNERS, *matchings}):
-        parts = (
-            {"type": name}
-            if name in ASSIGNERS
-            else dict(zip(("matching", "weighting", "score"), name.split("+"), strict=True))
-        )
-        yield name, build(parts, num_classes=classes)
+    matchings = [{"matching": name, "weighting": "dual", "score": "sigmoid_objectness"} for name in MATCHINGS]
+    for description in [*({"type": name} for name in ASSIGNERS), *matchings]:
+        yield str(description), build(description, num_classes=classes)
 
 
 def test_parts_declare_what_they_keep_for_each_class():
@@ -390,12 +385,7 @@ def test_a_run_under_every_assigner_goes_on_with_other_classes(tmp_path, detecto
             assert not torch.equal(converted[key][1], state[key][1]), (name, key)
 
 
-CLASS_LAYERS = {
-    "bbox_head.conv_cls.weight",
-    "bbox_head.conv_cls.bias",
-    "bbox_head.classes.0.weight",
-    "bbox_head.classes.0.bias",
-}
+CLASS_LAYERS = {f"bbox_head.{layer}.{part}" for layer in ("conv_cls", "classes.0") for part in ("weight", "bias")}
 
 
 @pytest.mark.parametrize("assigner", ["dw", "dw_original", {"type": "dw", "top_k": 9}], ids=str)
