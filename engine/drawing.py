@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import colorsys
 from collections.abc import Sequence
-from pathlib import Path
 
-import matplotlib
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from ..heads import Detections
+from .fonts import class_lettering, font_of_size
 
 SMALLEST_DRAWING = 640  # pixels of the longer side: below it labels cover what they name
 GOLDEN_RATIO = 0.618034  # steps of this around the colour circle keep any number of classes apart
@@ -19,17 +18,19 @@ GOLDEN_RATIO = 0.618034  # steps of this around the colour circle keep any numbe
 def draw_detections(pixels: np.ndarray, found: Detections, classes: Sequence[str]) -> Image.Image:
     """Boxes with class and score over an image (H, W, 3) in BGR, enlarged if small; the best score is on top.
 
-    found: boxes (K, 4) xyxy in pixels of the image, scores (K,) falling, labels (K,) into `classes`.
+    found: boxes (K, 4) xyxy in pixels of the image, scores (K,) falling, labels (K,) into `classes`, whose names are
+    drawn in a font that has their letters, or as numbers.
     """
     image = Image.fromarray(np.ascontiguousarray(pixels[..., ::-1]))
     zoom = max(1, -(-SMALLEST_DRAWING // max(image.size)))
     image = image.resize((image.width * zoom, image.height * zoom), Image.Resampling.BICUBIC) if zoom > 1 else image
-    canvas, font, width = ImageDraw.Draw(image), _font(max(image.size) // 48), max(2, max(image.size) // 400)
+    canvas, size, width = ImageDraw.Draw(image), max(image.size) // 48, max(2, max(image.size) // 400)
     worst_first = (found.boxes * zoom).flip(0).tolist(), found.scores.flip(0).tolist(), found.labels.flip(0).tolist()
     for box, _, label in zip(*worst_first, strict=True):
         canvas.rectangle(_ordered(box), outline=class_colour(label), width=width)
     for box, score, label in zip(*worst_first, strict=True):
-        _draw_label(canvas, font, f"{classes[label]} {score:.2f}", box, class_colour(label))
+        name, font = class_lettering(classes, label)
+        _draw_label(canvas, font_of_size(font, size), f"{name} {score:.2f}", box, class_colour(label))
     return image
 
 
@@ -52,11 +53,6 @@ def _draw_label(
     canvas.rectangle((left, top, left + width, top + height), fill=colour)
     luminance = 0.299 * colour[0] + 0.587 * colour[1] + 0.114 * colour[2]
     canvas.text((left + 2, top), text, font=font, fill="black" if luminance > 128 else "white")
-
-
-def _font(size: int) -> ImageFont.FreeTypeFont:
-    """DejaVu Sans as matplotlib brings it: Latin, Greek, Cyrillic and more."""
-    return ImageFont.truetype(str(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"), size)
 
 
 def _ordered(box: Sequence[float]) -> tuple[float, float, float, float]:

@@ -13,6 +13,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
+from .fonts import class_lettering, style_of, warn_of_missing_letters
 from .inspection import Inspection
 from .inspection_canvas import (
     DPI,
@@ -115,6 +116,7 @@ def draw(scene: Scene, inspections: Sequence[Inspection], path: Path, subtitle: 
     """
     if not inspections:
         raise ValueError("inspections: expected at least one, got none")
+    warn_of_missing_letters(scene.classes)
     layout = lay_out(scene.image.shape[:2], len(inspections[0].strides), len(inspections))
     figure = Figure(figsize=(layout.size[0] / DPI, layout.size[1] / DPI), dpi=DPI, facecolor=GROUND)
     FigureCanvasAgg(figure)
@@ -168,7 +170,8 @@ def _draw_overview(figure: Figure, layout: Layout, block: int, scene: Scene, ins
     write(figure, layout.size, MARGIN, below, _figures(inspection), points=9, linespacing=1.5)
     for place, (label, count) in enumerate(Counter(scene.targets.labels[0].tolist()).most_common(LEGEND)):
         spot = MARGIN + 0.5 * layout.panel[0] * (place % 2), below + 8 * LINE + LINE * (place // 2)
-        write(figure, layout.size, *spot, f"{count} {scene.classes[label][:13]}", points=9, color=color_of(label))
+        name, font = class_lettering(scene.classes, label, longest=13)
+        write(figure, layout.size, *spot, f"{count} {name}", points=9, color=color_of(label), **style_of(font))
 
 
 def _figures(inspection: Inspection) -> str:

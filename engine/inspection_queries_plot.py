@@ -14,6 +14,7 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 
 from ..assigners import BACKGROUND
+from .fonts import warn_of_missing_letters
 from .inspection_canvas import (
     DPI,
     GROUND,
@@ -52,6 +53,7 @@ def draw(scene: Scene, inspections: Sequence[QueryInspection], path: Path, subti
     """
     if not inspections:
         raise ValueError("inspections: expected at least one, got none")
+    warn_of_missing_letters(scene.classes)
     first = inspections[0]
     layout = lay_out(scene.image.shape[:2], first.layers, first.query.shape[1], len(inspections))
     figure = Figure(figsize=(layout.size[0] / DPI, layout.size[1] / DPI), dpi=DPI, facecolor=GROUND)

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from ..assigners import BACKGROUND
+from .fonts import class_lettering, style_of
 from .inspection_canvas import EDGE, GROUND, INK, SOFT, color_of, rectangle, write
 from .inspection_queries import QueryInspection
 from .inspection_queries_layout import BARS, CELL, FOOT_ROW, NUMBER, Layout
@@ -39,7 +40,8 @@ def draw_matches(
         frame = layer + 0.07, index + 0.08, layer + 0.93, index + 0.92
         grid.add_patch(rectangle(frame, edgecolor=YELLOW, linewidth=1.4))
     for index, label in enumerate(scene.targets.labels[0].tolist()):
-        _name_row(grid, index, f"{index} {scene.classes[label][:17]}", color_of(label), text_size(layout.row))
+        name, font = class_lettering(scene.classes, label, longest=17)
+        _name_row(grid, index, f"{index} {name}", color_of(label), text_size(layout.row), **style_of(font))
     _draw_means(figure, layout, top + layout.grid_height + 4, inspection)
 
 
@@ -120,8 +122,8 @@ def _write_cell(axes: Axes, column: int, row: int, text: str, color: str, points
     axes.text(column + 0.5, row + 0.5, text, color=color, fontsize=points, ha="center", va="center_baseline")
 
 
-def _name_row(axes: Axes, row: int, text: str, color: str = SOFT, points: float = SMALL) -> None:
-    style = {"ha": "right", "va": "center_baseline", "parse_math": False}
+def _name_row(axes: Axes, row: int, text: str, color: str = SOFT, points: float = SMALL, **style: object) -> None:
+    style = {"ha": "right", "va": "center_baseline", "parse_math": False, **style}
     axes.text(-0.12, row + 0.5, text, color=color, fontsize=points, **style)
 
 

@@ -28,6 +28,7 @@ from .config import CONFIG, source_of
 from .datasets import eval_steps
 from .device import device_of
 from .drawing import draw_detections
+from .fonts import warn_of_missing_letters
 from .progress import progress_bar
 from .train import calm, find_config
 
@@ -81,6 +82,8 @@ def predict(
     """
     done = detections = 0
     failures = []
+    if draw:
+        warn_of_missing_letters(source_of(config).classes)
     with calm(), silent_decoder(), _naming(folder):
         detector = ImageDetector(config, checkpoint, score, limit, compiled)
         prepare_folder(folder)

@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 
 from detassign.data import resolve
+from detassign.engine import fonts
 from detassign.engine import predict as module
 from detassign.engine.build import build_model, load_checkpoint
 from detassign.engine.checkpoints import Chosen
@@ -305,3 +306,13 @@ def test_more_detections_than_usual_can_be_asked_of_a_query_detector(shapes, tmp
         detector = ImageDetector(config, tmp_path / "dino.pth", 0.0, limit)
         counts.append(len(detector(detector.read(shapes[0])[1]).scores))
     assert counts == [100, 250]
+
+
+def test_names_that_no_font_has_are_drawn_as_numbers_with_one_warning(tiny_run, shapes, tmp_path, monkeypatch):
+    monkeypatch.setattr(fonts, "_font_with", lambda letters: None if ord("k") in letters else fonts.DEFAULT)
+    fonts.lettering.cache_clear()
+    with pytest.warns(UserWarning, match="are drawn as numbers: #0 for 'disk'; a font of their script") as warned:
+        predicted(tiny_run, shapes, tmp_path / "out", score=0, limit=5)
+    assert len(warned) == 1
+    predicted(tiny_run, shapes, tmp_path / "json", draw=False)
+    fonts.lettering.cache_clear()
