@@ -1,6 +1,7 @@
 """mmdet's own detectors, data pipeline and evaluation on the ops of the stand-in, at toy size."""
 
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -13,8 +14,13 @@ from mmengine.config import Config, ConfigDict
 from mmengine.runner import Runner
 from mmengine.structures import InstanceData
 
+from detassign.compat import mmcv_flavour
+from detassign.compat.mmcv_ext import SERVED_OPS
+
 pytestmark = [
     pytest.mark.filterwarnings("ignore:torch.meshgrid:UserWarning"),  # mmdet's anchor generators
+    pytest.mark.filterwarnings("ignore:In MMCV v1.4.4:UserWarning"),  # DyHead's activation
+    pytest.mark.filterwarnings("ignore:DeprecationWarning:UserWarning"),  # of mmdet, by mmdet
     pytest.mark.filterwarnings("ignore:The current default scope:UserWarning"),  # of a runner that another test started
 ]
 
@@ -87,6 +93,97 @@ FASTER_RCNN = {
     "test_cfg": {"rpn": PROPOSALS, "rcnn": {"score_thr": 0.0, "nms": NMS, "max_per_img": 10}},
 }
 
+CODER = {"type": "DeltaXYWHBBoxCoder", "target_means": [0.0] * 4, "target_stds": [1.0] * 4}
+DENSE_HEAD = {"num_classes": 3, "in_channels": 16, "feat_channels": 16, "stacked_convs": 1, "bbox_coder": CODER}
+FOCAL_LOSS = {"type": "FocalLoss", "use_sigmoid": True}
+ATSS_DYHEAD = {
+    "type": "ATSS",
+    "data_preprocessor": PREPROCESSOR,
+    "backbone": BACKBONE,
+    "neck": [
+        {**NECK, "num_outs": 4},
+        {"type": "DyHead", "in_channels": 16, "out_channels": 16, "num_blocks": 1, "zero_init_offset": False},
+    ],
+    "bbox_head": {
+        **DENSE_HEAD,
+        "type": "ATSSHead",
+        "norm_cfg": GROUP_NORM,
+        "anchor_generator": {
+            "type": "AnchorGenerator",
+            "ratios": [1.0],
+            "octave_base_scale": 8,
+            "scales_per_octave": 1,
+            "strides": [8, 16, 32, 64],
+        },
+        "loss_cls": FOCAL_LOSS,
+        "loss_bbox": {"type": "GIoULoss"},
+    },
+    "train_cfg": {"assigner": {"type": "ATSSAssigner", "topk": 9}, "allowed_border": -1, "pos_weight": -1},
+    "test_cfg": FCOS["test_cfg"],
+}
+
+ANCHORS = {"type": "AnchorGenerator", "ratios": [1.0], "strides": [8, 16, 32, 64]}
+GUIDED_ANCHORING = {
+    "type": "RetinaNet",
+    "data_preprocessor": PREPROCESSOR,
+    "backbone": BACKBONE,
+    "neck": {**NECK, "num_outs": 4},
+    "bbox_head": {
+        **DENSE_HEAD,
+        "type": "GARetinaHead",
+        "approx_anchor_generator": {**ANCHORS, "octave_base_scale": 4, "scales_per_octave": 3},
+        "square_anchor_generator": {**ANCHORS, "scales": [4]},
+        "anchor_coder": CODER,
+        "loc_filter_thr": 0.01,
+        "loss_cls": FOCAL_LOSS,
+        "loss_loc": FOCAL_LOSS,
+    },
+    "train_cfg": {
+        "ga_assigner": {**ASSIGNER, "type": "ApproxMaxIoUAssigner", "ignore_iof_thr": -1},
+        "ga_sampler": {**SAMPLER, "add_gt_as_proposals": False},
+        "assigner": {**ASSIGNER, "min_pos_iou": 0.0, "ignore_iof_thr": -1},
+        "sampler": {"type": "PseudoSampler"},
+        "allowed_border": -1,
+        "pos_weight": -1,
+        "center_ratio": 0.2,
+        "ignore_ratio": 0.5,
+    },
+    "test_cfg": FCOS["test_cfg"],
+}
+
+CARAFE = {
+    **FASTER_RCNN,
+    "neck": {
+        **NECK,
+        "type": "FPN_CARAFE",
+        "num_outs": 4,
+        "upsample_cfg": {"type": "carafe", "up_kernel": 3, "up_group": 2, "compressed_channels": 8},
+    },
+}
+
+
+def pooled_by(layer: str) -> dict:
+    """Faster R-CNN with another pooling layer."""
+    pooling = {"type": layer, "output_size": 7, "output_channels": 16, "deform_fc_channels": 16}
+    extractor = {**FASTER_RCNN["roi_head"]["bbox_roi_extractor"], "roi_layer": pooling}
+    return {**FASTER_RCNN, "roi_head": {**FASTER_RCNN["roi_head"], "bbox_roi_extractor": extractor}}
+
+
+PISA = {
+    **FASTER_RCNN,
+    "roi_head": {**FASTER_RCNN["roi_head"], "type": "PISARoIHead"},
+    "train_cfg": {
+        **FASTER_RCNN["train_cfg"],
+        "rcnn": {
+            "assigner": ASSIGNER,
+            "sampler": {**SAMPLER, "type": "ScoreHLRSampler", "k": 0.5, "bias": 0.0},
+            "pos_weight": -1,
+            "isr": {"k": 2, "bias": 0},
+            "carl": {"k": 1, "bias": 0.2},
+        },
+    },
+}
+
 DEFORMABLE_ATTENTION = {"embed_dims": 16, "num_heads": 2, "num_levels": 4, "batch_first": True}
 FEED_FORWARD = {"embed_dims": 16, "feedforward_channels": 32}
 DEFORMABLE_DETR = {
@@ -143,6 +240,23 @@ def _registered():
     register_all_modules(init_default_scope=True)
 
 
+@pytest.fixture
+def called_ops(monkeypatch):
+    """Names of the ops of ``mmcv._ext`` called so far."""
+    called = set()
+
+    def spy(name, op):
+        def call(*args, **kwargs):
+            called.add(name)
+            return op(*args, **kwargs)
+
+        return call
+
+    for name, op in SERVED_OPS.items():
+        monkeypatch.setattr(sys.modules["mmcv._ext"], name, spy(name, op))
+    return called
+
+
 def batch() -> dict:
     sample = DetDataSample(
         metainfo={"img_shape": (96, 128), "ori_shape": (96, 128), "scale_factor": (1.0, 1.0), "img_id": 0}
@@ -182,6 +296,42 @@ def test_detector_trains_and_predicts(config):
         assert 0 < len(predicted.scores) <= 10
         assert torch.isfinite(predicted.bboxes).all()
         assert predicted.labels.max() < 3
+
+
+@pytest.mark.skipif(mmcv_flavour() != "lite", reason="a full mmcv is installed, whose ops need a GPU")
+@pytest.mark.parametrize(
+    ("config", "training", "evaluation"),
+    [
+        (ATSS_DYHEAD, {"modulated_deform_conv_forward", "modulated_deform_conv_backward"}, set()),
+        (GUIDED_ANCHORING, {"deform_conv_forward"}, {"masked_im2col_forward", "masked_col2im_forward"}),
+        (PISA, {"nms_match"}, set()),
+        (CARAFE, {"carafe_forward", "carafe_backward"}, {"carafe_forward"}),
+        (pooled_by("DeformRoIPoolPack"), {"deform_roi_pool_forward", "deform_roi_pool_backward"}, set()),
+        (pooled_by("ModulatedDeformRoIPoolPack"), {"deform_roi_pool_backward"}, {"deform_roi_pool_forward"}),
+    ],
+    ids=["DyHead", "guided anchoring", "PISA", "CARAFE", "deformable pooling", "modulated pooling"],
+)
+def test_detectors_of_rarer_ops_train_and_predict(config, training, evaluation, called_ops):
+    torch.manual_seed(0)
+    model = MODELS.build(ConfigDict(config))
+    model.init_weights()
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
+    losses = [train_step(model, optimizer) for _ in range(3)]
+    assert np.isfinite(losses).all()
+    assert losses[-1] < losses[0]
+    assert [name for name, parameter in model.named_parameters() if parameter.grad is None] == []
+    assert all(torch.isfinite(parameter.grad).all() for parameter in model.parameters())
+    assert training <= called_ops
+
+    called_ops.clear()
+    model.eval()
+    images, samples = (values[:1] for values in batch().values())  # guided anchoring takes one at a time
+    with torch.no_grad():
+        data = model.data_preprocessor({"inputs": images, "data_samples": samples}, training=False)
+        (result,) = model(**data, mode="predict")
+    assert 0 < len(result.pred_instances.scores) <= 10
+    assert torch.isfinite(result.pred_instances.bboxes).all()
+    assert evaluation <= called_ops
 
 
 def write_coco(folder) -> None:
