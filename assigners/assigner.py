@@ -124,6 +124,14 @@ class Assigner(nn.Module):
                 losses[f"loss_{self.branch.name}"] = self.branch(predictions, targets, assignment)
             return assignment, losses
 
+    def inference_scores(self, predictions: Predictions) -> tuple[Tensor, Tensor | None]:
+        """Class scores (B, N, C), and the factor (B, N) that multiplies them once they are filtered, or None."""
+        predictions = predictions.at_least_float32()
+        probability = self.score(predictions).probability
+        if self.branch is None or predictions.objectness is None:
+            return probability, None
+        return probability**self.branch.power, predictions.objectness.sigmoid() ** self.branch.power
+
     def _assign(self, predictions: Predictions, targets: Targets, matches: Matches | None) -> tuple[Scores, Assignment]:
         with torch.autocast(predictions.logits.device.type, enabled=False):
             if matches is None:

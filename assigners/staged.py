@@ -74,6 +74,10 @@ class Staged(nn.Module):
     def num_classes(self) -> int | None:
         return self.current.num_classes
 
+    def inference_scores(self, predictions: Predictions) -> tuple[Tensor, Tensor | None]:
+        """See `Assigner.inference_scores`."""
+        return self.current.inference_scores(predictions)
+
     def match(self, predictions: Predictions, targets: Targets) -> Matches:
         """See `Assigner.match`."""
         return self.current.match(predictions, targets)

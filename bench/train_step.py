@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from copy import deepcopy
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -322,10 +322,9 @@ def supervision_seconds(model: QueryDetector, batch: Mapping[str, Any], repeats:
 
 
 def _as_leaves(outputs: QueryOutputs) -> QueryOutputs:
-    names = ("logits", "boxes", "encoder_logits", "encoder_boxes")
-    tensors = {name: getattr(outputs, name) for name in names}
+    tensors = {name: getattr(outputs, name) for name in ("logits", "boxes", "objectness")}
     leaves = {name: t.detach().requires_grad_() for name, t in tensors.items() if t is not None}
-    return QueryOutputs(**leaves, denoising=outputs.denoising)
+    return replace(outputs, **leaves, encoder=outputs.encoder and _as_leaves(outputs.encoder))
 
 
 def waits_on_gpu(contender: Contender, batch: Mapping[str, Any]) -> int:

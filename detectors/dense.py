@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from ..assigners import Predictions
 from ..assigners.description import constants
 from ..heads import DenseHead, PostProcess
+from ..heads.postprocess import DENSE_NMS
 from .observer import Observer, observed
 from .preprocessor import Preprocessor
 from .targets import targets_on, with_detections
@@ -22,7 +23,7 @@ class DenseDetector(BaseDetector):
         backbone: images (B, 3, H, W) -> tuple of feature maps.
         neck: those -> tuple of pyramid levels, one per stride of the head; None passes them on.
         head: predictions and losses.
-        post_process: settings of inference.
+        post_process: settings of inference; NMS that is left open follows the assigner.
         preprocessor: batching, normalisation and padding.
     """
 
@@ -38,7 +39,7 @@ class DenseDetector(BaseDetector):
         self.backbone = backbone
         self.neck = neck
         self.bbox_head = head  # the name in mmdet's checkpoints
-        self.post_process = post_process or PostProcess()
+        self.post_process = (post_process or PostProcess()).following(head.assigner.cardinality, DENSE_NMS)
         self.observer: Observer | None = None
         """Called in training after each assignment that it says is due."""
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from ..assigners import Predictions, Targets
 from ..assigners.description import constants
 from ..heads import PostProcess
+from ..heads.postprocess import QUERY_NMS
 from ..heads.query import QueryHead, QueryOutputs, last_predictions
 from ..ops.transfer import to_device
 from .observer import Observer, observed
@@ -34,7 +35,7 @@ class QueryDetector(BaseDetector):
         decoder: moves them.
         head: class, box and loss of every query.
         denoising: None, or arguments of `QueryDenoising` ({"denoising": "cdn"}).
-        post_process: settings of inference.
+        post_process: settings of inference; NMS that is left open follows the assigner.
         preprocessor: batching, normalisation and padding.
 
     Raises:
@@ -62,7 +63,8 @@ class QueryDetector(BaseDetector):
         self.decoder = decoder
         self.bbox_head = head  # the name that mmdet's detectors give it
         self.denoising = None if denoising is None else self._denoising(denoising)
-        self.post_process = post_process or PostProcess(score_threshold=-1.0, nms_iou=None)
+        post_process = post_process or PostProcess(score_threshold=-1.0)
+        self.post_process = post_process.following(head.assigner.cardinality, QUERY_NMS)
         self.observer: Observer | None = None
 
     extra_repr = constants
@@ -98,8 +100,9 @@ class QueryDetector(BaseDetector):
         decoded = self.decoder(queries, memory, self.bbox_head, allowed)
         outputs = self.bbox_head(decoded.states, decoded.references, decoded.boxes)
         if queries.proposals is not None:
-            logits, boxes = queries.proposals.trained(self.bbox_head.encoder)
-            outputs = replace(outputs, encoder_logits=logits, encoder_boxes=boxes)
+            proposals = queries.proposals
+            encoder = self.bbox_head.encoder_outputs(*proposals.trained(self.bbox_head.encoder))
+            outputs = replace(outputs, encoder=encoder, strides=proposals.strides[proposals.chosen])
         return replace(outputs, denoising=denoising)
 
     def _with_denoising(self, queries: Queries, targets: Targets | None) -> tuple:
@@ -129,9 +132,9 @@ class QueryDetector(BaseDetector):
         self, batch_inputs: Tensor, batch_data_samples: list[DetDataSample], rescale: bool = True
     ) -> list[DetDataSample]:
         predictions = self.predictions(batch_inputs, batch_data_samples)
-        scores, _ = self.bbox_head.scores(predictions)
+        scores, factor = self.bbox_head.scores(predictions)
         return [
-            with_detections(sample, self.post_process(scores, None, predictions, image, sample.img_shape), rescale)
+            with_detections(sample, self.post_process(scores, factor, predictions, image, sample.img_shape), rescale)
             for image, sample in enumerate(batch_data_samples)
         ]
 
@@ -154,7 +157,8 @@ class QueryDetector(BaseDetector):
         sizes = batch_inputs.new_tensor([[width, height]]).expand(len(batch_inputs), 2)
         outputs = self.outputs(self.extract_feat(batch_inputs), sizes, (height, width), padded=False)
         predictions = last_predictions(outputs, sizes)
-        return predictions.boxes, self.bbox_head.scores(predictions)[0]
+        scores, factor = self.bbox_head.scores(predictions)
+        return predictions.boxes, scores if factor is None else scores * factor[..., None]
 
 
 def check_parts(

@@ -16,7 +16,7 @@ import torch
 from mmengine.hooks import Hook, RuntimeInfoHook
 from rich.progress import Progress
 
-from ..assigners import Assignment, Targets
+from ..assigners import Assignment, Targets, set_progress
 from ..data.files import json_text
 from . import processes
 from .progress import make_bar, note_of
@@ -141,6 +141,13 @@ class EpochSeed(Hook):
         random.seed(int(words[0]))
         np.random.seed(words[1])
         torch.manual_seed(int(words[2]))
+
+
+class TrainingProgress(Hook):
+    """Tells the parts of an assigner that change on the way how much of the training is done, before every step."""
+
+    def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
+        set_progress(runner.model, runner.iter / runner.max_iters)
 
 
 class ProgressBar(Hook):

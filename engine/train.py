@@ -32,7 +32,16 @@ from .datasets import eval_loader, train_loader
 from .device import device_of
 from .evaluation import AveragePrecision
 from .files import write_json
-from .hooks import AssignmentStatistics, EpochSeed, MetricsFile, ProgressBar, RunInfo, peak_memory_bytes, read_metrics
+from .hooks import (
+    AssignmentStatistics,
+    EpochSeed,
+    MetricsFile,
+    ProgressBar,
+    RunInfo,
+    TrainingProgress,
+    peak_memory_bytes,
+    read_metrics,
+)
 from .notes import Note
 from .progress import progress_bar
 from .reasons import reason
@@ -101,7 +110,7 @@ def train(config: Mapping[str, Any], work_dir: Path, resume: bool = False, quiet
     prepare = partial(_find_start, config, work_dir, model) if goes_on else partial(_prepare, config, work_dir, resume)
     start = processes.once(prepare)  # what is refused by now leaves no folder
     keeper = _keeper(config, work_dir, start)
-    hooks = [metrics, observed, EpochSeed(config["seed"]), SyncBuffersHook(), bar, keeper]
+    hooks = [metrics, observed, EpochSeed(config["seed"]), TrainingProgress(), SyncBuffersHook(), bar, keeper]
     model.observer = observed
     with calm():
         basics = _runner_basics(config, work_dir)

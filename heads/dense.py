@@ -161,11 +161,7 @@ class DenseHead(nn.Module):
 
     def scores(self, predictions: Predictions) -> tuple[Tensor, Tensor | None]:
         """Class scores (B, N, C) and the factor (B, N) that multiplies them after filtering, or None."""
-        predictions = predictions.at_least_float32()
-        probability, branch = self.assigner.score(predictions).probability, self.assigner.branch
-        if branch is None:
-            return probability, None
-        return probability**branch.power, predictions.objectness.sigmoid() ** branch.power
+        return self.assigner.inference_scores(predictions)
 
 
 def make_tower(

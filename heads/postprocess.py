@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import torch
 from torch import Tensor
 from torchvision.ops import batched_nms, clip_boxes_to_image, nms
 
 from ..assigners import Predictions
+
+DENSE_NMS = 0.6  # FCOS
+QUERY_NMS = 0.7  # DETA
 
 
 @dataclass(frozen=True)
@@ -27,7 +31,8 @@ class PostProcess:
     Attributes:
         score_threshold: class scores at or below it are dropped.
         per_level: at most so many (sample, class) pairs of each level go on.
-        nms_iou: of two overlapping boxes the lower-scored one goes if their IoU is above; None switches NMS off.
+        nms_iou: of two overlapping boxes the lower-scored one goes if their IoU is above; None switches NMS off; "auto"
+            follows the assigner (see `following`) and is 0.6 where nobody says.
         class_agnostic: suppress across classes too (for softmax scores and for duplicate boxes of different class).
         max_per_image: at most so many detections.
         one_per_sample: only the best class of every sample goes on (DETR).
@@ -37,7 +42,7 @@ class PostProcess:
 
     score_threshold: float = 0.05
     per_level: int = 1000
-    nms_iou: float | None = 0.6
+    nms_iou: float | Literal["auto"] | None = "auto"
     class_agnostic: bool = False
     max_per_image: int = 100
     one_per_sample: bool = False
@@ -47,12 +52,25 @@ class PostProcess:
     def __post_init__(self) -> None:
         for name in ("score_threshold", "nms_iou", "min_size"):
             value = getattr(self, name)
-            if not isinstance(value, float | int) and (value is not None or name == "score_threshold"):
+            others = {"nms_iou": (None, "auto"), "min_size": (None,)}.get(name, ())
+            if not isinstance(value, float | int) and value not in others:
                 raise ValueError(f"post_process: {name} is {value!r}; expected a number")
         for name in ("per_level", "max_per_image"):
             value = getattr(self, name)
             if not isinstance(value, int) or value < 1:
                 raise ValueError(f"post_process: {name} is {value!r}; expected a whole number of at least 1")
+
+    def following(self, cardinality: str, overlap: float) -> PostProcess:
+        """The same with an `nms_iou` that was left open settled.
+
+        Args:
+            cardinality: of the assigner. Where several samples answer for an object, NMS is needed; where one does, or one
+                of a few, it would only lose objects.
+            overlap: what NMS allows.
+        """
+        if self.nms_iou != "auto":
+            return self
+        return replace(self, nms_iou=overlap if cardinality == "one-to-many" else None)
 
     def candidates(self, scores: Tensor, factor: Tensor | None, predictions: Predictions, image: int) -> Detections:
         """The (sample, class) pairs of one image that pass threshold and per-level limit; level order, scores falling.
@@ -82,12 +100,13 @@ class PostProcess:
     def suppress(self, candidates: Detections) -> Detections:
         """Non-maximum suppression and the limit per image."""
         boxes, scores, labels = candidates.boxes, candidates.scores, candidates.labels
-        if self.nms_iou is None:
+        overlap = DENSE_NMS if self.nms_iou == "auto" else self.nms_iou
+        if overlap is None:
             keep = scores.argsort(descending=True, stable=True)
         elif self.class_agnostic:
-            keep = nms(boxes, scores, self.nms_iou)
+            keep = nms(boxes, scores, overlap)
         else:
-            keep = batched_nms(boxes, scores, labels, self.nms_iou)
+            keep = batched_nms(boxes, scores, labels, overlap)
         keep = keep[: self.max_per_image]
         return Detections(boxes[keep], scores[keep], labels[keep])
 

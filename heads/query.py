@@ -8,20 +8,26 @@ from __future__ import annotations
 
 import copy
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import logsigmoid
 from torchvision.ops import box_convert
 
-from ..assigners import Assigner, Assignment, Predictions, Targets, build
+from ..assigners import Assigner, Assignment, Matches, Predictions, Targets
+from ..assigners.boxes import center, sides
 from ..assigners.denoising import DenoisingQueries
 from ..assigners.description import constants
 from .mlp import MLP
+from .outputs import assigners_of
 from .reference import inverse_sigmoid, shares
 
-PROVIDES = frozenset({"logits", "boxes"})
+GEOMETRY = frozenset({"points", "strides", "priors", "level_sizes"})
+PROVIDES = frozenset({"logits", "boxes", "objectness"}) | GEOMETRY
+OUTPUTS = ("encoder", "denoising")
+PRIOR_SCALE = 8.0  # side of a query's box in strides, where no feature map tells its stride: ATSS's anchors, inverted
 
 
 @dataclass(frozen=True)
@@ -33,34 +39,53 @@ class QueryOutputs:
         boxes: (L, B, Q, 4).
         references: L tensors (B, Q, 2 or 4) that the boxes started from, or None.
         denoising: queries among them, the first ones, whose match is known; None at inference.
-        encoder_logits: (B, N, C) of the encoder's proposals that are trained, or None.
-        encoder_boxes: (B, N, 4), or None.
+        objectness: (L, B, Q) logits of a second, class-free output, or None.
+        strides: (B, Q') pixels per cell of the feature map that each query but those of denoising came from, or None.
+        encoder: the encoder's proposals that are trained, one layer of N samples; or None.
     """
 
     logits: Tensor
     boxes: Tensor
     references: tuple[Tensor, ...] | None = None
     denoising: DenoisingQueries | None = None
-    encoder_logits: Tensor | None = None
-    encoder_boxes: Tensor | None = None
+    objectness: Tensor | None = None
+    strides: Tensor | None = None
+    encoder: QueryOutputs | None = None
 
     def split(self) -> tuple[QueryOutputs, QueryOutputs]:
         """The denoising queries' part, and the rest without it."""
         count = 0 if self.denoising is None else self.denoising.boxes.shape[1]
-        return (
-            QueryOutputs(self.logits[:, :, :count], self.boxes[:, :, :count]),
-            QueryOutputs(
-                self.logits[:, :, count:], self.boxes[:, :, count:], None, None, self.encoder_logits, self.encoder_boxes
-            ),
+        noised = self._queries(slice(count))
+        return noised, replace(self._queries(slice(count, None)), strides=self.strides, encoder=self.encoder)
+
+    def _queries(self, part: slice) -> QueryOutputs:
+        return QueryOutputs(
+            self.logits[:, :, part],
+            self.boxes[:, :, part],
+            self.references and tuple(reference[:, part] for reference in self.references),
+            objectness=None if self.objectness is None else self.objectness[:, :, part],
         )
+
+    def with_encoder(self) -> QueryOutputs:
+        """The encoder's predictions as one more layer at the end."""
+        parts = {name: (getattr(self, name), getattr(self.encoder, name)) for name in ("logits", "boxes", "objectness")}
+        joined = {
+            name: None if first is None else torch.cat((first, second)) for name, (first, second) in parts.items()
+        }
+        return QueryOutputs(**joined, references=(*self.references, *self.encoder.references), strides=self.strides)
 
 
 class QueryHead(nn.Module):
-    """Class and box of every query under any assigner that can do without sample points.
+    """Class and box of every query under any assigner.
+
+    A query's prior box is the reference it starts from, or its predicted box where that is a point or nothing; its point is
+    the reference or that box's centre; its stride that of the feature map it came from, or an eighth of the box's side.
+    Where an assigner asks for objectness, every query has an output for it.
 
     Args:
         num_classes: C.
-        assigner: an `Assigner`, or what `detassign.assigners.build` takes.
+        assigner: an `Assigner`, or what `detassign.assigners.build` takes. A dict may have assigners of the outputs
+            "encoder" and "denoising" besides ({"type": "hungarian", "encoder": "atss"}); else they have the same.
         channels: of the queries.
         layers: of the decoder.
         shared: one classifier and one box network for all layers, or one each.
@@ -95,26 +120,34 @@ class QueryHead(nn.Module):
             raise ValueError(f"encoder: expected None, 'binary' or 'classes', got {encoder!r}")
         self.num_classes, self.encoder = num_classes, encoder
         self.eps, self.refine_eps = eps, eps if refine_eps is None else refine_eps
-        self.assigner = build(assigner, num_classes=num_classes)
-        check_assigner(self.assigner)
-        logits = num_classes + self.assigner.score.background_column
-        count = 1 if shared else layers
-        classifier, box = nn.Linear(channels, logits), MLP(channels, channels, channels, 4)
+        self.assigner, others = assigners_of(assigner, OUTPUTS, num_classes)
+        self.assigners = nn.ModuleDict(others)
+        for each in (self.assigner, *others.values()):
+            check_assigner(each)
+        check_denoising(self.assigner_of("denoising"), self.assigner)
+        self.columns = Columns.of(self.assigner, num_classes)
+        self.encoder_columns = Columns.of(self.assigner_of("encoder"), num_classes)
         if class_prior is not None and not 0 < class_prior < 1:
             raise ValueError(f"class_prior: expected a probability between 0 and 1, or None, got {class_prior!r}")
-        if class_prior is not None and not self.assigner.score.background_column:
-            nn.init.constant_(classifier.bias, -math.log((1 - class_prior) / class_prior))
+        count = 1 if shared else layers
+        classifier, box = make_classifier(channels, self.columns, class_prior), MLP(channels, channels, channels, 4)
         if zero_boxes:
             nn.init.zeros_(box.layers[-1].weight)
             nn.init.zeros_(box.layers[-1].bias)
         self.classes = nn.ModuleList(copy.deepcopy(classifier) for _ in range(count))
         self.boxes = nn.ModuleList(copy.deepcopy(box) for _ in range(count))
-        self.encoder_class = copy.deepcopy(classifier) if encoder else None
+        same = self.encoder_columns == self.columns
+        encoder_class = classifier if same else make_classifier(channels, self.encoder_columns, class_prior)
+        self.encoder_class = copy.deepcopy(encoder_class) if encoder else None
         self.encoder_box = copy.deepcopy(box) if encoder else None
         with torch.no_grad():
             self.boxes[0].layers[-1].bias[2:] += size_bias
 
     extra_repr = constants
+
+    def assigner_of(self, output: str) -> Assigner:
+        """The assigner of an output: its own, or that of the decoder."""
+        return self.assigners[output] if output in self.assigners else self.assigner  # noqa: SIM401 (it has no `get`)
 
     def refine(self, layer: int, states: Tensor, reference: Tensor) -> Tensor:
         """(B, Q, 4) boxes, shares of the image, from states (B, Q, C) and references (B, Q, 2 or 4)."""
@@ -128,9 +161,15 @@ class QueryHead(nn.Module):
 
     def ranking(self, logits: Tensor) -> Tensor:
         """(B, S, C) what orders tokens as the probabilities of the classes do, from their logits."""
-        if self.assigner.score.background_column:
+        logits, objectness = self.encoder_columns.split(logits)
+        if self.encoder_columns.background:
             return logits.log_softmax(-1)[..., : self.num_classes]
-        return logits
+        return logits if objectness is None else logsigmoid(logits) + logsigmoid(objectness)[..., None]
+
+    def encoder_outputs(self, logits: Tensor, boxes: Tensor, places: Tensor, strides: Tensor) -> QueryOutputs:
+        """Trained proposals, logits (B, N, columns), boxes and places (B, N, 4), strides (B, N), as one layer."""
+        logits, objectness = self.encoder_columns.split(logits[None])
+        return QueryOutputs(logits, boxes[None], (places,), objectness=objectness, strides=strides)
 
     def forward(self, states: Tensor, references: tuple[Tensor, ...] | None, boxes: Tensor | None) -> QueryOutputs:
         """Predictions of all layers.
@@ -142,7 +181,8 @@ class QueryHead(nn.Module):
         """
         if boxes is None:
             boxes = self._boxes(states, references)
-        return QueryOutputs(self._per_layer(self.classes, states), boxes, references)
+        logits, objectness = self.columns.split(self._per_layer(self.classes, states))
+        return QueryOutputs(logits, boxes, references, objectness=objectness)
 
     def _boxes(self, states: Tensor, references: tuple[Tensor, ...] | None) -> Tensor:
         change = self._per_layer(self.boxes, states)
@@ -168,51 +208,112 @@ class QueryHead(nn.Module):
         same with `_0`, `_1`, … for the layers before it, `_enc` for the encoder, and `_dn`, `_dn_0`, … for denoising.
         """
         denoising, matching = outputs.split()
-        layers = len(matching.logits)
-        stacked, names = matching, layer_names(layers)
-        joint = self.encoder == "classes" and matching.encoder_logits is not None
+        encoder, names = matching.encoder, layer_names(len(matching.logits))
+        joint = self.encoder == "classes" and encoder is not None and "encoder" not in self.assigners
         if joint:
-            stacked, names = _with_encoder(matching), [*names, "_enc"]
-        assignment, terms = self._losses(stacked, targets)
+            matching, names = matching.with_encoder(), [*names, "_enc"]
+        assignment, terms = self._losses("decoder", matching, targets)
         losses = named(terms, names)
-        if self.encoder == "binary" and matching.encoder_logits is not None:
-            losses |= self._binary_losses(matching, targets)
+        if encoder is not None and not joint:
+            losses |= self._encoder_losses(encoder, targets)
         if outputs.denoising is not None:
             losses |= self._denoising_losses(denoising, outputs.denoising, targets)
         return assignment, losses
 
-    def _losses(self, outputs: QueryOutputs, targets: Targets, matches: Any = None) -> tuple[Assignment, dict]:
-        predictions = stacked_predictions(outputs, targets)
-        repeated = targets.repeat(len(outputs.logits))
-        return self.assigner.assign_and_loss(predictions, repeated, matches=matches)
+    def _losses(
+        self, output: str, outputs: QueryOutputs, targets: Targets, matches: Matches | None = None
+    ) -> tuple[Assignment, dict[str, Tensor]]:
+        assigner = self.assigner_of(output)
+        predictions = stacked_predictions(outputs, targets, geometry=bool(assigner.needs & GEOMETRY))
+        return assigner.assign_and_loss(predictions, targets.repeat(len(outputs.logits)), matches=matches)
 
-    def _binary_losses(self, outputs: QueryOutputs, targets: Targets) -> dict[str, Tensor]:
-        encoder = QueryOutputs(outputs.encoder_logits[None], outputs.encoder_boxes[None])
-        one_class = Targets(targets.boxes, torch.zeros_like(targets.labels), targets.mask, sizes=targets.sizes)
-        return named(self._losses(encoder, one_class)[1], ["_enc"])
+    def _encoder_losses(self, encoder: QueryOutputs, targets: Targets) -> dict[str, Tensor]:
+        if self.encoder == "binary":
+            targets = replace(targets, labels=torch.zeros_like(targets.labels))
+        return named(self._losses("encoder", encoder, targets)[1], ["_enc"])
 
     def _denoising_losses(
         self, outputs: QueryOutputs, denoising: DenoisingQueries, targets: Targets
     ) -> dict[str, Tensor]:
         layers = len(outputs.logits)
-        terms = self._losses(outputs, denoising.found(targets), denoising.matches(layers))[1]
+        terms = self._losses("denoising", outputs, denoising.found(targets), denoising.matches(layers))[1]
         return named(terms, [f"_dn{name}" for name in layer_names(layers)])
 
-    def scores(self, predictions: Predictions) -> tuple[Tensor, None]:
-        """Class scores (B, N, C); there is no second factor."""
-        return self.assigner.score(predictions.at_least_float32()).probability, None
+    def scores(self, predictions: Predictions) -> tuple[Tensor, Tensor | None]:
+        """Class scores (B, N, C) and the factor (B, N) that multiplies them after filtering, or None."""
+        return self.assigner.inference_scores(predictions)
 
 
-def stacked_predictions(outputs: QueryOutputs, targets: Targets) -> Predictions:
-    """Decoder layers stacked along the batch, (L * B, Q, …), boxes xyxy in pixels."""
+@dataclass(frozen=True)
+class Columns:
+    """What the columns of a classifier are: classes, a background of theirs, and objectness, in this order."""
+
+    classes: int
+    background: bool
+    objectness: bool
+
+    @classmethod
+    def of(cls, assigner: Assigner, num_classes: int) -> Columns:
+        """What an assigner needs."""
+        return cls(num_classes, assigner.score.background_column, "objectness" in assigner.needs)
+
+    @property
+    def count(self) -> int:
+        return self.classes + self.background + self.objectness
+
+    def split(self, values: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Values (..., columns) as logits of the classes with their background, and objectness (...) or None."""
+        return (values[..., :-1], values[..., -1]) if self.objectness else (values, None)
+
+
+def make_classifier(channels: int, columns: Columns, class_prior: float | None) -> nn.Linear:
+    """A linear classifier whose classes start at probability `class_prior`, where they do not share it with a background."""
+    classifier = nn.Linear(channels, columns.count)
+    if class_prior is not None and not columns.background:
+        nn.init.zeros_(classifier.bias)
+        nn.init.constant_(classifier.bias[: columns.classes], -math.log((1 - class_prior) / class_prior))
+    return classifier
+
+
+def stacked_predictions(outputs: QueryOutputs, targets: Targets, geometry: bool = False) -> Predictions:
+    """Decoder layers stacked along the batch, (L * B, Q, …), boxes xyxy in pixels; with `geometry` points and the like."""
     layers = len(outputs.logits)
     boxes = pixel_boxes(outputs.boxes, targets.sizes)
-    return Predictions(outputs.logits.flatten(0, 1), boxes.flatten(0, 1), groups=layers)
+    return Predictions(
+        outputs.logits.flatten(0, 1),
+        boxes.flatten(0, 1),
+        None if outputs.objectness is None else outputs.objectness.flatten(0, 1),
+        **(query_geometry(outputs, boxes.detach(), targets.sizes) if geometry else {}),
+        groups=layers,
+    )
+
+
+def query_geometry(outputs: QueryOutputs, boxes: Tensor, sizes: Tensor) -> dict[str, Tensor]:
+    """Points (L * B, Q, 2), strides (L * B, Q) and priors (L * B, Q, 4) of queries, pixels; see `QueryHead`.
+
+    Args:
+        outputs: of L layers.
+        boxes: (L, B, Q, 4) xyxy, pixels; what they predict.
+        sizes: (B, 2) width and height of the images, pixels.
+    """
+    priors, points = boxes, center(boxes)
+    if outputs.references is not None:
+        started = [reference.detach() for reference in outputs.references]
+        priors = torch.stack(
+            [pixel_boxes(r, sizes) if r.shape[-1] == 4 else own for r, own in zip(started, boxes, strict=True)]
+        )
+        points = torch.stack([reference[..., :2] for reference in started]).to(boxes) * sizes.to(boxes)[:, None]
+    strides = sides(priors).clamp(min=0).prod(-1).sqrt() / PRIOR_SCALE
+    if outputs.strides is not None:
+        strides = outputs.strides.to(boxes).expand_as(strides)
+    geometry = {"points": points, "strides": strides.clamp(min=1.0), "priors": priors}
+    return {name: values.flatten(0, 1) for name, values in geometry.items()}
 
 
 def last_predictions(outputs: QueryOutputs, sizes: Tensor) -> Predictions:
     """What the last decoder layer says, boxes xyxy in pixels of images of `sizes` (B, 2) width and height."""
-    return Predictions(outputs.logits[-1], pixel_boxes(outputs.boxes[-1], sizes))
+    objectness = None if outputs.objectness is None else outputs.objectness[-1]
+    return Predictions(outputs.logits[-1], pixel_boxes(outputs.boxes[-1], sizes), objectness)
 
 
 def pixel_boxes(boxes: Tensor, sizes: Tensor) -> Tensor:
@@ -233,8 +334,8 @@ def layer_names(layers: int) -> list[str]:
 def named(terms: dict[str, Tensor], names: list[str]) -> dict[str, Tensor]:
     """One scalar per term and group: terms (G,) and G endings; both signs of the class loss are added up."""
     terms = dict(terms)
-    classes = terms.pop("loss_cls_pos") + terms.pop("loss_cls_neg")
-    terms = {"loss_cls": classes, **terms}
+    signs = [terms.pop(name) for name in ("loss_cls_pos", "loss_cls_neg") if name in terms]
+    terms = {"loss_cls": sum(signs), **terms}
     return {
         f"{key}{name}": value
         for key, values in terms.items()
@@ -257,9 +358,11 @@ def check_assigner(assigner: Assigner) -> None:
         raise ValueError(f"assigner: needs {', '.join(missing)}, which queries do not provide; try hungarian")
 
 
-def _with_encoder(outputs: QueryOutputs) -> QueryOutputs:
-    """The encoder's predictions as one more layer at the end."""
-    return QueryOutputs(
-        torch.cat((outputs.logits, outputs.encoder_logits[None])),
-        torch.cat((outputs.boxes, outputs.encoder_boxes[None])),
-    )
+def check_denoising(assigner: Assigner, decoder: Assigner) -> None:
+    """Raise ValueError when denoising queries' assigner wants other columns than the classifier that they share has."""
+    own, shared = (Columns.of(each, 1) for each in (assigner, decoder))
+    if own.background != shared.background or own.objectness > shared.objectness:
+        raise ValueError(
+            f"denoising: its queries share the decoder's classifier, whose score model is {type(decoder.score).__name__}; "
+            f"{type(assigner.score).__name__} needs other columns"
+        )

@@ -316,7 +316,6 @@ def post_process(size: Size, one_per_query: bool = False) -> dict[str, Any]:
     return {
         "type": PostProcess,
         "score_threshold": -1.0,
-        "nms_iou": None,
         "per_level": size.select,
         "max_per_image": size.select,
         "one_per_sample": one_per_query,

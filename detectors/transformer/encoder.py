@@ -122,7 +122,7 @@ class Encoder(nn.Module):
             1,
         )
         features = torch.cat([level.flatten(2).transpose(1, 2) for level in levels], 1)
-        return Memory(features, positions.to(features.dtype), shapes, rows, columns, padded)
+        return Memory(features, positions.to(features.dtype), shapes, rows, columns, padded, batch_shape)
 
 
 class DenseEncoder(Encoder):

@@ -23,6 +23,7 @@ class Memory:
         rows: per level (B or 1, h) bool, the rows inside each image.
         columns: per level (B or 1, w) bool.
         padded: whether any image is smaller than the batch.
+        shape: height and width of the padded batch, pixels.
     """
 
     features: Tensor
@@ -31,6 +32,7 @@ class Memory:
     rows: tuple[Tensor, ...]
     columns: tuple[Tensor, ...]
     padded: bool
+    shape: tuple[int, int]
 
     @cached_property
     def padding(self) -> Tensor | None:
@@ -49,6 +51,13 @@ class Memory:
     def level_sizes(self) -> list[int]:
         """Tokens of each level."""
         return [height * width for height, width in self.level_shapes]
+
+    @cached_property
+    def token_strides(self) -> Tensor:
+        """(S,) pixels per cell of each token's level."""
+        device = self.features.device
+        strides = [max(self.shape[0] / height, self.shape[1] / width) for height, width in self.level_shapes]
+        return torch.cat([torch.full((n,), s, device=device) for n, s in zip(self.level_sizes, strides, strict=True)])
 
     @cached_property
     def level_starts(self) -> Tensor:

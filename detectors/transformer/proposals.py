@@ -32,20 +32,30 @@ class Proposals:
         tokens: (B, S, C) projected features.
         logits: (B, S, classes).
         boxes: (B, S, 4) logits of cx, cy, w, h; infinite where a token proposes nothing.
+        places: (B or 1, S, 4) the same of the squares around the tokens, which the boxes started from.
+        strides: (S,) pixels per cell of each token's level.
         chosen: (B, Q) long, the tokens that became queries.
     """
 
     tokens: Tensor
     logits: Tensor
     boxes: Tensor
+    places: Tensor
+    strides: Tensor
     chosen: Tensor
 
-    def trained(self, kind: str) -> tuple[Tensor, Tensor]:
-        """Logits and boxes (cx, cy, w, h, shares) that a head trains: "binary" all tokens, "classes" the chosen."""
-        logits, boxes = self.logits, self.boxes
+    def trained(self, kind: str) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Logits, boxes and places (B, K, 4) (cx, cy, w, h, shares) and strides (B, K) of what a head trains.
+
+        "binary" trains all tokens, "classes" those that became queries.
+        """
+        places = self.places.expand_as(self.boxes)
+        strides = self.strides.expand(self.boxes.shape[:2])
+        values = self.logits, self.boxes, places
         if kind == "classes":
-            logits, boxes = gather_rows(logits, self.chosen), gather_rows(boxes, self.chosen)
-        return logits, boxes.sigmoid()
+            values, strides = (gather_rows(each, self.chosen) for each in values), self.strides[self.chosen]
+        logits, boxes, places = values
+        return logits, boxes.sigmoid(), places.sigmoid(), strides
 
 
 class TokenProposals(nn.Module):

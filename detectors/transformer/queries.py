@@ -222,7 +222,7 @@ class TwoStageQueries(nn.Module):
         rank = likely[..., 0] if self.rank_by == "first" else likely.amax(-1)
         chosen = rank.topk(min(self.num_queries, rank.shape[1]), 1).indices  # (B, Q)
         anchors = gather_rows(boxes, chosen).detach()
-        proposals = Proposals(tokens, logits, boxes, chosen)
+        proposals = Proposals(tokens, logits, boxes, places, memory.token_strides, chosen)
         if self.from_anchor is not None:
             position, content = self.from_anchor(anchors)
             return Queries(content, position, anchors, proposals, lambda boxes: self.from_anchor(boxes)[0])

@@ -240,11 +240,9 @@ def test_frozen_parts_that_start_from_random_numbers_are_warned_of(source, detec
     assert ["--pretrained FILE" in str(warning.message) for warning in said] == ([True] if warned else [])
 
 
-@pytest.mark.parametrize("weighting", ["focal", "quality_focal"])
-def test_an_assigner_that_measures_centerness_needs_points(source, weighting):
-    """Queries have none; it is said when the detector is built, not at the first step."""
-    assigner = {"matching": "hungarian", "weighting": {"type": weighting, "box_weight": "centerness"}}
-    with pytest.raises(ValueError, match="needs points, which queries do not provide"):
+def test_what_queries_do_not_provide_is_said_when_the_detector_is_built(source):
+    assigner = {"matching": "hungarian", "weighting": "quality_focal", "box_loss": {"giou": 2.0, "dfl": 0.25}}
+    with pytest.raises(ValueError, match="needs distribution, which queries do not provide"):
         build_model(compose("dino_r18_tiny", assigner, source))
 
 

@@ -26,6 +26,7 @@ def settings_of(case, name):
     size = parts.Size(select=chosen.get("num_select", 100))
     described = plain(parts.post_process(size, one_per_query=case.name == "postprocess_detr"))
     process = PostProcess(**{key: value for key, value in described.items() if key != "type"})
+    process = process.following("one-to-one", overlap=0.0)
     threshold = chosen.get("nms_iou_threshold")
     return process if threshold is None else replace(process, nms_iou=threshold, class_agnostic=True)
 

@@ -58,7 +58,7 @@ def test_predictions_equal_the_original(run):
     check_predictions(run.case, "output", matching.logits, matching.boxes)
     for kind in ("interm", "enc"):
         if f"output/{kind}/pred_logits_class_mean" in run.case:
-            check_predictions(run.case, f"output/{kind}", matching.encoder_logits, matching.encoder_boxes)
+            check_predictions(run.case, f"output/{kind}", matching.encoder.logits[0], matching.encoder.boxes[0])
     if "dn_output/pred_boxes" in run.case:
         check_predictions(run.case, "dn_output", denoising.logits, denoising.boxes)
 

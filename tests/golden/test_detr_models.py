@@ -27,8 +27,8 @@ def test_outputs_of_all_layers_equal_the_original(case):
     check(case, "output/pred_boxes", outputs.boxes)
     for kind in ("interm", "enc"):
         if f"output/{kind}/pred_logits" in case:
-            check(case, f"output/{kind}/pred_logits", outputs.encoder_logits)
-            check(case, f"output/{kind}/pred_boxes", outputs.encoder_boxes)
+            check(case, f"output/{kind}/pred_logits", outputs.encoder.logits[0])
+            check(case, f"output/{kind}/pred_boxes", outputs.encoder.boxes[0])
 
 
 @pytest.mark.parametrize("case", parameters(TRAINED))

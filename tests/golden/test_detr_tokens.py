@@ -17,7 +17,7 @@ def memory_of(case):
     features, valid = case.tensor("memory"), [~mask for mask in case.levels("mask")]
     shapes = tuple(tuple(shape) for shape in case.tensor("spatial_shapes").tolist())
     rows, columns = (tuple(level.any(axis) for level in valid) for axis in (2, 1))
-    return Memory(features, torch.zeros_like(features), shapes, rows, columns, padded=True)
+    return Memory(features, torch.zeros_like(features), shapes, rows, columns, padded=True, shape=(64, 64))
 
 
 def check(case, key, value):

@@ -89,3 +89,16 @@ def test_the_image_asked_for_is_the_one_looked_at():
     found = PostProcess()(scores, None, predictions, 1, SIZE)
     assert found.scores.tolist() == pytest.approx([0.3])
     assert found.boxes.tolist() == [APART[1]]
+
+
+@pytest.mark.parametrize(("cardinality", "wanted"), [("one-to-many", 0.55), ("one-to-few", None), ("one-to-one", None)])
+def test_nms_that_is_left_open_follows_the_cardinality(cardinality, wanted):
+    assert PostProcess().following(cardinality, 0.55).nms_iou == wanted
+    assert PostProcess(nms_iou=0.3).following(cardinality, 0.55).nms_iou == 0.3
+    assert PostProcess(nms_iou=None).following(cardinality, 0.55).nms_iou is None
+
+
+def test_nms_that_nobody_settles_is_that_of_fcos():
+    assert len(run(STACKED, [[0.8], [0.9], [0.7]]).scores) == len(
+        run(STACKED, [[0.8], [0.9], [0.7]], nms_iou=0.6).scores
+    )
