@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from ..engine.terminal import printable, take_all_letters
+from .errors import sentence
 
 COMMANDS = {
     "train": "Train a detector under an assigner.",
@@ -42,14 +43,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
-    except (ValueError, OSError, ImportError) as error:
-        if os.environ.get("DETASSIGN_TRACEBACK"):
+    except BrokenPipeError:  # whoever read the output has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except Exception as error:
+        said = sentence(error)
+        if said is None or os.environ.get("DETASSIGN_TRACEBACK"):
             raise
-        sys.exit(_say(_sentence(error), 1))
-    except RuntimeError as error:
-        if type(error).__name__ != "OutOfMemoryError" or os.environ.get("DETASSIGN_TRACEBACK"):
-            raise
-        sys.exit(_say("the GPU's memory is full; a smaller --batch-size or --set input.scale=... needs less", 1))
+        sys.exit(_say(said, 1))
     sys.exit(status if isinstance(status, int) else 0)
 
 
@@ -103,15 +104,6 @@ def _group():
         """
 
     return detassign
-
-
-def _sentence(error: BaseException) -> str:
-    if isinstance(error, OSError) and error.strerror:
-        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
-    text = str(error).strip()
-    if "Original Traceback" in text:  # from a data loader's worker; its last line is the error itself
-        text = text.splitlines()[-1].partition(": ")[2]
-    return " ".join(text.split()) or type(error).__name__
 
 
 def _say(sentence: str, status: int) -> int:

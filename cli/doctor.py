@@ -27,8 +27,10 @@ WITHOUT_CUDA = {"linear_assignment": "on the host"}  # ops that have no CUDA ker
     "--ops", "list_ops", is_flag=True, help="List mmcv's ops instead: what serves each, which configs of mmdet need it."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def command(list_ops: bool, as_json: bool) -> None:
+def command(list_ops: bool, as_json: bool) -> int:
     """Show versions, compiled ops and devices, what would run where, and what is known to go wrong.
+
+    The exit status is 1 where nothing can train.
 
     \b
     detassign doctor
@@ -36,27 +38,31 @@ def command(list_ops: bool, as_json: bool) -> None:
     """
     found = examine_ops() if list_ops else examine()
     if as_json:
-        click.echo(
-            json.dumps(found, indent=2, allow_nan=False)
-        )  # as `json_text`, which needs more than torch and click
-        return
+        text = json.dumps(found, indent=2, allow_nan=False)  # as `json_text`, which needs more than torch and click
+        click.echo(text)
+        return int(bool(found.get("errors")))
     if list_ops:
         _show("mmcv's ops", [("", "served by", "needed by mmdet's"), *rows_of_ops(found)])
         click.echo(verdict(found))
-        return
+        return 0
     _show("versions", [(name, version or "not installed") for name, version in found["versions"].items()])
     for title in ("mmcv", "kernels", "cpu", "cuda"):
         _show(title, [(name.replace("_", " "), value) for name, value in found[title].items()])
     _show("ops", [("", *ops.extension_status()), *((op, *where.values()) for op, where in found["ops"].items())])
-    for sentence in found["warnings"]:
-        click.echo(f"warning: {sentence}")
-    if not found["warnings"]:
+    for kind in ("error", "warning"):
+        for sentence in found[f"{kind}s"]:
+            click.echo(f"{kind}: {sentence}")
+    if not found["errors"] and not found["warnings"]:
         click.echo("nothing is known to be wrong")
+    return int(bool(found["errors"]))
 
 
 def examine() -> dict[str, Any]:
-    """All that `doctor` shows, as plain values; "warnings" are sentences. Raises for nothing that is broken."""
-    mmcv, mmcv_warnings = _mmcv()
+    """All that `doctor` shows, as plain values. "errors", what keeps everything from training, and "warnings" are sentences.
+
+    Raises for nothing that is broken.
+    """
+    mmcv, mmcv_warnings, errors = _mmcv()
     cuda, cuda_warnings = _cuda()
     cpu, cpu_warnings = _cpu()
     needed, needed_warnings = requirements()
@@ -67,6 +73,7 @@ def examine() -> dict[str, Any]:
         "cpu": cpu,
         "cuda": cuda,
         "ops": where_ops_run(),
+        "errors": errors,
         "warnings": [*needed_warnings, *mmcv_warnings, *_kernel_warnings(), *cpu_warnings, *cuda_warnings],
     }
 
@@ -117,8 +124,8 @@ def _kernel_warnings() -> list[str]:
     ]
 
 
-def _mmcv() -> tuple[dict[str, str], list[str]]:
-    """Whose compiled ops mmdet gets, and whether they work."""
+def _mmcv() -> tuple[dict[str, str], list[str], list[str]]:
+    """Whose compiled ops mmdet gets, whether they work, and what keeps everything from training."""
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
         try:
@@ -127,13 +134,20 @@ def _mmcv() -> tuple[dict[str, str], list[str]]:
             flavour = mmcv_flavour()
             importlib.import_module("mmdet.models")
         except Exception as error:  # whatever is broken is what a doctor is asked about
-            return {"flavour": "does not import"}, [f"mmdet does not import, so nothing trains: {_line(error)}"]
+            return {"flavour": "does not import"}, [], [f"mmdet does not import, so nothing trains: {_line(error)}"]
+        try:
+            importlib.import_module("detassign.engine.train")
+            errors = []
+        except Exception as error:
+            errors = [f"a package that training needs does not import, so nothing trains: {_line(error)}"]
     sentences = [_line(warning.message) for warning in said if "compiled ops do not load" in str(warning.message)]
     if flavour == "lite" and _version("mmcv") and not sentences:
         sentences = ["mmcv's compiled ops do not load; torchvision's are used instead"]
     served = "mmcv's own extension" if flavour == "full" else "torchvision and torch, through detassign.compat"
-    problems = [problem for problem in map(_nms_problem, _device_types()) if problem]
-    return {"flavour": flavour, "ops_served_by": served}, sentences + problems
+    problems = {device: problem for device in _device_types() if (problem := _nms_problem(device))}
+    errors += [f"{problem}; so nothing trains" for device, problem in problems.items() if device == "cpu"]
+    sentences += [problem for device, problem in problems.items() if device != "cpu"]
+    return {"flavour": flavour, "ops_served_by": served}, sentences, errors
 
 
 def _nms_problem(device: str) -> str | None:

@@ -1,6 +1,7 @@
 """doctor on the command line: what is there, what would run where, and what is known to go wrong."""
 
 import json
+import sys
 import warnings
 from importlib import metadata
 from types import SimpleNamespace
@@ -115,14 +116,27 @@ def test_a_full_mmcv_served_by_the_stand_in_is_a_warning_whoever_asked_first(ins
     assert not [sentence for sentence in found["warnings"] if "mmcv-lite" in sentence]
 
 
-def test_an_mmdet_that_does_not_import_is_a_warning_and_no_failure(monkeypatch, capsys):
+def test_an_mmdet_that_does_not_import_is_an_error_and_exit_status_1(monkeypatch, capsys):
     def broken():
         raise ModuleNotFoundError("No module named 'pkg_resources'")
 
     monkeypatch.setattr(compat, "mmcv_flavour", broken)
-    assert run("doctor") == 0
-    sentence = "warning: mmdet does not import, so nothing trains: No module named 'pkg_resources'"
-    assert sentence in capsys.readouterr().out
+    assert run("doctor") == 1
+    sentence = "mmdet does not import, so nothing trains: No module named 'pkg_resources'"
+    shown = capsys.readouterr().out
+    assert f"error: {sentence}\n" in shown
+    assert "nothing is known to be wrong" not in shown
+    assert run("doctor", "--json") == 1
+    assert json.loads(capsys.readouterr().out)["errors"] == [sentence]
+
+
+def test_a_package_that_only_training_needs_is_an_error_too(monkeypatch, capsys):
+    monkeypatch.delitem(sys.modules, "detassign.engine.train", raising=False)
+    monkeypatch.setitem(sys.modules, "mmengine.runner", None)
+    assert run("doctor") == 1
+    shown = capsys.readouterr().out
+    assert "error: a package that training needs does not import, so nothing trains: " in shown
+    assert "mmengine.runner" in shown
 
 
 def test_missing_and_misfit_packages_are_warnings(installed):
@@ -138,13 +152,22 @@ def test_two_mmcvs_at_once_are_a_warning(installed):
     assert [sentence for sentence in doctor.requirements()[1] if "both installed" in sentence]
 
 
-def test_a_torchvision_made_for_another_torch_is_a_warning(monkeypatch):
+def test_a_torchvision_made_for_another_torch_is_an_error(monkeypatch):
     def refuse(*arguments):
         raise RuntimeError("operator torchvision::nms does not exist\nand more")
 
     monkeypatch.setattr("torchvision.ops.nms", refuse)
-    (sentence,) = [sentence for sentence in doctor.examine()["warnings"] if "torchvision" in sentence]
-    assert sentence.endswith("operator torchvision::nms does not exist")
+    (sentence,) = doctor.examine()["errors"]
+    assert sentence.startswith("torchvision's compiled ops do not run on cpu")
+    assert sentence.endswith("operator torchvision::nms does not exist; so nothing trains")
+
+
+def test_a_torchvision_without_a_gpus_ops_is_a_warning_since_the_cpu_trains(monkeypatch):
+    monkeypatch.setattr(doctor, "_device_types", lambda: ["cpu", "cuda"])
+    monkeypatch.setattr(doctor, "_nms_problem", lambda device: "cuda: no nms" if device == "cuda" else None)
+    found = doctor.examine()
+    assert "cuda: no nms" in found["warnings"]
+    assert found["errors"] == []
 
 
 def test_more_threads_than_cpus_of_a_control_group_are_a_warning(tmp_path, monkeypatch):
