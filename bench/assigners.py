@@ -15,10 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from ..assigners.spec import slugs
+from ..data.files import new_folder
 from ..engine.config import CONFIG, read
 from ..engine.files import write_json
 from ..engine.imports import IMPORTS, code_of, save
 from ..engine.train import SUMMARY
+
+CELLS = "cells"  # folder of a comparison's runs
 
 
 @dataclass(frozen=True)
@@ -51,10 +54,13 @@ def plan(configs: Mapping[str, Mapping[str, Any]], seeds: Sequence[int], work_di
 
     Raises:
         ValueError: when a cell's folder holds a run of another config: a comparison is of equals or it is none.
+        FileExistsError: when the folder holds anything, and no comparison.
     """
+    if not any((work_dir / CELLS).glob("*-seed*")):
+        new_folder(work_dir)
     names = slugs(configs)
     cells = [
-        Cell(name, seed, {**config, "seed": seed}, work_dir / "cells" / f"{names[name]}-seed{seed}")
+        Cell(name, seed, {**config, "seed": seed}, work_dir / CELLS / f"{names[name]}-seed{seed}")
         for seed in seeds
         for name, config in configs.items()
     ]

@@ -48,7 +48,7 @@ def assigners(assigners: str, seeds: str, work_dir: Path | None, quiet: bool, **
     \b
     detassign bench assigners --detector fcos_tiny --assigners fcos,atss,dw --epochs 2
     """
-    from ..bench.assigners import compare, plan, results
+    from ..bench.assigners import CELLS, compare, plan, results
     from ..bench.report import LEGEND, cells, rows, write_report
     from ..engine.config import assigner_name
     from .configs import load_code, resolve_config
@@ -57,7 +57,6 @@ def assigners(assigners: str, seeds: str, work_dir: Path | None, quiet: bool, **
     load_code(given["imports"], assigners, {})  # together, so that two files of one name are noticed
     configs = {assigner_name(name): resolve_config(None, assigner=name, seed=None, **given) for name in names}
     folder = work_dir or new_run_folder(f"bench-{given['detector']}")
-    folder.mkdir(parents=True, exist_ok=True)
     planned = plan(configs, _seeds(seeds), folder)
     failed = compare(planned, lambda text: click.echo(text, err=True), quiet)
 
@@ -71,7 +70,7 @@ def assigners(assigners: str, seeds: str, work_dir: Path | None, quiet: bool, **
     if failed:
         raise ValueError(
             f"{len(failed)} of {len(planned)} runs failed ({', '.join(f'{c.assigner} seed {c.seed}' for c in failed)}); "
-            f"their logs are in {folder / 'cells'}; the same command goes on from here"
+            f"their logs are in {folder / CELLS}; the same command goes on from here"
         )
 
 

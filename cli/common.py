@@ -143,12 +143,17 @@ def new_run_folder(name: str) -> Path:
     """runs/NAME, or runs/NAME-2, … : the first that does not exist."""
     from ..assigners.spec import slug  # imports torch
 
-    safe, number = slug(name), 1
-    folder = Path("runs") / safe
-    while folder.exists():
+    return new_path(Path("runs") / slug(name), suffix="")
+
+
+def new_path(path: Path, suffix: str | None = None) -> Path:
+    """The path, or with -2, -3, … before its suffix: the first that does not exist."""
+    suffix = path.suffix if suffix is None else suffix
+    stem, number, found = path.name.removesuffix(suffix), 1, path
+    while found.exists():
         number += 1
-        folder = Path("runs") / f"{safe}-{number}"
-    return folder
+        found = path.with_name(f"{stem}-{number}{suffix}")
+    return found
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from ..data import DATASETS, Report, check, make_dataset, make_subset
-from ..data.files import json_text
+from ..data.files import json_text, new_folder
 from .common import data_option, data_progress, data_root_option, find_data
 from .tables import table
 
@@ -55,6 +55,7 @@ def subset(folder: Path, data: str | None, data_root: Path | None, images: int) 
     detassign data subset few --images 16
     detassign train --detector dino_r18_tiny --data few
     """
+    new_folder(folder)  # before a data set is made for it
     boxes = make_subset(find_data(data or "synthetic", data_root), folder, images)
     click.echo(f"{images} images, {boxes} boxes: {folder}")
 

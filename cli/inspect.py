@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .common import checked, data_option, data_root_option, images_option, import_option, options, trust_option
+from .common import (
+    checked,
+    data_option,
+    data_root_option,
+    images_option,
+    import_option,
+    new_path,
+    options,
+    trust_option,
+)
 
 if TYPE_CHECKING:
     from ..engine.checkpoints import Chosen
@@ -30,7 +39,11 @@ DETECTOR = "fcos_r50"  # strides 8 to 128
 )
 @click.option("--detector", metavar="NAME", help="Use its strides and input size; else strides 8 to 128, stored size.")
 @click.option("--run", type=click.Path(path_type=Path), help="A trained run: show the assigners on its predictions.")
-@click.option("--out", type=click.Path(path_type=Path), help="The picture; inspect-IMAGE.png if left out.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="The picture, which is replaced; a new inspect-IMAGE.png if left out.",
+)
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write the counts here.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the simulated predictions.")
 @import_option
@@ -73,7 +86,7 @@ def command(
     scene = load_scene(source_of(config), config["input"], image, split, stored_size)
     inspections = form.inspections_of(assigners, config, chosen and chosen.path, scene, seed)
     origin = f"simulated predictions, seed {seed}" if chosen is None else f"predictions of {chosen}"
-    picture = out or Path(f"inspect-{Path(scene.name).stem}.png")
+    picture = out or new_path(Path(f"inspect-{Path(scene.name).stem}.png"))
     form.draw(scene, inspections, picture, f"{split} image {scene.index}   ·   {origin}")
     if json_file:
         write_json(_as_json(scene, inspections, split, origin), json_file)

@@ -67,7 +67,7 @@ def resolve(
         )
     if data == "synthetic":
         folder = cache_folder() / f"synthetic-images{images}-size{size}-seed{seed}"
-        make_dataset(folder, images=images, seed=seed, size=size, progress=progress)
+        make_dataset(folder, images=images, seed=seed, size=size, progress=progress, replace=True)
         return _from_folder(folder, "synthetic")
     if data == "coco":
         return _from_coco(root)

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-__all__ = ["LARGEST_JSON", "json_text", "read_json", "written_aside"]
+__all__ = ["LARGEST_JSON", "json_text", "new_folder", "read_json", "written_aside"]
 
 LARGEST_JSON = 2**30  # bytes; COCO's train2017 has 0.45 GB and takes several times that once parsed
 
@@ -57,6 +57,19 @@ def _with_null(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_with_null(inner) for inner in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def new_folder(folder: Path) -> Path:
+    """The folder, if it may be written to: one that holds anything is somebody's, and no command writes into it.
+
+    Raises FileExistsError unless it is absent or empty.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise FileExistsError(f"{folder} is a file; name a new or empty folder")
+    held = min((entry.name for entry in folder.iterdir()), default=None) if folder.is_dir() else None
+    if held is not None:
+        raise FileExistsError(f"{folder} holds files already, such as {held!r}; name a new or empty folder")
+    return folder
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from .coco import DataSource
-from .files import json_text, read_json, written_aside
+from .files import json_text, new_folder, read_json, written_aside
 from .reader import read_annotations
 from .report import refuse
 from .table import Table
@@ -34,9 +34,7 @@ def make_subset(source: DataSource, directory: str | Path, images: int) -> int:
         FileExistsError: when `directory` holds anything.
         FileNotFoundError: when a picture is missing.
     """
-    directory = Path(directory)
-    if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
-        raise FileExistsError(f"{directory} is in use; name a new or empty folder for the subset")
+    directory = new_folder(Path(directory))
     table, findings = read_annotations(source.train_annotations)
     refuse(findings)
     document = read_json(source.train_annotations)

@@ -16,7 +16,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from .files import json_text, read_json, written_aside
+from .files import json_text, new_folder, read_json, written_aside
 from .scene import Scene, draw_scene
 from .shapes import CLASSES
 from .style import SceneStyle
@@ -53,15 +53,17 @@ def make_dataset(
     val_fraction: float = 0.2,
     style: SceneStyle | None = None,
     progress: Progress | None = None,
+    replace: bool = False,
 ) -> Summary:
     """Generate `images` pictures (train and val together) of `size` x `size` pixels as a COCO data set.
 
     Writes `directory`/train.json, val.json, images/*.jpg and synthetic.json, the record of the parameters. Everything
     is written into a folder beside `directory` that takes its name at the end, so an interruption leaves nothing
-    half-written. A finished set of the same parameters is reused; one of other parameters is replaced.
+    half-written. A finished set of the same parameters is reused. `replace` lets go of a set made here that is another or
+    has lost files; whatever else lies there is never touched.
     `progress` is called with (images done, images in all) after each picture.
 
-    Raises ValueError for senseless parameters and FileExistsError when `directory` holds anything not made here.
+    Raises ValueError for senseless parameters and FileExistsError when `directory` holds anything else.
     """
     directory, style = Path(directory), style or SceneStyle()
     _check_parameters(images, seed, size, val_fraction, style)
@@ -71,7 +73,10 @@ def make_dataset(
     boxes = _boxes_of_finished(directory, parameters)
     reused = boxes is not None
     if boxes is None:
-        _refuse_foreign(directory)
+        if replace:
+            _refuse_foreign(directory)
+        else:
+            new_folder(directory)
         with written_aside(directory) as aside:
             boxes = _write_set(aside, parameters, style, progress)
     return Summary(directory, *counts.values(), boxes["train"], boxes["val"], reused)

@@ -19,7 +19,7 @@ from mmengine.dataset import pseudo_collate
 from PIL import Image
 from torch import nn
 
-from ..data.files import json_text
+from ..data.files import json_text, new_folder
 from ..data.pictures import silent_decoder
 from ..heads import Detections
 from .build import build_model, load_checkpoint
@@ -86,7 +86,7 @@ def predict(
         warn_of_missing_letters(source_of(config).classes)
     with calm(), silent_decoder(), _naming(folder):
         detector = ImageDetector(config, checkpoint, score, limit, compiled)
-        prepare_folder(folder)
+        new_folder(folder).mkdir(parents=True, exist_ok=True)
         with _json_list(folder / PREDICTIONS) as write, progress_bar("predict", len(images), quiet) as advance:
             for path, name in zip(images, drawing_names(images), strict=True):
                 try:
@@ -245,15 +245,6 @@ def drawing_names(images: Sequence[Path]) -> list[str]:
         taken.add(name.casefold())
         names.append(f"{name}.png")
     return names
-
-
-def prepare_folder(folder: Path) -> None:
-    """Create the folder; raise ValueError when it holds anything, so nothing is ever overwritten."""
-    if folder.exists() and not folder.is_dir():
-        raise ValueError(f"--out: {folder} is a file; give a new or empty folder")
-    folder.mkdir(parents=True, exist_ok=True)
-    if any(folder.iterdir()):
-        raise ValueError(f"--out: {folder} holds files already; give a new or empty folder")
 
 
 def _entry(

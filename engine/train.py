@@ -24,6 +24,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ..assigners import AssignmentWarning
+from ..data.files import new_folder
 from . import imports, processes
 from .build import Detector, build_model, load_checkpoint, warn_of_cold_start
 from .checkpoints import CheckpointKeeper, any_checkpoint, choose
@@ -358,13 +359,12 @@ def _schedulers(schedule: Mapping[str, Any], steps_per_epoch: int) -> list[dict[
 
 def _prepare(config: Mapping[str, Any], work_dir: Path, resume: bool) -> None:
     """Create the run's folder, or recognise one that holds nothing but its config; nothing of another run is ever touched."""
-    work_dir.mkdir(parents=True, exist_ok=True)
     if (work_dir / CONFIG).is_file():
         if not resume:
             raise ValueError(f"work dir {work_dir} holds a run already; give another, or --resume to go on with it")
         check_changes(differences(read(work_dir / CONFIG), config), work_dir)
-    elif any(work_dir.iterdir()):
-        raise ValueError(f"work dir {work_dir} holds other files; give a new or empty folder")
+    else:
+        new_folder(work_dir).mkdir(parents=True, exist_ok=True)
     imports.save(config, work_dir)
     write_json(config, work_dir / CONFIG)
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from detassign.data.files import json_text, read_json, written_aside
+from detassign.data.files import json_text, new_folder, read_json, written_aside
 
 ROOT = Path(__file__).parents[2]
 
@@ -88,3 +88,14 @@ def test_all_json_is_written_by_one_function():
         if re.search(r"\bjson\.dumps?\(|\bJSONEncoder\b|allow_nan=True", path.read_text(encoding="utf-8"))
     }
     assert calls == own
+
+
+def test_a_folder_is_new_or_empty_or_somebodys(tmp_path):
+    (tmp_path / "empty").mkdir()
+    assert new_folder(tmp_path / "empty") == tmp_path / "empty"
+    assert not new_folder(tmp_path / "absent").exists()
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(FileExistsError, match="file is a file; name a new or empty folder"):
+        new_folder(tmp_path / "file")
+    with pytest.raises(FileExistsError, match="holds files already, such as 'empty'; name a new or empty folder"):
+        new_folder(tmp_path)

@@ -36,7 +36,7 @@ def test_a_subset_leaves_other_files_alone(shapes, tmp_path):
     """A folder in use is refused before anything is written."""
     (tmp_path / "few").mkdir()
     (tmp_path / "few" / "thesis.txt").write_text("years")
-    with pytest.raises(FileExistsError, match="in use"):
+    with pytest.raises(FileExistsError, match="holds files already, such as 'thesis"):
         make_subset(shapes, tmp_path / "few", 2)
     assert [entry.name for entry in (tmp_path / "few").iterdir()] == ["thesis.txt"]
 
@@ -48,5 +48,24 @@ def test_a_subset_follows_no_name_out_of_the_folder(shapes, tmp_path):
         image["file_name"] = "../../secret.jpg"
     shapes.train_annotations.write_text(json.dumps(document))
     with pytest.raises(ValueError, match="leave the folder"):
+        make_subset(shapes, tmp_path / "few", 2)
+    assert not (tmp_path / "few").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (lambda document: document.pop("annotations"), "the file has no list 'annotations'"),
+        (lambda document: document.update(annotations=None), "'annotations' must be a list"),
+        (lambda document: document["annotations"][0].pop("image_id"), "have no 'image_id'"),
+        (lambda document: document["images"][0].update(id=[1]), "'id' in 'images' must be a whole number"),
+        (lambda document: document["images"].append("x"), "every entry of 'images' must be an object"),
+    ],
+)
+def test_a_subset_of_a_file_that_cannot_train_is_refused_as_train_does(shapes, tmp_path, change, sentence):
+    document = json.loads(shapes.train_annotations.read_text())
+    change(document)
+    shapes.train_annotations.write_text(json.dumps(document))
+    with pytest.raises(ValueError, match=sentence):
         make_subset(shapes, tmp_path / "few", 2)
     assert not (tmp_path / "few").exists()

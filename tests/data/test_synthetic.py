@@ -86,13 +86,19 @@ def test_set_with_a_picture_gone_is_made_again(tmp_path):
     make_dataset(tmp_path / "set", **SMALL)
     before = contents(tmp_path / "set")
     (tmp_path / "set" / "images" / "train_000002.jpg").unlink()
-    assert not make_dataset(tmp_path / "set", **SMALL).reused
+    with pytest.raises(FileExistsError, match="holds files already"):
+        make_dataset(tmp_path / "set", **SMALL)
+    assert not make_dataset(tmp_path / "set", **SMALL, replace=True).reused
     assert contents(tmp_path / "set") == before
 
 
-def test_generated_set_of_other_parameters_is_replaced(tmp_path):
+def test_generated_set_of_other_parameters_stays_unless_it_may_be_replaced(tmp_path):
     make_dataset(tmp_path / "set", **SMALL)
-    make_dataset(tmp_path / "set", images=4, size=64)
+    before = contents(tmp_path / "set")
+    with pytest.raises(FileExistsError, match="holds files already, such as 'images'; name a new or empty folder"):
+        make_dataset(tmp_path / "set", images=4, size=64)
+    assert contents(tmp_path / "set") == before
+    make_dataset(tmp_path / "set", images=4, size=64, replace=True)
     assert len(list((tmp_path / "set" / "images").iterdir())) == 4
 
 
@@ -106,7 +112,7 @@ def test_interrupted_replacement_keeps_the_former_set(tmp_path):
     make_dataset(tmp_path / "set", **SMALL)
     before = contents(tmp_path)
     with pytest.raises(KeyboardInterrupt):
-        make_dataset(tmp_path / "set", **SMALL, seed=9, progress=interrupt)
+        make_dataset(tmp_path / "set", **SMALL, seed=9, progress=interrupt, replace=True)
     assert contents(tmp_path) == before
 
 
@@ -122,7 +128,7 @@ def test_folder_with_foreign_files_is_refused_and_untouched(tmp_path, place):
     (tmp_path / "set" / place).write_text("mine")
     before = contents(tmp_path)
     with pytest.raises(FileExistsError, match="is no part of a generated data set"):
-        make_dataset(tmp_path / "set", **SMALL, seed=9)
+        make_dataset(tmp_path / "set", **SMALL, seed=9, replace=True)
     assert contents(tmp_path) == before
 
 

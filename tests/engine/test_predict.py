@@ -179,11 +179,11 @@ def test_names_that_differ_by_case_or_look_numbered_stay_apart():
 def test_folder_with_files_is_refused_and_left_alone(tiny_run, picture):
     image = picture("in/cat.png")
     before = image.read_bytes()
-    with pytest.raises(ValueError, match="holds files already"):
+    with pytest.raises(FileExistsError, match="holds files already"):
         predicted(tiny_run, [image], image.parent)
     assert [path.name for path in image.parent.iterdir()] == ["cat.png"]
     assert image.read_bytes() == before
-    with pytest.raises(ValueError, match="is a file"):
+    with pytest.raises(FileExistsError, match="is a file"):
         predicted(tiny_run, [image], image)
 
 

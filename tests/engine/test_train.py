@@ -74,7 +74,7 @@ def test_resuming_under_another_config_is_refused(run, source):
 
 def test_a_folder_with_other_files_is_refused(source, tmp_path):
     (tmp_path / "thesis.txt").write_text("years of work")
-    with pytest.raises(ValueError, match="holds other files"):
+    with pytest.raises(FileExistsError, match="holds files already, such as 'thesis"):
         train(small_config(source), tmp_path, quiet=True)
 
 
