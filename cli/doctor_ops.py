@@ -12,15 +12,16 @@ def examine_ops() -> dict[str, dict[str, Any]]:
     """Op -> what serves it, or None, and the configs of mmdet whose models need it.
 
     Raises:
-        click.ClickException: when mmcv or mmdet is not installed or does not import.
+        click.ClickException: when mmcv or mmdet is not installed or cannot be read.
     """
-    from ..compat.op_coverage import op_coverage
-
     click.echo("reading the source of mmcv and mmdet", err=True)
     try:
+        from ..compat.op_coverage import op_coverage
+
         return {op: coverage._asdict() for op, coverage in op_coverage().items()}
-    except ImportError as error:
-        raise click.ClickException(f"{error}, so its ops are not known: pip install 'detassign[full]'") from error
+    except Exception as error:  # whatever is broken is what a doctor is asked about
+        remedy = "pip install 'detassign[full]'" if isinstance(error, ImportError) else "reinstall mmcv-lite and mmdet"
+        raise click.ClickException(f"{error}, so mmcv's ops are not known: {remedy}") from error
 
 
 def rows_of_ops(found: dict[str, dict[str, Any]]) -> list[tuple[str, str, str]]:

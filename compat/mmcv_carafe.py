@@ -31,10 +31,10 @@ def carafe_naive_forward(
         scale_factor: output pixels per input pixel along each axis.
     """
     padded, kernels = _padded(features, kernel_size, group_size), _kernels(masks, group_size, scale_factor)
-    total = torch.zeros_like(_by_group(output, group_size, scale_factor), dtype=padded.dtype)
-    for seen, kernel in zip(_seen(padded, kernel_size), kernels.unbind(3), strict=True):
+    total = padded.new_zeros((scale_factor**2, *padded.shape[:3], *features.shape[2:]))
+    for seen, kernel in zip(_seen(padded, kernel_size), kernels, strict=True):
         total.addcmul_(seen, kernel)
-    output.copy_(total.view(output.shape))
+    output.copy_(_joined(total, scale_factor))
 
 
 def carafe_naive_backward(
@@ -49,16 +49,17 @@ def carafe_naive_backward(
     scale_factor: int,
 ) -> None:
     """Write the gradients of features and masks; ``top_grad`` is that of the output, the others are the forward's."""
-    gradient = _by_group(at_least_float32(top_grad), group_size, scale_factor)
+    gradient = _by_phase(at_least_float32(top_grad), group_size, scale_factor)
     padded, kernels = _padded(features, kernel_size, group_size), _kernels(masks, group_size, scale_factor)
-    padded_grad, kernel_grads = torch.zeros_like(padded), []
-    taps = (_seen(padded, kernel_size), _seen(padded_grad, kernel_size), kernels.unbind(3))
+    padded_grad, kernel_grads, product = torch.zeros_like(padded), [], torch.empty_like(gradient)
+    taps = (_seen(padded, kernel_size), _seen(padded_grad, kernel_size), kernels)
     for seen, seen_grad, kernel in zip(*taps, strict=True):
-        kernel_grads.append((gradient * seen).sum(2))
-        seen_grad.add_((gradient * kernel).sum((4, 6), keepdim=True))
+        kernel_grads.append(torch.mul(gradient, seen, out=product).sum(3))
+        for phase, weights in zip(gradient, kernel, strict=True):
+            seen_grad.addcmul_(phase, weights)
     border, (_, _, H, W) = kernel_size // 2, features.shape
     bottom_grad.copy_(padded_grad[..., border : border + H, border : border + W].reshape(bottom_grad.shape))
-    mask_grad.copy_(torch.stack(kernel_grads, 2).view(mask_grad.shape))
+    mask_grad.copy_(_joined(torch.stack(kernel_grads, 3), scale_factor))
 
 
 def carafe_forward(
@@ -105,20 +106,26 @@ def _padded(features: Tensor, kernel_size: int, groups: int) -> Tensor:
     return F.pad(at_least_float32(features), (border,) * 4).unflatten(1, (groups, -1))
 
 
-def _by_group(maps: Tensor, groups: int, scale: int) -> Tensor:
-    """(B, C, s * H, s * W) -> (B, G, C / G, H, s, W, s)."""
-    return maps.unflatten(3, (-1, scale)).unflatten(2, (-1, scale)).unflatten(1, (groups, -1))
+def _by_phase(maps: Tensor, groups: int, scale: int) -> Tensor:
+    """(B, C, s * H, s * W) -> (s², B, G, C / G, H, W): the pixels at each place within an input pixel, as a map."""
+    split = maps.unflatten(3, (-1, scale)).unflatten(2, (-1, scale)).unflatten(1, (groups, -1))
+    return split.permute(4, 6, 0, 1, 2, 3, 5).flatten(0, 1)
 
 
-def _kernels(masks: Tensor, groups: int, scale: int) -> Tensor:
-    """(B, G * k², s * H, s * W) -> (B, G, 1, k², H, s, W, s), the tap on axis 3; at least float32."""
-    return _by_group(at_least_float32(masks), groups, scale).unsqueeze(2)
+def _joined(phases: Tensor, scale: int) -> Tensor:
+    """(s², B, G, C / G, H, W) -> (B, C, s * H, s * W)."""
+    pixels = phases.unflatten(0, (scale, scale)).permute(2, 3, 4, 5, 0, 6, 1)
+    return pixels.flatten(5, 6).flatten(3, 4).flatten(1, 2)
+
+
+def _kernels(masks: Tensor, groups: int, scale: int) -> tuple[Tensor, ...]:
+    """(B, G * k², s * H, s * W) -> for each of k² taps (s², B, G, 1, H, W), at least float32."""
+    return _by_phase(at_least_float32(masks), groups, scale).unsqueeze(4).unbind(3)
 
 
 def _seen(padded: Tensor, kernel_size: int) -> Iterator[Tensor]:
-    """What each tap of the kernels sees: k² views of (B, G, C / G, H, 1, W, 1)."""
+    """What each tap of the kernels sees: k² views of (B, G, C / G, H, W)."""
     height, width = (size - kernel_size + 1 for size in padded.shape[-2:])
     for row in range(kernel_size):
         for column in range(kernel_size):
-            seen = padded[..., row : row + height, column : column + width]
-            yield seen.unsqueeze(-1).unsqueeze(4)
+            yield padded[..., row : row + height, column : column + width]

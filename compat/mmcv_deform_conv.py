@@ -178,7 +178,7 @@ def modulated_deform_conv_forward(
         with_bias: whether ``bias`` is added.
 
     Raises:
-        ValueError: when ``offset`` or ``mask`` is of another batch or holds too little for the output.
+        ValueError: when ``offset`` or ``mask`` has another batch or number of channels, or maps smaller than the output.
     """
     geometry = Geometry(stride_h, stride_w, pad_h, pad_w, dilation_h, dilation_w, group, deformable_group)
     offset, mask = _read_blocks(offset, mask, input, weight, geometry)
@@ -259,8 +259,8 @@ def _front(name: str, block: Tensor, shape: torch.Size) -> Tensor:
     """The first ``shape[1:].numel()`` values of each image, in that shape."""
     if block.shape == shape:
         return block
-    if len(block) != shape[0] or block[:1].numel() < shape[1:].numel():
-        raise ValueError(f"{name}: expected shape {tuple(shape)} or more per image, got {tuple(block.shape)}")
+    if block.shape[:2] != shape[:2] or block.dim() != 4 or block.shape[2:].numel() < shape[2:].numel():
+        raise ValueError(f"{name}: expected shape {tuple(shape)} or larger maps, got {tuple(block.shape)}")
     return block.flatten(1)[:, : shape[1:].numel()].reshape(shape)
 
 

@@ -105,6 +105,7 @@ def _samples(corners: Tensor, offset: Tensor, pooling: Pooling) -> tuple[Tensor,
     """
     corners = corners * pooling.spatial_scale - 0.5
     sizes = corners[:, 2:] - corners[:, :2]
+    sizes = sizes.where(sizes.isfinite(), 0)  # a region of no known size has no samples
     step = sizes / sizes.new_tensor([pooling.pooled_width, pooling.pooled_height])  # (K, 2) xy, size of a bin
     counts = torch.full_like(step, pooling.sampling_ratio) if pooling.sampling_ratio > 0 else step.ceil()
     counts = counts.long().clamp(min=0)

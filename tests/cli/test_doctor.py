@@ -256,4 +256,12 @@ def test_ops_as_json(covered, capsys):
 def test_ops_without_mmcv_are_one_sentence(monkeypatch, capsys):
     monkeypatch.setattr("detassign.compat.op_coverage.find_spec", lambda name: None)
     assert run("doctor", "--ops") == 1
-    assert "Error: No module named 'mmcv', so its ops are not known: pip install" in capsys.readouterr().err
+    assert "Error: No module named 'mmcv', so mmcv's ops are not known: pip install" in capsys.readouterr().err
+
+
+def test_ops_of_a_damaged_mmcv_are_one_sentence(tmp_path, monkeypatch, capsys):
+    (tmp_path / "broken.py").write_text("def half(")
+    monkeypatch.setattr("detassign.compat.op_coverage._folder", lambda name: tmp_path)
+    assert run("doctor", "--ops") == 1
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error.startswith("Error: '(' was never closed (broken.py, line 1), so mmcv's ops are not known: reinstall")

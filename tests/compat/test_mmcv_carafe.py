@@ -75,3 +75,14 @@ def test_constant_maps_stay_constant_where_no_tap_leaves_the_map():
     torch.testing.assert_close(output[:, :, 2:-2, 2:-2], torch.ones(1, 8, 8, 10))
     output.sum().backward()
     assert all(parameter.grad is not None for parameter in layer.parameters())
+
+
+def test_layout_and_size_do_not_matter():
+    features, masks = (tensor.detach() for tensor in inputs(4, 2, 3, 2))
+    expected = carafe(features, masks, 3, 2, 2)
+    last = (tensor.to(memory_format=torch.channels_last) for tensor in (features, masks))
+    torch.testing.assert_close(carafe(*last, 3, 2, 2), expected)
+    assert carafe(features[:0], masks[:0], 3, 2, 2).shape == (0, 4, 6, 8)
+    pixel = carafe(features[..., 1:2, 1:2], masks[..., 2:4, 2:4], 3, 2, 2)
+    centre = masks[:, 4::9, 2:4, 2:4].repeat_interleave(2, 1)  # of nine taps only the middle one is on the map
+    torch.testing.assert_close(pixel, centre * features[..., 1:2, 1:2])

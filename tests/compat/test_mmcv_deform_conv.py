@@ -156,14 +156,14 @@ def test_v2_reads_a_part_of_a_larger_tensor_as_dyhead_hands_it():
     assert (both.grad[:, 8:].flatten(1)[:, 4 * 2 * 3 :] == 0).all()
 
 
-def test_offsets_too_small_for_the_output_are_refused_by_name():
+def test_offsets_of_other_channels_or_too_small_for_the_output_are_refused_by_name():
     x, offset, mask, weight = larger_than_the_output(2, 3, 1)
-    with pytest.raises(
-        ValueError, match=r"offset: expected shape \(2, 8, 2, 3\) or more per image, got \(2, 8, 1, 3\)"
-    ):
+    with pytest.raises(ValueError, match=r"offset: expected shape \(2, 8, 2, 3\) or larger maps, got \(2, 8, 1, 3\)"):
         modulated_deform_conv2d(x, offset[:, :, :1], mask, weight, None)
-    with pytest.raises(ValueError, match=r"mask: expected shape \(2, 4, 2, 3\) or more per image, got \(1, 4, 2, 3\)"):
+    with pytest.raises(ValueError, match=r"mask: expected shape \(2, 4, 2, 3\) or larger maps, got \(1, 4, 2, 3\)"):
         modulated_deform_conv2d(x, offset, mask[:1], weight, None)
+    with pytest.raises(ValueError, match=r"offset: expected shape \(2, 8, 2, 3\) or larger maps, got \(2, 16, 2, 3\)"):
+        modulated_deform_conv2d(x, torch.cat((offset, offset), 1), mask, weight, None)
 
 
 def test_v1_refuses_offsets_larger_than_the_output_as_mmcv_does():
