@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from torch import Tensor
 
-from ..boxes import covered_share, squares, strictly_inside
+from ..boxes import center, covered_share, side_distances, sides, squares
 from ..structures import BACKGROUND, Matches, Predictions, Targets
+
+PAIRS_AT_ONCE = 2**24
+"""Pairs of a sample and a target that are compared at a time: bounds what crowded images cost in memory."""
 
 
 def prior_boxes(predictions: Predictions, scale: float) -> Tensor:
@@ -34,20 +39,56 @@ def inside_pairs(predictions: Predictions, targets: Targets, chunk: int | None =
 
     `chunk` compares with so many targets at a time, to bound memory; the pairs are the same.
     """
-    num_samples, num_targets = predictions.logits.shape[1], targets.boxes.shape[1]
-    step = chunk or max(num_targets, 1)
-    parts = [_inside_pairs(predictions, targets, start, start + step) for start in range(0, max(num_targets, 1), step)]
+    return candidate_pairs(predictions, targets, chunk=chunk)
+
+
+def candidate_pairs(
+    predictions: Predictions,
+    targets: Targets,
+    inside: bool = True,
+    margin: float = 0.0,
+    min_side: float = 0.0,
+    radius: float | None = None,
+    chunk: int | None = None,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Image, sample and target (P,) of all pairs whose point lies where the target's samples may be, in that order.
+
+    Args:
+        inside: the point must lie in the box, farther than `margin` pixels from every side.
+        margin: see inside.
+        min_side: sides shorter than this, pixels, count as so long about their centre.
+        radius: the point must lie in the square of this half side, in strides of its level, around the box's centre; with
+            `inside` that is the square cut to the box. None asks for no square.
+        chunk: targets to compare with at a time, to bound memory; None takes as many as `PAIRS_AT_ONCE` allows.
+    """
+    images, samples = predictions.logits.shape[:2]
+    count = targets.boxes.shape[1]
+    step = chunk or max(PAIRS_AT_ONCE // max(images * samples, 1), 1)
+    real, points = real_pairs(predictions, targets), predictions.all_points[:, :, None]
+    reach = None if radius is None else radius * predictions.all_strides[:, :, None, None]
+    parts = []
+    for start in range(0, max(count, 1), step):
+        boxes = targets.boxes[:, None, start : start + step]
+        fits = real[..., start : start + step]
+        if inside:
+            fits = fits & (side_distances(points, _at_least(boxes, min_side)).amin(-1) > margin)
+        if reach is not None:
+            fits = fits & ((points - center(boxes)).abs() < reach).all(-1)
+        image, sample, target = fits.expand(images, samples, -1).nonzero(as_tuple=True)
+        parts.append((image, sample, target + start))
     image, sample, target = (torch.cat(column) for column in zip(*parts, strict=True))
     if len(parts) == 1:
         return image, sample, target
-    order = ((image * num_samples + sample) * num_targets + target).argsort()
+    order = ((image * samples + sample) * count + target).argsort()
     return image[order], sample[order], target[order]
 
 
-def _inside_pairs(predictions: Predictions, targets: Targets, start: int, stop: int) -> tuple[Tensor, Tensor, Tensor]:
-    inside = strictly_inside(predictions.all_points[:, :, None], targets.boxes[:, None, start:stop])  # (B, N, ...)
-    image, sample, target = (inside & real_pairs(predictions, targets)[..., start:stop]).nonzero(as_tuple=True)
-    return image, sample, target + start
+def _at_least(boxes: Tensor, side: float) -> Tensor:
+    """Boxes (..., 4) whose sides shorter than `side` are that long, about the same centre."""
+    if side <= 0:
+        return boxes
+    middle, half = center(boxes), sides(boxes).clamp(min=side) / 2
+    return torch.cat([middle - half, middle + half], -1)
 
 
 def matches_from_target(target: Tensor, score: Tensor | None = None, ignored: Tensor | None = None) -> Matches:
@@ -84,3 +125,27 @@ def keep_best_target(matches: Matches, key: Tensor, predictions: Predictions, ta
     rank = torch.where(leads, matches.target, num_targets)
     first = rank.new_full((images * samples,), num_targets).scatter_reduce_(0, slot, rank, "amin")
     return matches.select(leads & (matches.target == first[slot]))
+
+
+def settle_conflicts(
+    candidates: Matches,
+    chosen: Tensor,
+    key: Tensor,
+    predictions: Predictions,
+    targets: Targets,
+    among: Literal["holders", "all"] = "holders",
+) -> Tensor:
+    """(P,) which of the `chosen` (P,) candidates stay when every sample answers for one target.
+
+    A sample that several targets chose goes to the one with the largest `key` (P,): of those that chose it ("holders"), or
+    of all whose candidate it is ("all"; such a target may not have asked for it). An exact tie goes to the lower target.
+    """
+    slot = candidates.image * predictions.logits.shape[1] + candidates.sample
+    holders = torch.zeros(predictions.logits.shape[:2].numel(), dtype=torch.long, device=slot.device)
+    contested = holders.index_add_(0, slot, chosen.long())[slot] > 1
+    eligible = chosen if among == "holders" else chosen | contested
+    best = key.new_full(holders.shape, -torch.inf)
+    best = best.scatter_reduce_(0, slot, key.masked_fill(~eligible, -torch.inf), "amax")[slot]
+    rank = torch.where(eligible & (key == best), candidates.target, targets.boxes.shape[1])
+    first = torch.full_like(holders, targets.boxes.shape[1]).scatter_reduce_(0, slot, rank, "amin")[slot]
+    return torch.where(contested, candidates.target == first, chosen)

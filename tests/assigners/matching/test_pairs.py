@@ -4,12 +4,14 @@ from support.small import one_image, pairs, pyramid
 
 from detassign.assigners import BACKGROUND, Matches, Predictions, Targets
 from detassign.assigners.matching.pairs import (
+    candidate_pairs,
     inside_ignored,
     inside_pairs,
     keep_best_target,
     matches_from_target,
     prior_boxes,
     real_pairs,
+    settle_conflicts,
 )
 
 
@@ -73,3 +75,61 @@ def test_a_sample_keeps_the_pair_with_the_largest_key_and_of_equals_the_lower_ta
     )
     assert pairs(kept) == {(0, 0, 1), (0, 1, 0), (1, 0, 1)}
     assert kept.score.tolist() == [1.0, 3.0, 4.0]
+
+
+def candidates(*boxes, **where):
+    """(sample, target) of the candidates on a row of four points 4, 12, 20, 28 at height 4."""
+    _, sample, target = candidate_pairs(pyramid((1, 4, 8)), one_image(*boxes), **where)
+    return list(zip(sample.tolist(), target.tolist(), strict=True))
+
+
+def test_candidates_lie_farther_than_the_margin_from_every_side():
+    assert candidates((3.5, 0, 20.5, 8, 0)) == [(0, 0), (1, 0), (2, 0)]
+    assert candidates((3.5, 0, 20.5, 8, 0), margin=0.5) == [(1, 0)]
+
+
+def test_small_boxes_may_count_as_larger():
+    assert candidates((7, 3, 9, 5, 0)) == []
+    assert candidates((7, 3, 9, 5, 0), min_side=10.0) == [(0, 0), (1, 0)]
+
+
+def test_candidates_may_lie_in_a_square_around_the_centre_cut_to_the_box_or_not():
+    box = (8, 0, 24, 8, 0)
+    assert candidates(box, radius=0.75) == [(1, 0), (2, 0)]
+    assert candidates(box, radius=0.5) == []
+    assert candidates((0, 0, 24, 8, 0), radius=0.6) == [(1, 0)]
+    assert candidates((15, 3, 17, 5, 0), radius=0.75) == []
+    assert candidates((15, 3, 17, 5, 0), radius=0.75, inside=False) == [(1, 0), (2, 0)]
+
+
+def test_chunks_of_targets_find_the_same_candidates():
+    boxes = [(0, 0, 16, 8, 0), (8, 0, 32, 8, 1), (0, 0, 32, 8, 0)]
+    assert candidates(*boxes, chunk=1) == candidates(*boxes) == [(0, 0), (0, 2), (1, 0), (1, 1), (1, 2), *THE_REST]
+
+
+THE_REST = [(2, 1), (2, 2), (3, 1), (3, 2)]
+
+
+@pytest.mark.parametrize(
+    ("among", "chosen", "kept"),
+    [
+        ("holders", [True, True, False], [False, True, False]),
+        ("all", [True, True, False], [False, False, True]),
+        ("all", [True, False, False], [True, False, False]),
+        ("holders", [False, False, False], [False, False, False]),
+    ],
+)
+def test_a_contested_sample_goes_to_the_largest_key_of_its_holders_or_of_all(among, chosen, kept):
+    targets = one_image((0, 0, 8, 8, 0), (0, 0, 8, 8, 0), (0, 0, 8, 8, 0))
+    zeros = torch.zeros(3, dtype=torch.long)
+    matches = Matches(zeros, zeros, torch.arange(3), torch.ones(3))
+    key = torch.tensor([1.0, 2.0, 3.0])
+    got = settle_conflicts(matches, torch.tensor(chosen), key, pyramid((1, 1, 8)), targets, among)
+    assert got.tolist() == kept
+
+
+def test_a_tie_goes_to_the_lower_target():
+    targets = one_image((0, 0, 8, 8, 0), (0, 0, 8, 8, 0))
+    matches = Matches(torch.zeros(2).long(), torch.zeros(2).long(), torch.tensor([1, 0]), torch.ones(2))
+    chosen = torch.ones(2, dtype=torch.bool)
+    assert settle_conflicts(matches, chosen, torch.ones(2), pyramid((1, 1, 8)), targets).tolist() == [False, True]
