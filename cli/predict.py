@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from ..engine.terminal import printable
 from .common import checkpoint_option, device_option, import_option, new_run_folder, trust_option
 
 
@@ -16,6 +17,7 @@ from .common import checkpoint_option, device_option, import_option, new_run_fol
 @click.option("--out", type=click.Path(path_type=Path), help="New or empty folder; runs/predict-NAME if left out.")
 @click.option("--score", type=click.FloatRange(0, 1), default=0.3, show_default=True, help="Leave out what is below.")
 @click.option("--max", "limit", type=click.IntRange(min=1), help="At most so many detections per image.")
+@click.option("--recursive", is_flag=True, help="Look for images in the folders of a folder, too.")
 @device_option
 @click.option(
     "--compile",
@@ -33,6 +35,7 @@ def command(
     out: Path | None,
     score: float,
     limit: int | None,
+    recursive: bool,
     device: str | None,
     compiled: bool,
     json_only: bool,
@@ -41,23 +44,25 @@ def command(
 ) -> int:
     """Draw and write down what a trained model finds in images.
 
-    IMAGES are files and folders of images. The output folder gets predictions.json, and a PNG for each image. An image
-    that cannot be read is named and left out, and the exit status is then 1. Of a run its best checkpoint is taken.
+    IMAGES are files and folders of images; what a folder holds besides is named. The output folder gets predictions.json,
+    and a PNG for each image. An image that cannot be read is named and left out, and the exit status is then 1. Of a run
+    its best checkpoint is taken.
 
     \b
-    detassign predict runs/fcos_tiny-dw-synthetic photos/ --score 0.5
+    detassign predict runs/fcos_tiny-dw-synthetic photos/ --score 0.5 --recursive
     """
     from ..engine.imports import load_named
-    from ..engine.predict import find_images, find_model, predict
+    from ..engine.predict import find_images, find_model, left_out, predict
 
     config, chosen = find_model(run, checkpoint, trust, load_named(imports))
     if device:
         config["device"] = device
     folder = out or new_run_folder(f"predict-{config.get('name', 'run')}")
-    done = predict(
-        config, chosen.path, find_images(images), folder, score, limit, draw=not json_only, compiled=compiled
-    )
+    files = find_images(images, recursive)
+    for sentence in left_out(images, recursive):
+        click.echo(f"detassign: {printable(sentence)}", err=True)
+    done = predict(config, chosen.path, files, folder, score, limit, draw=not json_only, compiled=compiled)
     for failure in done.failures:
-        click.echo(f"detassign: {failure}", err=True)
+        click.echo(f"detassign: {printable(failure)}", err=True)
     click.echo(f"{done.images} images, {done.detections} detections by {chosen}: {folder}")
     return int(bool(done.failures))

@@ -34,6 +34,18 @@ def test_a_folder_gives_drawings_and_a_list(tiny_run, photos, tmp_path, capsys):
     assert capsys.readouterr().out == f"2 images, 4 detections by {by}: {tmp_path / 'out'}\n"
 
 
+def test_what_is_left_out_is_said_and_no_failure(tiny_run, photos, tmp_path, capsys):
+    (photos / "c.heic").write_bytes(b"\0" * 64)
+    (photos / "more").mkdir()
+    Image.new("RGB", (60, 40), "gray").save(photos / "more" / "a.jfif", "JPEG")
+    assert run("predict", tiny_run, photos, "--out", tmp_path / "out", "--json-only") == 0
+    said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("detassign: ")]
+    assert said == [f"detassign: {photos}: left out: 1 .heic, 1 folder (see --recursive)"]
+    assert run("predict", tiny_run, photos, "--out", tmp_path / "all", "--json-only", "--recursive") == 0
+    entries = json.loads((tmp_path / "all" / "predictions.json").read_text())
+    assert [entry["file"] for entry in entries] == [str(photos / name) for name in ("a.png", "b.jpg", "more/a.jfif")]
+
+
 def test_without_out_every_prediction_has_a_new_folder(tiny_run, photos, tmp_path):
     for _ in range(2):
         assert run("predict", next(tiny_run.glob("*.pth")), photos / "a.png", "--json-only") == 0

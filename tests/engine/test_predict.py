@@ -22,6 +22,7 @@ from detassign.engine.predict import (
     drawing_names,
     find_images,
     find_model,
+    left_out,
     predict,
 )
 from detassign.engine.train import find_run
@@ -269,6 +270,52 @@ def test_folders_give_their_own_images_by_name_once(picture):
     (inner[0].parent / "notes.txt").touch()
     assert find_images([inner[0].parent]) == sorted(inner)
     assert find_images([inner[0], inner[0].parent]) == [inner[0], inner[1]]
+
+
+READABLE = {
+    "jpg": "JPEG",
+    "jfif": "JPEG",
+    "avif": "AVIF",
+    "jp2": "JPEG2000",
+    "ppm": "PPM",
+    "dib": "BMP",
+    "photo": "PNG",
+}
+HEIC = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + b"\0" * 64
+
+
+def test_what_can_be_read_is_taken_whatever_its_suffix_and_the_rest_is_counted(picture, tmp_path):
+    images = [picture(f"in/{kind}.{kind}", format=form) for kind, form in READABLE.items()]
+    for name in ("a.heic", "b.HEIC", "notes.txt", "README", ".hidden"):
+        (tmp_path / "in" / name).write_bytes(HEIC)
+    assert find_images([tmp_path / "in"]) == sorted(images)
+    (sentence,) = left_out([tmp_path / "in", images[0]])
+    assert sentence.startswith(f"{tmp_path / 'in'}: left out: 2 .heic, ")
+    assert sorted(sentence.split(", ")[1:]) == ["1 .txt", "1 without a suffix"]
+
+
+@pytest.mark.parametrize("kind", READABLE)
+def test_a_model_reads_every_kind_that_is_taken(tiny_run, picture, tmp_path, kind):
+    summary, entries = predicted(tiny_run, [picture(f"a.{kind}", format=READABLE[kind])], tmp_path / "out", draw=False)
+    assert summary.failures == ()
+    assert (entries[0]["width"], entries[0]["height"]) == (60, 40)
+
+
+def test_folders_in_a_folder_are_named_or_looked_into(picture, tmp_path):
+    images = [picture(f"in/{name}") for name in ("b.png", "a/c.png", "a/a/b.png", "d/a.png")]
+    picture("in/.thumbnails/b.png")
+    (tmp_path / "in" / "loop").symlink_to(tmp_path / "in", target_is_directory=True)
+    assert find_images([tmp_path / "in"]) == images[:1]
+    assert left_out([tmp_path / "in"]) == [f"{tmp_path / 'in'}: left out: 3 folders (see --recursive)"]
+    assert find_images([tmp_path / "in"], recursive=True) == sorted(images)
+    assert left_out([tmp_path / "in"], recursive=True) == [f"{tmp_path / 'in'}: left out: 1 folder"]
+    assert left_out([tmp_path / "in" / "d"]) == []
+
+
+def test_a_folder_of_what_cannot_be_read_is_refused_with_what_it_holds(tmp_path):
+    (tmp_path / "a.heic").write_bytes(HEIC)
+    with pytest.raises(FileNotFoundError, match=r"holds no image that can be read; .*: left out: 1 \.heic"):
+        find_images([tmp_path])
 
 
 def test_named_files_are_taken_whatever_their_suffix(tmp_path):
