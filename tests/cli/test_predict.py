@@ -66,7 +66,7 @@ def test_an_unreadable_image_is_one_line_and_exit_status_1(tiny_run, photos, tmp
     [
         ({"run": "nowhere"}, "run folder nowhere does not exist"),
         ({"images": "nowhere.png"}, "image nowhere.png does not exist"),
-        ({"out": "photos"}, "--out: photos holds files already; give a new or empty folder"),
+        ({"out": "photos"}, "photos holds files already, such as 'a.png'; name a new or empty folder"),
         ({"device": "tpu3"}, "device: expected auto, cpu or cuda[:index], got 'tpu3'"),
     ],
 )
