@@ -7,6 +7,7 @@ takes only itself down. A finished cell is never done again; an interrupted one 
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -14,12 +15,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from ..assigners.spec import slugs
 from ..data.files import new_folder
 from ..engine.config import CONFIG, read
 from ..engine.files import write_json
 from ..engine.imports import IMPORTS, code_of, save
-from ..engine.train import SUMMARY
+from ..engine.reasons import reason
+from ..engine.train import SUMMARY, rehearse
 
 CELLS = "cells"  # folder of a comparison's runs
 
@@ -67,6 +71,34 @@ def plan(configs: Mapping[str, Mapping[str, Any]], seeds: Sequence[int], work_di
     for cell in cells:
         _check_same(cell)
     return cells
+
+
+def try_all(cells: Sequence[Cell], advance: Callable[[], None] = lambda: None) -> None:
+    """Build every assigner with an unfinished cell and take it through one step, before the first run.
+
+    Args:
+        cells: from `plan`.
+        advance: called after each assigner.
+
+    Raises:
+        ValueError: naming each that cannot work, and why.
+    """
+    waiting = {cell.assigner: cell for cell in cells if not cell.finished}
+    failures = []
+    for name, cell in waiting.items():
+        try:
+            rehearse(cell.config)
+        except Exception as error:  # whatever it is, it would end the run
+            if os.environ.get("DETASSIGN_TRACEBACK"):
+                raise
+            failures.append(f"{name} ({reason(error)})")
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()  # what is held here would be missing in the run's own process
+        advance()
+    if failures:
+        raise ValueError(
+            f"{len(failures)} of {len(waiting)} assigners cannot train, so nothing was: {'; '.join(failures)}"
+        )
 
 
 def compare(

@@ -9,7 +9,16 @@ from typing import Any
 
 import click
 
-from .common import choose, data_option, data_root_option, images_option, new_run_folder, options, run_options
+from .common import (
+    check_files,
+    choose,
+    data_option,
+    data_root_option,
+    images_option,
+    new_run_folder,
+    options,
+    run_options,
+)
 from .tables import say, table
 
 
@@ -43,14 +52,16 @@ def command() -> None:
 def assigners(assigners: str, seeds: str, work_dir: Path | None, quiet: bool, **given: Any) -> None:
     """Train one detector under several assigners and compare them.
 
+    Each is built and takes one step first, so that one that cannot work is told before the others have run for hours.
     An interrupted comparison goes on where it stopped when it is started again with the same --work-dir.
 
     \b
     detassign bench assigners --detector fcos_tiny --assigners fcos,atss,dw --epochs 2
     """
-    from ..bench.assigners import CELLS, compare, plan, results
+    from ..bench.assigners import CELLS, compare, plan, results, try_all
     from ..bench.report import LEGEND, cells, rows, write_report
     from ..engine.config import assigner_name
+    from ..engine.progress import progress_bar
     from .configs import load_code, resolve_config
 
     names = choose(assigners)
@@ -58,6 +69,8 @@ def assigners(assigners: str, seeds: str, work_dir: Path | None, quiet: bool, **
     configs = {assigner_name(name): resolve_config(None, assigner=name, seed=None, **given) for name in names}
     folder = work_dir or new_run_folder(f"bench-{given['detector']}")
     planned = plan(configs, _seeds(seeds), folder)
+    with progress_bar("trying each for a step", len(configs), quiet) as advance:
+        try_all(planned, advance)
     failed = compare(planned, lambda text: click.echo(text, err=True), quiet)
 
     finished = results(planned)
@@ -137,6 +150,7 @@ def ops(repeats: int, device: str, dtypes: str, out: Path | None) -> None:
     from ..bench.ops_report import legend, tables
     from ..engine.progress import progress_bar
 
+    check_files(out)
     planned, rows = comparisons(_dtypes(dtypes), device), []
     _require(device)
     ceilings = measure_ceilings(device)
@@ -213,11 +227,13 @@ def train_step(
     import torch
 
     from ..bench.train_step import CONDITIONS, Conditions, measure
+    from ..engine.device import device_of
     from ..engine.files import write_json
     from ..engine.train import calm
 
     chosen = choose(families)
-    if torch.device(given["device"]).type == "cuda":
+    check_files(out)
+    if device_of(given).type == "cuda":
         _require("cuda")
     torch.set_num_threads(threads)
     conditions = Conditions(size=_size(size), batch=batch_size, steps=steps, **given)

@@ -156,6 +156,15 @@ def new_path(path: Path, suffix: str | None = None) -> Path:
     return found
 
 
+def check_files(*paths: Path | None) -> None:
+    """Refuse before the work is done what could not be written after it."""
+    for path in paths:
+        if path and not path.resolve().parent.is_dir():
+            raise FileNotFoundError(f"{path}: the folder {path.parent} does not exist")
+        if path and path.is_dir():
+            raise ValueError(f"{path}: expected a file's name, this is a folder")
+
+
 @contextmanager
 def data_progress(title: str = "making images") -> Iterator[Callable[[int, int], None]]:
     """A progress bar that appears with the first image and leaves the terminal in order, whatever happens."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .common import (
+    check_files,
     checked,
     data_option,
     data_root_option,
@@ -78,7 +79,7 @@ def command(
     from ..engine.inspection_scene import load_scene
     from .configs import load_code
 
-    _check_files(out, json_file)
+    check_files(out, json_file)
     config, chosen = _config(run, load_code(imports, assigners, {}), trust, **given)
     form = _form(config, run, given["detector"])
     stored_size = run is None and given["detector"] is None
@@ -104,15 +105,6 @@ def _form(config: dict[str, Any], run: Path | None, detector: str | None) -> Mod
             "folder with --run"
         )
     return import_module(".inspect_queries", __package__)
-
-
-def _check_files(*paths: Path | None) -> None:
-    """Refuse before the work is done what could not be written after it."""
-    for path in paths:
-        if path and not path.resolve().parent.is_dir():
-            raise FileNotFoundError(f"{path}: the folder {path.parent} does not exist")
-        if path and path.is_dir():
-            raise ValueError(f"{path}: expected a file's name, this is a folder")
 
 
 def _config(

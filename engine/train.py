@@ -155,6 +155,24 @@ def evaluate(
         return metric.evaluate(len(loader.dataset))
 
 
+def rehearse(config: Mapping[str, Any]) -> None:
+    """A step of training and a batch of evaluation, of which nothing stays: what cannot work shows before it takes hours.
+
+    Raises:
+        Exception: whatever data, model, assigner or optimizer raise; a ValueError for a loss that is not finite.
+    """
+    with calm():
+        alone = {**config, "input": {**config["input"], "workers": 0}}
+        model = _seeded_model(alone, initialise=True)
+        loop = _loop(alone, model)
+        losses = model.train().train_step(next(iter(loop["train_dataloader"])), loop["optim_wrapper"])
+        broken = [name for name in losses if name.startswith("loss") and not torch.isfinite(losses[name]).all()]
+        if broken:
+            raise ValueError(f"{broken[0]} is {float(losses[broken[0]])} at the first step")
+        with torch.no_grad():
+            model.eval().test_step(next(iter(loop["val_dataloader"])))
+
+
 def find_config(folder: Path, trust: bool = False, given: Container[str] = ()) -> dict[str, Any]:
     """The config of a run's folder, whose code is loaded.
 

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from detassign.bench import assigners
-from detassign.bench.assigners import compare, plan, results
+from detassign.bench.assigners import compare, plan, results, try_all
 from detassign.engine.files import write_json
 from detassign.engine.train import CONFIG, SUMMARY
 
@@ -68,3 +68,13 @@ def test_another_comparison_in_the_same_folder_is_refused(tmp_path, trained):
     changed = {name: {**config, "schedule": {"epochs": 99}} for name, config in CONFIGS.items()}
     with pytest.raises(ValueError, match=r"under other conditions \(schedule of fcos differ\)"):
         plan(changed, [0], tmp_path)
+
+
+def test_each_assigner_is_tried_once_and_a_finished_one_not_again(tmp_path, trained, monkeypatch):
+    tried = []
+    monkeypatch.setattr(assigners, "rehearse", lambda config: tried.append(config["model"]))
+    try_all(plan(CONFIGS, [0, 1], tmp_path))
+    assert tried == ["fcos", "dw"]
+    compare(plan({"fcos": CONFIGS["fcos"]}, [0, 1], tmp_path))
+    try_all(plan(CONFIGS, [0, 1], tmp_path))
+    assert tried == ["fcos", "dw", "dw"]

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from detassign.assigners import MATCHINGS
 from detassign.cli import main
 from detassign.data import make_dataset
 
@@ -55,3 +56,65 @@ def test_a_mistake_is_one_sentence(tmp_path, capsys, arguments, sentence):
         main(["bench", "assigners", "--data", str(tmp_path / "data"), *arguments, "--work-dir", str(tmp_path / "b")])
     assert stopped.value.code != 0
     assert sentence in capsys.readouterr().err
+
+
+SMALL = ("--epochs", "1", "--batch-size", "4", "--set", "input.scale=(64, 64)", "--quiet")
+
+
+@pytest.fixture
+def broken_matching():
+    """A matching that no constructor sees anything wrong with."""
+
+    @MATCHINGS.register("broken")
+    class Broken:
+        """Fails at its first batch."""
+
+        cardinality, needs = "one-to-many", frozenset()
+
+        def __call__(self, predictions, targets):
+            raise KeyError("boxes")
+
+    yield
+    del MATCHINGS._entries["broken"]
+
+
+def test_pairs_that_cannot_work_are_told_before_any_run(broken_matching, tmp_path, capfd):
+    make_dataset(tmp_path / "data", images=8, size=64)
+    folder = tmp_path / "bench"
+    names = "fcos,atss+cross_entropy+sigmoid,broken+focal"
+    with pytest.raises(SystemExit) as stopped:
+        main(
+            [
+                "bench",
+                "assigners",
+                "--data",
+                str(tmp_path / "data"),
+                "--assigners",
+                names,
+                "--work-dir",
+                str(folder),
+                *SMALL,
+            ]
+        )
+    assert stopped.value.code == 1
+    said = capfd.readouterr().err
+    assert "detassign: 2 of 3 assigners cannot train, so nothing was: atss+cross_entropy+sigmoid (" in said
+    assert "defined for the score model Softmax" in said
+    assert "broken+focal (KeyError: 'boxes')" in said
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize("command", ["ops", "train-step"])
+@pytest.mark.parametrize(("place", "sentence"), [("none/rows.json", "does not exist"), (".", "this is a folder")])
+def test_a_result_that_could_not_be_written_is_refused_before_the_work(command, place, sentence, tmp_path, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(["bench", command, "--out", str(tmp_path / place)])
+    assert stopped.value.code == 1
+    assert sentence in capsys.readouterr().err
+
+
+def test_an_unknown_device_is_a_sentence(capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(["bench", "train-step", "--families", "detr", "--device", "tpu9"])
+    assert stopped.value.code == 1
+    assert "device: expected auto, cpu or cuda[:index], got 'tpu9'" in capsys.readouterr().err

@@ -11,7 +11,7 @@ from detassign.engine.build import build_model
 from detassign.engine.config import change, compose
 from detassign.engine.datasets import eval_loader
 from detassign.engine.hooks import read_metrics
-from detassign.engine.train import evaluate, find_run, parameter_groups, train
+from detassign.engine.train import evaluate, find_run, parameter_groups, rehearse, train
 
 
 @pytest.fixture(scope="module")
@@ -148,6 +148,22 @@ def _first_then(stop):
         seed(hook, runner)
 
     return before_train_epoch
+
+
+def test_a_rehearsal_leaves_nothing_and_meets_what_a_run_would(source, tmp_path, monkeypatch):
+    """Training and evaluation, in that order; nothing is written."""
+    from detassign.engine.build import DenseDetector
+
+    monkeypatch.chdir(tmp_path)
+    seen = []
+    for name in ("train_step", "test_step"):
+        whole = getattr(DenseDetector, name)
+        monkeypatch.setattr(DenseDetector, name, lambda *a, whole=whole, name=name: (seen.append(name), whole(*a))[1])
+    rehearse(small_config(source))
+    assert seen == ["train_step", "test_step"]
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(ValueError, match=r"loss.* is (nan|inf) at the first step"):
+        rehearse(small_config(source, **{"model.preprocessor.std": [1e-40, 1e-40, 1e-40]}))
 
 
 def test_a_loss_that_is_not_a_number_stops_the_run_with_advice(source, tmp_path):
