@@ -5,11 +5,11 @@ Every assigner is a matching x a weighting over a score model, and answers with 
 
 from .assigner import Assigner
 from .branches import Centerness, Foreground, IoUBranch
+from .building import build
 from .checks import AssignmentWarning
 from .denoising import ContrastiveDenoising, Denoising, DenoisingQueries, Noise
 from .losses import assignment_losses
 from .matching import ATSS, CenterPrior, CenterSampling, Hungarian, MaxIoU, TopK
-from .presets import build
 from .progress import Progress, set_progress
 from .quality import ExpGIoU, PowerIoU, PredictedIoU
 from .registry import (

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ..assigners import DENOISINGS, spec
-from ..assigners.presets import assigner_spec
+from ..assigners.building import assigner_spec
 from ..assigners.registry import unknown_name
 from ..data import DataSource
 from ..data.files import read_json

@@ -85,7 +85,7 @@ def test_changes_override_what_a_preset_is_given():
         (
             {"matching": "atss"},
             {},
-            r"assigner: expected a type, or matching and weighting \(score, box_loss\), got \['matching'\]",
+            r"assigner: expected a type, or matching and weighting \(score, box_loss, branch, steady\), got \['matching'\]",
         ),
         ({"matching": "atss", "weighting": "dual", "losses": 1}, {}, r"got \['losses', 'matching', 'weighting'\]"),
         (5, {}, "assigner: expected a name, a dict or an Assigner, got 5"),

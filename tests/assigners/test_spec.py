@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from detassign.assigners import MATCHINGS, QUALITIES, WEIGHTINGS, Assigner, Dual, Hungarian, TopK, build
-from detassign.assigners.presets import assigner_spec as describe
+from detassign.assigners.building import assigner_spec as describe
 from detassign.assigners.registry import Registry
 from detassign.assigners.spec import DEEPEST, LONGEST, LONGEST_SLUG, parse, slug, slugs, split, write
 

@@ -1,0 +1,8 @@
+"""Whole assigners by the names people know, each a choice of parts with the published constants, a file per family.
+
+A preset is an ordinary function; `detassign.assigners.build` finds it by name.
+"""
+
+from . import dense, detr, dw
+
+__all__ = ["dense", "detr", "dw"]
