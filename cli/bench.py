@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import platform
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -99,6 +98,8 @@ def _conditions(config: dict[str, Any], detector: str) -> dict[str, Any]:
     """What held for every run."""
     import torch
 
+    from ..engine.provenance import processor
+
     device = torch.cuda.get_device_name() if torch.cuda.is_available() and config["device"] != "cpu" else processor()
     return {
         "detector": detector,
@@ -110,18 +111,6 @@ def _conditions(config: dict[str, Any], detector: str) -> dict[str, Any]:
         "device": device,
         "torch": torch.__version__,
     }
-
-
-def processor() -> str:
-    """The processor's name and the threads used."""
-    import torch
-
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        name = next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        name = platform.processor() or platform.machine()
-    return f"{name}, {torch.get_num_threads()} threads"
 
 
 @command.command("ops")
@@ -187,6 +176,7 @@ def _require(device: str) -> None:
 def _write(device: str, ceilings: Any, rows: list[Any], path: Path) -> None:
     from ..bench import gpu
     from ..engine.files import write_json
+    from ..engine.provenance import processor
 
     machine = gpu.hardware() if device == "cuda" else {"device": processor()}
     write_json({**machine, "ceilings": asdict(ceilings), "rows": [row.to_dict() for row in rows]}, path)
@@ -268,5 +258,7 @@ def _size(text: str) -> tuple[int, int]:
 
 def _device_name(device: str) -> str:
     import torch
+
+    from ..engine.provenance import processor
 
     return processor() if device == "cpu" else torch.cuda.get_device_name(device)

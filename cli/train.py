@@ -21,7 +21,11 @@ if TYPE_CHECKING:
 @run_options
 @trust_option
 @click.option("--work-dir", type=click.Path(path_type=Path), help="Folder of the run; runs/NAME if left out.")
-@click.option("--resume", is_flag=True, help="Go on with an interrupted run in --work-dir.")
+@click.option(
+    "--resume",
+    is_flag=True,
+    help="Go on with the run in --work-dir; --epochs, --batch-size, --device and --data may be others than before.",
+)
 @click.option("--quiet", is_flag=True, help="No progress bar.")
 @click.option("--no-table", is_flag=True, help="Do not print the result.")
 def command(config: str | None, work_dir: Path | None, resume: bool, quiet: bool, no_table: bool, **given: Any) -> None:
@@ -32,7 +36,7 @@ def command(config: str | None, work_dir: Path | None, resume: bool, quiet: bool
     \b
     detassign train --detector fcos_tiny --assigner dw --data synthetic --epochs 2
     detassign train dw_r50_1x --data-root /data/coco
-    detassign train --work-dir runs/mine --resume
+    detassign train --work-dir runs/mine --resume --epochs 24
     torchrun --nproc-per-node 8 -m detassign.cli train dino_4scale_r50_12e --data-root /data/coco
 
     The last line trains on 8 GPUs, each with an eighth of every batch.

@@ -40,11 +40,15 @@ class MetricsFile(Hook):
         self.path = path
         self.waiting: list[dict[str, Any]] = []
         self.latest: dict[str, Any] = {}
+        self.sums: dict[str, float] = {}  # over the steps of this epoch
         self.train_seconds = 0.0
         self._started = 0.0
 
     def before_train(self, runner: Any) -> None:
         self._forget_after(runner)
+
+    def before_train_epoch(self, runner: Any) -> None:
+        self.sums = {}
 
     def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
         self._started = time.perf_counter()
@@ -89,12 +93,17 @@ class MetricsFile(Hook):
         self._write(lines)
         self.latest = lines[-1] if lines else self.latest
         for line in lines:
+            self.sums = {name: self.sums.get(name, 0.0) + value for name, value in {**line, "steps": 1}.items()}
             broken = [name for name, value in line.items() if name.startswith("loss") and not math.isfinite(value)]
             if broken:
                 raise ValueError(
                     f"training: {broken[0]} became {line[broken[0]]} at step {line['step']}; "
                     "a lower learning rate (--set schedule.optimizer.lr=...) or gradient clipping (schedule.clip) helps"
                 )
+
+    def means(self) -> dict[str, float]:
+        """What the steps of this epoch had, by name, in the mean."""
+        return {name: value / self.sums["steps"] for name, value in self.sums.items()}
 
     def _write(self, lines: list[dict[str, Any]]) -> None:
         if not processes.is_first():
@@ -113,14 +122,16 @@ class MetricsFile(Hook):
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """The lines of a metrics file; a last line cut off by an interruption is left out."""
-    lines = []
-    for text in path.read_text(encoding="utf-8").splitlines():
-        try:
-            lines.append(json.loads(text))
-        except ValueError:
-            break
-    return lines
+    """The lines of a metrics file; what is no such line, as one cut off by an interruption, is left out."""
+    return [line for text in path.read_text(encoding="utf-8", errors="replace").splitlines() if (line := _parsed(text))]
+
+
+def _parsed(text: str) -> dict[str, Any] | None:
+    try:
+        line = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return line if isinstance(line, dict) and {"step", "epoch"} <= line.keys() else None
 
 
 class RunInfo(RuntimeInfoHook):
@@ -189,6 +200,11 @@ class ProgressBar(Hook):
         self.scores = {name: metrics[name] for name in ("AP", "AP50") if name in (metrics or {})}
         if self.bar:
             self._note(f"epoch {runner.epoch}/{runner.max_epochs}")
+
+    def say(self, sentence: str) -> None:
+        """A line of its own, above the bar where there is one."""
+        console = terminal(stderr=True) if self.console.quiet else self.console
+        console.print(f"detassign: {printable(sentence)}", soft_wrap=True)
 
     def _note(self, place: str) -> None:
         """What is most worth knowing first: a narrow terminal shows that."""

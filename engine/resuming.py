@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,11 +35,13 @@ class Start:
         path: of the checkpoint.
         best: epoch of the best checkpoint that is there, None where there is none.
         pace_changed: the learning rate follows another curve, or the same one in steps of another length.
+        notes: what the user was told.
     """
 
     path: Path
     best: int | None
     pace_changed: bool
+    notes: tuple[str, ...]
 
 
 def find_start(config: Mapping[str, Any], folder: Path, model: nn.Module) -> Start:
@@ -65,13 +68,14 @@ def find_start(config: Mapping[str, Any], folder: Path, model: nn.Module) -> Sta
     changed, epochs = differences(before, config), config["schedule"]["epochs"]
     if epochs < chosen.epoch:
         raise ValueError(f"schedule.epochs: the run has {chosen.epoch} epochs behind it already, got {epochs}")
-    for path, reason in chosen.skipped.items():
-        note(f"{reason}; it is now called {set_aside(path).name}, and the run goes on from {chosen}")
     moved = _data_note(chosen.record.get("data"), fingerprint(source_of(config)))
-    for sentence in [*_change_notes(changed), *moved]:
+    aside = [f"{reason}; it is now called {set_aside(path).name}, and the run goes on from {chosen}"
+             for path, reason in chosen.skipped.items()]  # fmt: skip
+    notes = (*aside, *_change_notes(changed), *moved)
+    for sentence in notes:
         note(sentence)
     write_json(config, folder / CONFIG)
-    return Start(chosen.path, chosen.best, bool(moved) or any(_is_one_of(key, PACE) for key in changed))
+    return Start(chosen.path, chosen.best, bool(moved) or any(_is_one_of(key, PACE) for key in changed), notes)
 
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "") -> dict[str, tuple[Any, Any]]:
@@ -134,7 +138,7 @@ def catch_up(runner: Runner, schedulers: Sequence[Mapping[str, Any]], rates: Seq
             for scheduler in [one for one in runner.param_schedulers if one.by_epoch is by_epoch]:
                 for _ in range(times):
                     scheduler.step()
-    if groups[0]["lr"] != was:
+    if not math.isclose(groups[0]["lr"], was, rel_tol=1e-3):
         note(f"the learning rate goes on at {groups[0]['lr']:.3g}, where it was {was:.3g}")
 
 

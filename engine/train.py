@@ -45,8 +45,10 @@ from .hooks import (
 )
 from .notes import Note
 from .progress import progress_bar
+from .provenance import provenance
 from .reasons import reason
 from .resuming import Start, catch_up, check_changes, differences, find_start, fingerprint
+from .telling import Announcement, EpochLog
 
 METRICS, SUMMARY, LOG = "metrics.jsonl", "summary.json", "train.log"
 
@@ -111,11 +113,15 @@ def train(config: Mapping[str, Any], work_dir: Path, resume: bool = False, quiet
     prepare = partial(_find_start, config, work_dir, model) if goes_on else partial(_prepare, config, work_dir, resume)
     start = processes.once(prepare)  # what is refused by now leaves no folder
     keeper = _keeper(config, work_dir, start)
-    hooks = [metrics, observed, EpochSeed(config["seed"]), TrainingProgress(), SyncBuffersHook(), bar, keeper]
+    told = [EpochLog(metrics.means), Announcement(config, bar.say)]
+    seeds = [EpochSeed(config["seed"]), TrainingProgress()]
+    hooks = [metrics, observed, *seeds, SyncBuffersHook(), bar, keeper, *told]
     model.observer = observed
     with calm():
         basics = _runner_basics(config, work_dir)
         runner = QuietRunner(model, str(work_dir), **loop, custom_hooks=hooks, **_from(start), **basics)
+        for sentence in start.notes if start else ():
+            runner.logger.info(sentence)
         runner.pace = loop["param_scheduler"] if start and start.pace_changed else None
         try:
             runner.train()
@@ -411,6 +417,8 @@ def _summary(
         "max_detections": config["evaluation"]["max_detections"],
         "metrics": {key: value for key, value in (curve[-1] if curve else {}).items() if key.startswith("AP")},
         "best": best,
+        **provenance(device_of(config)),
+        "processes": processes.count(),
         "curve": curve,
     }
     write_json(summary, work_dir / SUMMARY)

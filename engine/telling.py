@@ -1,0 +1,107 @@
+"""What a run says of itself: a first line of what it will do, and its log, epoch by epoch."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from mmengine.hooks import Hook
+
+from . import processes
+
+ENOUGH_SECONDS, ENOUGH_STEPS = 1.0, 20  # of training, to tell how long the rest takes
+UNITS = ((86400.0, "days"), (3600.0, "h"), (60.0, "min"), (1.0, "s"))
+
+
+class Announcement(Hook):
+    """Says once what the run is and how long it will be, as soon as a few steps have shown how long they take.
+
+    Args:
+        config: resolved.
+        say: is told the sentence.
+    """
+
+    priority = "LOWEST"
+
+    def __init__(self, config: Mapping[str, Any], say: Callable[[str], None]) -> None:
+        self.config, self.say = config, say
+        self.total = self.done = 0  # steps of this start of the run
+        self.since = (
+            0.0  # the end of the first step, whose time is not typical, or the beginning where it is the only one
+        )
+        self.said = False
+
+    def before_train(self, runner: Any) -> None:
+        self.total = (runner.max_epochs - runner.epoch) * len(runner.train_dataloader)
+        if not self.total:
+            self._tell(runner, None)
+
+    def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
+        if not self.done:
+            self.since = time.perf_counter()
+
+    def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
+        if self.said:
+            return
+        self.done += 1
+        now, steps = time.perf_counter(), max(self.done - 1, 1)
+        enough = self.done > 1 and (now - self.since >= ENOUGH_SECONDS or self.done > ENOUGH_STEPS)
+        if enough or self.done == self.total:
+            self._tell(runner, self.total * (now - self.since) / steps)
+        elif self.done == 1:
+            self.since = now
+
+    def _tell(self, runner: Any, seconds: float | None) -> None:
+        self.said = True
+        if processes.is_first():
+            sentence = describe(self.config, runner, self.total, seconds)
+            runner.logger.info(sentence)
+            self.say(sentence)
+
+
+class EpochLog(Hook):
+    """Losses, learning rate and AP of every epoch in the run's log.
+
+    Args:
+        means: the means over the epoch of what its steps had, by name.
+    """
+
+    priority = "LOW"
+
+    def __init__(self, means: Callable[[], Mapping[str, float]]) -> None:
+        self.means = means
+
+    def after_train_epoch(self, runner: Any) -> None:
+        means = self.means()
+        losses = [f"{name} {value:.4g}" for name, value in means.items() if name.startswith("loss")]
+        pace = [f"lr {means['lr']:.3g}", f"{means['seconds']:.3g} s a step"] if "lr" in means else []
+        runner.logger.info(f"epoch {runner.epoch + 1}/{runner.max_epochs}: {', '.join([*losses, *pace])}")
+
+    def after_val_epoch(self, runner: Any, metrics: dict[str, float] | None = None) -> None:
+        scores = [f"{name} {100 * value:.1f}" for name, value in (metrics or {}).items()]
+        runner.logger.info(f"epoch {runner.epoch}/{runner.max_epochs}: {', '.join(scores)}")
+
+
+def describe(config: Mapping[str, Any], runner: Any, steps: int, seconds: float | None) -> str:
+    """One sentence: detector and assigner, data, epochs, steps, how long."""
+    data, schedule = config["data"]["name"], config["schedule"]
+    train, val = len(runner.train_dataloader.dataset), len(runner.val_dataloader.dataset)
+    what = f"{config['name'].removesuffix('-' + data)} on {data} ({train} images to learn from, {val} to measure on)"
+    if not steps:
+        return f"{what}: all {schedule['epochs']} epochs are done, nothing is left to learn"
+    left, epochs = steps // len(runner.train_dataloader), f"{schedule['epochs']} epochs"
+    epochs = epochs if left == schedule["epochs"] else f"{left} of {epochs} left"
+    device = next(runner.model.parameters()).device
+    pace = f"{steps} steps of {schedule['batch_size']} images on {device}"
+    return f"{what}: {epochs}, {pace}, about {duration(seconds)} and the evaluations"
+
+
+def duration(seconds: float) -> str:
+    """A length of time in its largest unit of which there are two.
+
+    >>> duration(0.2), duration(100), duration(5000), duration(5 * 3600), duration(3 * 86400)
+    ('1 s', '100 s', '83 min', '5 h', '3 days')
+    """
+    length, unit = next(((length, unit) for length, unit in UNITS if seconds >= 2 * length), UNITS[-1])
+    return f"{max(round(seconds / length), 1)} {unit}"
