@@ -155,10 +155,14 @@ class EpochSeed(Hook):
 
 
 class TrainingProgress(Hook):
-    """Tells the parts of an assigner that change on the way how much of the training is done, before every step."""
+    """Tells the parts of an assigner that change on the way how much of the training is done, before every step.
+
+    It is counted in epochs: those of a run that goes on with another batch size have other steps.
+    """
 
     def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
-        set_progress(runner.model, runner.iter / runner.max_iters)
+        steps = len(runner.train_dataloader)
+        set_progress(runner.model, (runner.epoch * steps + batch_idx) / (runner.max_epochs * steps))
 
 
 class ProgressBar(Hook):
