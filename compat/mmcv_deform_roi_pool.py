@@ -2,8 +2,8 @@
 
 Dai et al., "Deformable Convolutional Networks" (2017), section 2.2: each bin is the average of evenly spread bilinear
 samples, and an offset moves it by gamma times its share of the region's size. A bin without samples (a region of no
-size) is 0 and takes no gradient. mmcv has no kernel for a CPU; its gradient of an offset whose samples reach the
-border is not the derivative of its output, and here it is.
+size, or one whose corners are no numbers) is 0 and takes no gradient. mmcv has no kernel for a CPU. Its gradient of an
+offset that moves samples to the map's border is not the derivative of its output; here it is.
 """
 
 from typing import NamedTuple
@@ -16,6 +16,8 @@ from .bilinear import neighbours
 from .precision import at_least_float32
 
 __all__ = ["deform_roi_pool_backward", "deform_roi_pool_forward"]
+
+OUTSIDE = -2.0  # a place that no bilinear sample reads from
 
 
 class Pooling(NamedTuple):
@@ -103,13 +105,13 @@ def _samples(corners: Tensor, offset: Tensor, pooling: Pooling) -> tuple[Tensor,
     Returns:
         For S samples: the bin, 0 .. K * pooled_height * pooled_width - 1; y and x on the map; the share in the average.
     """
-    corners = corners * pooling.spatial_scale - 0.5
-    sizes = corners[:, 2:] - corners[:, :2]
-    sizes = sizes.where(sizes.isfinite(), 0)  # a region of no known size has no samples
-    step = sizes / sizes.new_tensor([pooling.pooled_width, pooling.pooled_height])  # (K, 2) xy, size of a bin
+    known = corners.isfinite().all(1, keepdim=True)
+    corners = (corners * pooling.spatial_scale - 0.5).where(known, OUTSIDE)
+    width, height = (corners[:, 2:] - corners[:, :2]).unbind(1)
+    step = torch.stack((width / pooling.pooled_width, height / pooling.pooled_height), 1)  # (K, 2), size of a bin
     counts = torch.full_like(step, pooling.sampling_ratio) if pooling.sampling_ratio > 0 else step.ceil()
     counts = counts.long().clamp(min=0)
-    starts = _bin_starts(corners[:, :2], sizes, step, offset, pooling)  # (K, h * w, 2) xy
+    starts = _bin_starts(corners, step, offset, pooling)  # (K, h * w, 2) xy
     per_bin = counts.prod(1).repeat_interleave(starts.shape[1])
     bins = torch.arange(len(per_bin), device=per_bin.device).repeat_interleave(per_bin)
     regions = bins // starts.shape[1]
@@ -120,15 +122,16 @@ def _samples(corners: Tensor, offset: Tensor, pooling: Pooling) -> tuple[Tensor,
     return bins, y, x, 1 / per_bin[bins].to(x)
 
 
-def _bin_starts(corner: Tensor, sizes: Tensor, step: Tensor, offset: Tensor, pooling: Pooling) -> Tensor:
-    """(K, 2), (K, 2), (K, 2) -> (K, pooled_height * pooled_width, 2) xy, where each bin begins on the map."""
-    rows = torch.arange(pooling.pooled_height, device=corner.device)
-    columns = torch.arange(pooling.pooled_width, device=corner.device)
+def _bin_starts(corners: Tensor, step: Tensor, offset: Tensor, pooling: Pooling) -> Tensor:
+    """(K, 4), (K, 2) -> (K, pooled_height * pooled_width, 2) xy, where each bin begins on the map."""
+    rows = torch.arange(pooling.pooled_height, device=corners.device)
+    columns = torch.arange(pooling.pooled_width, device=corners.device)
     index = torch.stack(torch.meshgrid(columns, rows, indexing="xy"), -1).flatten(0, 1)  # (h * w, 2)
-    starts = corner.unsqueeze(1) + index * step.unsqueeze(1)
+    starts = corners[:, None, :2] + index * step.unsqueeze(1)
     if offset.numel() == 0:
         return starts
-    return starts + pooling.gamma * sizes.unsqueeze(1) * offset.to(starts).flatten(2).transpose(1, 2)
+    sizes = (corners[:, 2:] - corners[:, :2]).unsqueeze(1)
+    return starts + pooling.gamma * sizes * offset.to(starts).flatten(2).transpose(1, 2)
 
 
 def _cells(y: Tensor, x: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:

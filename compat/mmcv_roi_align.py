@@ -1,8 +1,8 @@
 """RoIAlign in the calling convention of ``mmcv._ext``: the average of bilinear samples, or their maximum.
 
 He et al., "Mask R-CNN" (2017). Averages are torchvision's kernel. The maximum exists in mmcv only and is written here,
-region by region: correct on every device, not tuned for speed. A bin without samples (a region of no size) is 0 and
-takes no gradient.
+region by region: correct on every device, not tuned for speed. A bin without samples (a region of no size, or one whose
+corners are no numbers) is 0 and takes no gradient.
 """
 
 import math
@@ -48,16 +48,17 @@ def roi_align_forward(
         aligned: shift by half a pixel, so that pixel centres lie at half-integers.
     """
     features = at_least_float32(input)
-    rois = rois.to(features)
+    rois, known = _known(rois.to(features))
     if pool_mode != MAX:
         sizes = (aligned_height, aligned_width, sampling_ratio, aligned)
-        output.copy_(torch.ops.torchvision.roi_align(features, rois, spatial_scale, *sizes))
+        output.copy_(torch.ops.torchvision.roi_align(features, rois, spatial_scale, *sizes).where(known, 0))
         return
     bins = _first_bins(rois, spatial_scale, aligned, aligned_width, aligned_height)
     for index, (image, (x, y, width, height)) in enumerate(zip(rois[:, 0].long().tolist(), bins.tolist(), strict=True)):
         ys = _bin_samples(y, height, aligned_height, sampling_ratio).to(features)
         xs = _bin_samples(x, width, aligned_width, sampling_ratio).to(features)
         output[index], argmax_y[index], argmax_x[index] = _max_samples(features[image], ys, xs)
+    output.masked_fill_(~known, 0)
 
 
 def roi_align_backward(
@@ -76,7 +77,8 @@ def roi_align_backward(
 ) -> None:
     """Write the gradient of the features (B, C, H, W); the other arguments are those of the forward."""
     gradient = at_least_float32(grad_output)
-    rois = rois.to(gradient)
+    rois, known = _known(rois.to(gradient))
+    gradient = gradient.where(known, 0)
     if pool_mode == MAX:
         images = rois[:, 0].long()
         result = _scatter_max(gradient, images, argmax_y.to(gradient), argmax_x.to(gradient), grad_input.shape)
@@ -84,6 +86,15 @@ def roi_align_backward(
         sizes = (aligned_height, aligned_width, *grad_input.shape, sampling_ratio, aligned)
         result = torch.ops.torchvision._roi_align_backward(gradient, rois, spatial_scale, *sizes)
     grad_input.copy_(result)
+
+
+def _known(rois: Tensor) -> tuple[Tensor, Tensor]:
+    """The regions, with zeros for those whose corners are no numbers, and (K, 1, 1, 1) whether they are.
+
+    torchvision's kernel would read memory that is not the map's.
+    """
+    known = rois.isfinite().all(1, keepdim=True)
+    return rois.where(known, 0), known.view(-1, 1, 1, 1)
 
 
 def _first_bins(rois: Tensor, spatial_scale: float, aligned: bool, columns: int, rows: int) -> Tensor:

@@ -110,10 +110,11 @@ def test_offsets_that_are_no_numbers_move_their_bins_off_the_map():
     assert (output[1, :, 1, 2] == 0).all()
 
 
-def test_regions_that_are_no_numbers_give_zeros_without_gradient():
+@pytest.mark.parametrize("ratio", [0, 2])
+def test_regions_whose_corners_are_no_numbers_give_zeros_without_gradient(ratio):
     maps, offset = features(), offsets()
     rois = torch.tensor([[0, torch.nan, 1, 5, 5], [1, 1, 1, torch.inf, 5], [0, 1, 1, 5, -torch.inf], ROIS[0]])
-    output = deform_roi_pool(maps, rois.double(), offset, (2, 3))
+    output = deform_roi_pool(maps, rois.double(), offset, (2, 3), 1.0, ratio)
     output.sum().backward()
     assert (output[:3] == 0).all()
     assert (output[3] != 0).any()

@@ -87,3 +87,18 @@ def test_16_bit_maps_run_forward_and_backward(mode, dtype):
     output.sum().backward()
     assert output.dtype == maps.grad.dtype == dtype
     assert torch.isfinite(output).all()
+
+
+@pytest.mark.parametrize("mode", ["avg", "max"])
+@pytest.mark.parametrize("aligned", [True, False])
+def test_regions_whose_corners_are_no_numbers_give_zeros_without_gradient(mode, aligned):
+    rois = [[0, math.nan, 1, 5, 5], [1, 1, 1, math.inf, 5], [0, 1, -math.inf, 5, 5], ROIS[0]]
+    maps, rois = features(), torch.tensor(rois, dtype=torch.float64)
+    output = roi_align(maps, rois, (2, 3), 1.0, 0, mode, aligned)
+    output.sum().backward()
+    assert (output[:3] == 0).all()
+    alone = features()
+    expected = roi_align(alone, rois[3:], (2, 3), 1.0, 0, mode, aligned)
+    expected.sum().backward()
+    torch.testing.assert_close(output[3:], expected)
+    torch.testing.assert_close(maps.grad, alone.grad)
