@@ -24,33 +24,29 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ..compat import install as _install
+import mmcv.ops.multi_scale_deform_attn as mmcv_attention
+import mmdet
+import torch
+from mmdet.registry import MODELS
+from mmdet.structures import DetDataSample
+from mmdet.utils import register_all_modules
+from mmengine.config import Config
+from mmengine.optim import AmpOptimWrapper, OptimWrapper, build_optim_wrapper
+from mmengine.structures import InstanceData
+from torch import Tensor, nn
 
-_install()  # before mmcv.ops is imported
-
-import mmcv.ops.multi_scale_deform_attn as mmcv_attention  # noqa: E402
-import mmdet  # noqa: E402
-import torch  # noqa: E402
-from mmdet.registry import MODELS  # noqa: E402
-from mmdet.structures import DetDataSample  # noqa: E402
-from mmdet.utils import register_all_modules  # noqa: E402
-from mmengine.config import Config  # noqa: E402
-from mmengine.optim import AmpOptimWrapper, OptimWrapper, build_optim_wrapper  # noqa: E402
-from mmengine.structures import InstanceData  # noqa: E402
-from torch import Tensor, nn  # noqa: E402
-
-from ..configs.detectors import query_parts as parts  # noqa: E402
-from ..configs.detectors.backbones import resnet  # noqa: E402
-from ..detectors import QueryDetector  # noqa: E402
-from ..detectors.targets import targets_of  # noqa: E402
-from ..engine.build import build_model  # noqa: E402
-from ..engine.config import plain  # noqa: E402
-from ..engine.hooks import peak_memory_bytes  # noqa: E402
-from ..engine.train import calm, parameter_groups  # noqa: E402
-from ..heads.query import QueryOutputs  # noqa: E402
-from ..ops import ms_deform_attn  # noqa: E402
-from ..ops._library import has_kernels  # noqa: E402
-from .stand_in import put_on, stand_in  # noqa: E402
+from ..configs.detectors import query_parts as parts
+from ..configs.detectors.backbones import resnet
+from ..detectors import QueryDetector
+from ..detectors.targets import targets_of
+from ..engine.build import build_model
+from ..engine.config import plain
+from ..engine.hooks import peak_memory_bytes
+from ..engine.train import calm, parameter_groups
+from ..heads.query import QueryOutputs
+from ..ops import ms_deform_attn
+from ..ops._library import has_kernels
+from .stand_in import put_on, stand_in
 
 CLASSES = 80
 PYRAMID, COARSEST = (512, 1024, 2048), (2048,)

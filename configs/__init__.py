@@ -1,4 +1,4 @@
-"""Config fragments: detectors, assigners, datasets, schedules; and recipes, the papers' exact settings."""
+"""Config fragments: detectors, datasets, schedules; and recipes, the papers' exact settings."""
 
 from ..compat import install as _install
 

@@ -1,4 +1,9 @@
-"""mmdet and mmcv.ops import only once the stand-in is installed, so it is installed before the tests are collected."""
+"""mmdet and mmcv.ops import only once the stand-in is installed, so it is installed before the tests are collected.
+
+mmcv is imported here too: where setuptools' distutils has not been imported, by mmcv, mmengine imports a deprecated one.
+"""
+
+import importlib
 
 import pytest
 import torch
@@ -6,6 +11,7 @@ import torch
 from detassign.compat import install
 
 install()
+importlib.import_module("mmcv.ops")
 
 
 @pytest.fixture(autouse=True)

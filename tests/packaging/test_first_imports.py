@@ -1,0 +1,43 @@
+"""Every module can be the first of the package that a program imports."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+FOLDERS = sorted(path.parent for path in ROOT.glob("*/__init__.py"))
+
+
+def module_name(path):
+    return ".".join(["detassign", *path.relative_to(ROOT).with_suffix("").parts]).removesuffix(".__init__")
+
+
+def modules():
+    """Dotted names of all but `__main__`, which runs the command line."""
+    files = [path for folder in FOLDERS for path in folder.rglob("*.py") if path.stem != "__main__"]
+    return sorted(map(module_name, files))
+
+
+def test_the_modules_are_found():
+    assert {"detassign.assigners", "detassign.engine.datasets", "detassign.configs.detectors.fcos_tiny"} <= set(
+        modules()
+    )
+
+
+def test_every_module_can_be_imported_first():
+    program = Path(__file__).with_name("first_imports.py")
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", program, *modules(), "detassign.nothing"], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    failures = dict(json.loads(line) for line in done.stdout.splitlines())
+    assert failures.pop("detassign.nothing") == "ModuleNotFoundError: No module named 'detassign.nothing'"
+    assert failures == {}
+
+
+def test_a_reader_of_data_is_imported_first_in_a_fresh_process():
+    code = "import detassign.engine.datasets; from detassign.compat import mmcv_flavour; print(mmcv_flavour())"
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() in ("lite", "full")
