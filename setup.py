@@ -1,8 +1,9 @@
 """Build script: maps the top-level folders to the one package ``detassign`` and builds ``csrc/``.
 
-The kernels are optional. CPU kernels, with every schema, are the module ``detassign.ops._C``; CUDA kernels are
-``detassign.ops._C_cuda``, built where a CUDA torch, a CUDA compiler of the same major version and a visible GPU are.
-``DETASSIGN_CUDA=1`` builds them without a visible GPU and makes a failure fatal; ``DETASSIGN_CUDA=0`` leaves them out.
+The kernels are optional: without torch or a compiler the package is pure Python, and its wheel is tagged so. CPU kernels,
+with every schema, are the module ``detassign.ops._C``; CUDA kernels are ``detassign.ops._C_cuda``, built where a CUDA
+torch, a CUDA compiler of the same major version and a visible GPU are. ``DETASSIGN_CUDA=1`` builds them without a visible
+GPU and makes a failure fatal; ``DETASSIGN_CUDA=0`` leaves them out.
 """
 
 import importlib.util
@@ -106,6 +107,22 @@ def build_command() -> type:
     return OptionalBuildExtension
 
 
+def wheel_command() -> type:
+    """bdist_wheel, except that a wheel without any kernel, since none compiled, is one for every platform and says so."""
+    from setuptools.command.bdist_wheel import bdist_wheel
+
+    class TruthfulWheel(bdist_wheel):
+        def run(self) -> None:
+            if not self.skip_build:
+                self.run_command("build_ext")
+            if not any(map(os.path.isfile, self.get_finalized_command("build_ext").get_outputs())):
+                self.distribution.ext_modules = []
+                self.root_is_pure, self.py_limited_api = True, False
+            super().run()
+
+    return TruthfulWheel
+
+
 def extensions() -> dict[str, object]:
     """The arguments of ``setup`` that build ``csrc/``; none where torch is not there to build against."""
     if importlib.util.find_spec("torch") is None:
@@ -119,7 +136,7 @@ def extensions() -> dict[str, object]:
     print(f"detassign: CPU kernels, {'no CUDA kernels: ' + obstacle if obstacle else 'CUDA kernels'}")
     return {
         "ext_modules": [cpu_extension()] if obstacle else [cpu_extension(), cuda_extension()],
-        "cmdclass": {"build_ext": build_command()},
+        "cmdclass": {"build_ext": build_command(), "bdist_wheel": wheel_command()},
         "options": {"bdist_wheel": {"py_limited_api": "cp310"}},
     }
 

@@ -25,6 +25,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from ..assigners import AssignmentWarning
 from ..data.files import new_folder
+from ..ops import MissingKernelWarning
 from . import imports, processes
 from .build import Detector, build_model, load_checkpoint, warn_of_cold_start
 from .checkpoints import CheckpointKeeper, any_checkpoint, choose
@@ -432,12 +433,13 @@ def _remove_if_empty(folder: Path) -> None:
 
 
 class calm(warnings.catch_warnings):
-    """Keeps third parties' warnings and start-up talk off the terminal; notes and an assignment's warnings come through."""
+    """Keeps third parties' warnings and start-up talk off the terminal, and lets this project's through."""
 
     def __enter__(self) -> None:
         super().__enter__()
         warnings.simplefilter("ignore")
         warnings.filterwarnings("default", category=AssignmentWarning)
+        warnings.filterwarnings("default", category=MissingKernelWarning)
         warnings.filterwarnings("always", category=Note)
         MMLogger.get_current_instance()  # the logger of last resort, which talks to the terminal
         for logger in MMLogger._instance_dict.values():

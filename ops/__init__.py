@@ -1,6 +1,6 @@
 """The compiled ops: one file each, with its reference, shape rule and gradient."""
 
-from ._library import ExtensionStatus, extension_status
+from ._library import ExtensionStatus, MissingKernelWarning, extension_status
 from .linear_assignment import LinearAssignment, linear_assignment, linear_assignment_reference
 from .ms_deform_attn import ms_deform_attn, ms_deform_attn_reference
 from .sample_maps import sample_maps, sample_maps_reference
@@ -8,6 +8,7 @@ from .sample_maps import sample_maps, sample_maps_reference
 __all__ = [
     "ExtensionStatus",
     "LinearAssignment",
+    "MissingKernelWarning",
     "extension_status",
     "linear_assignment",
     "linear_assignment_reference",

@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 import importlib
+import warnings
 from dataclasses import dataclass
 
-import torch  # noqa: F401 - the modules link to the libraries that this loads
+import torch  # the modules link to the libraries that this loads
 
-__all__ = ["ExtensionStatus", "extension_status", "has_kernels"]
+__all__ = ["ExtensionStatus", "MissingKernelWarning", "extension_status", "has_kernels", "tell_missing"]
+
+
+REMEDY = {
+    "cpu": "install detassign where torch and a C++ compiler are, with pip's --no-build-isolation",
+    "cuda": "install detassign with DETASSIGN_CUDA=1 and pip's --no-build-isolation where torch's CUDA compiler is",
+}
+
+
+class MissingKernelWarning(UserWarning):
+    """An op runs in plain torch on a device that has kernels for it, which are not loaded."""
 
 
 @dataclass(frozen=True)
@@ -55,3 +66,19 @@ def extension_status() -> dict[str, ExtensionStatus]:
 def has_kernels(backend: str) -> bool:
     """Whether compiled kernels serve tensors of device type ``backend``."""
     return backend in _LOADED
+
+
+def tell_missing(backend: str) -> None:
+    """Warn, once in a process, that an op runs without the kernels that there are for ``backend``; in a compiled graph not."""
+    if backend in _TOLD or backend not in _STATUS or torch.compiler.is_compiling():
+        return
+    _TOLD.add(backend)
+    warnings.warn(
+        f"the compiled {backend} kernels of detassign are not loaded ({_STATUS[backend].error}), so slower pure torch runs in "
+        f"their place; {REMEDY[backend]}",
+        MissingKernelWarning,
+        stacklevel=3,
+    )
+
+
+_TOLD: set[str] = set()

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from ._library import has_kernels
+from ._library import has_kernels, tell_missing
 
 __all__ = ["LinearAssignment", "linear_assignment", "linear_assignment_reference"]
 
@@ -73,6 +73,7 @@ def linear_assignment(cost: Tensor, rows: Tensor | None = None, columns: Tensor 
     """
     host_cost, rows, columns = _checked(cost, rows, columns)
     if not has_kernels("cpu"):
+        tell_missing("cpu")
         return _on(cost.device, _solve_all(host_cost, rows, columns))
     return _on(cost.device, LinearAssignment(*torch.ops.detassign.linear_assignment(host_cost, rows, columns)))
 

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ._library import has_kernels
+from ._library import has_kernels, tell_missing
 from ._ms_deform_attn_onnx import attend_in_gathers, exporting_to_onnx
 from .transfer import to_device
 
@@ -66,6 +66,7 @@ def ms_deform_attn(
     """
     arguments = (value, spatial_shapes, level_start_index, sampling_locations, attention_weights)
     if not has_kernels(value.device.type) and not exporting_to_onnx():
+        tell_missing(value.device.type)
         return ms_deform_attn_reference(*arguments)
     _check_arguments(*arguments, wait=not value.is_cuda)
     if exporting_to_onnx():

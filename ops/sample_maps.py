@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ._library import has_kernels
+from ._library import has_kernels, tell_missing
 
 __all__ = ["sample_maps", "sample_maps_reference"]
 
@@ -52,6 +52,8 @@ def sample_maps(maps: Tensor, offsets: Tensor, *, border: str = "zeros") -> Tens
               [20., 30.]]]])
     """
     maps, offsets = _checked(maps, offsets, border)
+    if not has_kernels(maps.device.type):
+        tell_missing(maps.device.type)
     if not _kernel_serves(maps):
         return _sample(maps, offsets, border == "clamp")
     return torch.ops.detassign.sample_maps(maps, offsets, border == "clamp")

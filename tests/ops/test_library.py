@@ -1,3 +1,4 @@
+import ast
 import shutil
 import subprocess
 import sys
@@ -6,6 +7,7 @@ import pytest
 
 import detassign.ops
 from detassign.ops import extension_status
+from detassign.ops._library import tell_missing
 
 
 def run_python(code: str) -> str:
@@ -16,6 +18,7 @@ def test_public_names_are_these():
     assert sorted(detassign.ops.__all__) == [
         "ExtensionStatus",
         "LinearAssignment",
+        "MissingKernelWarning",
         "extension_status",
         "linear_assignment",
         "linear_assignment_reference",
@@ -53,3 +56,26 @@ def test_reference_serves_where_the_extension_is_missing():
     assert value == "[[[[1.0, 1.0]]]]"
     assert "detassign.ops._C" in errors
     assert "the CPU module, which owns the schemas, is not loaded" in errors
+
+
+def test_missing_kernels_are_told_once_at_first_use_with_the_remedy():
+    code = "import sys, torch, warnings; sys.modules['detassign.ops._C'] = None\n"
+    code += "from detassign.ops import linear_assignment, ms_deform_attn, sample_maps\n"
+    code += "def use():\n"
+    code += "    with warnings.catch_warnings(record=True) as said:\n"
+    code += "        warnings.simplefilter('always')\n"
+    code += "        sample_maps(torch.ones(1, 1, 1, 2), torch.zeros(1, 1, 2, 1, 2)); linear_assignment(torch.zeros(1, 2, 2))\n"
+    code += "    return [(one.category.__name__, str(one.message), one.filename) for one in said]\n"
+    code += "print(use()); print(use())"
+    first, second = map(ast.literal_eval, run_python(code).splitlines())
+    ((category, sentence, place),) = first
+    assert category == "MissingKernelWarning"
+    assert sentence.startswith("the compiled cpu kernels of detassign are not loaded (")
+    assert sentence.endswith("install detassign where torch and a C++ compiler are, with pip's --no-build-isolation")
+    assert place == "<string>"  # where the op was called
+    assert second == []
+
+
+def test_no_kernels_are_missed_on_a_device_that_has_none(recwarn):
+    tell_missing("mps")
+    assert not recwarn.list

@@ -17,9 +17,9 @@ ROOT = Path(__file__).parents[2]
 FOLDERS = tuple(sorted(path.parent.name for path in ROOT.glob("*/__init__.py")))
 
 
-def build(kind: str, source: Path, destination: Path) -> Path:
-    code = f"from setuptools import build_meta; print(build_meta.build_{kind}({str(destination)!r}))"
-    environment = os.environ | {"DETASSIGN_CUDA": "0"}
+def build(kind: str, source: Path, destination: Path, first: str = "", **environment: str) -> Path:
+    code = f"{first}\nfrom setuptools import build_meta; print(build_meta.build_{kind}({str(destination)!r}))"
+    environment = os.environ | {"DETASSIGN_CUDA": "0"} | environment
     result = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", code], cwd=source, env=environment, capture_output=True, text=True
     )
@@ -90,6 +90,26 @@ def test_wheel_holds_the_modules_under_one_name_and_no_sources_or_tests(sdist_na
 def test_wheel_serves_every_python_from_3_10_on(wheel, wheel_names):
     assert "-cp310-abi3-" in wheel.name
     assert "detassign/ops/_C.abi3.so" in wheel_names
+
+
+@pytest.mark.parametrize(
+    "lacking",
+    [{"first": "import sys; sys.modules['torch'] = None"}, {"PATH": "/nowhere"}],
+    ids=["without torch", "without a compiler"],
+)
+def test_a_wheel_without_kernels_is_pure_and_says_so(lacking, sdist, tmp_path):
+    """As pip builds one in isolation from what is installed, or where no compiler is."""
+    with tarfile.open(sdist) as archive:
+        archive.extractall(tmp_path, filter="data")
+    pure = build("wheel", next(tmp_path.iterdir()), tmp_path / "wheel", **lacking)
+    assert pure.name.endswith("-py3-none-any.whl")
+    with zipfile.ZipFile(pure) as archive:
+        names = archive.namelist()
+        (facts,) = [archive.read(name).decode() for name in names if name.endswith(".dist-info/WHEEL")]
+    assert "Root-Is-Purelib: true" in facts
+    assert "Tag: py3-none-any" in facts
+    assert "detassign/ops/sample_maps.py" in names
+    assert not [name for name in names if name.endswith((".so", ".pyd"))]
 
 
 def test_wheel_declares_license_command_and_a_base_of_torch_and_scipy(wheel):
