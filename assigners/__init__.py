@@ -10,8 +10,9 @@ from .checks import AssignmentWarning
 from .denoising import ContrastiveDenoising, Denoising, DenoisingQueries, Noise
 from .losses import assignment_losses
 from .matching import ATSS, CenterPrior, CenterSampling, Hungarian, MaxIoU, TopK
+from .normalizers import mean_over_ranks, normalizers
 from .progress import Progress, set_progress
-from .quality import ExpGIoU, PowerIoU, PredictedIoU
+from .quality import ExpGIoU, PowerIoU, PredictedIoU, predicted_iou
 from .registry import (
     ASSIGNERS,
     BOX_LOSSES,
@@ -28,6 +29,7 @@ from .scores import Scores, Sigmoid, SigmoidObjectness, Softmax
 from .staged import Staged
 from .structures import BACKGROUND, Assignment, Matches, Predictions, Targets
 from .weighting import CrossEntropy, Dual, SoftTarget, aligned_bce, focal, quality_focal, task_aligned, varifocal
+from .weighting.common import box_weights, count_objects, count_positives, count_targets, countable, group_sum
 
 __all__ = [
     "ASSIGNERS",
@@ -74,8 +76,17 @@ __all__ = [
     "TopK",
     "aligned_bce",
     "assignment_losses",
+    "box_weights",
     "build",
+    "count_objects",
+    "count_positives",
+    "count_targets",
+    "countable",
     "focal",
+    "group_sum",
+    "mean_over_ranks",
+    "normalizers",
+    "predicted_iou",
     "quality_focal",
     "set_progress",
     "task_aligned",

@@ -48,6 +48,8 @@ class IoULogLoss:
 class L1Loss:
     """Sum of the absolute differences of the four coordinates, pixels."""
 
+    scale_invariant = False
+
     def __call__(self, predicted: Tensor, target: Tensor) -> Tensor:
         return (predicted - target).abs().sum(-1)
 

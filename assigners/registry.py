@@ -268,7 +268,18 @@ BOX_LOSSES = Registry("box loss")
 BRANCHES = Registry("second branch")
 DENOISINGS = Registry("denoising")
 ASSIGNERS = Registry("assigner")
-EVERY = (MATCHINGS, COSTS, WEIGHTINGS, SCORES, QUALITIES, BOX_LOSSES, DENOISINGS, ASSIGNERS)
+EVERY = (
+    ASSIGNERS,
+    MATCHINGS,
+    WEIGHTINGS,
+    SCORES,
+    COSTS,
+    QUALITIES,
+    SOFT_TARGETS,
+    BOX_LOSSES,
+    BRANCHES,
+    DENOISINGS,
+)
 
 
 @contextmanager

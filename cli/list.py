@@ -10,7 +10,18 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..assigners import ASSIGNERS, BOX_LOSSES, COSTS, DENOISINGS, MATCHINGS, QUALITIES, SCORES, WEIGHTINGS
+from ..assigners import (
+    ASSIGNERS,
+    BOX_LOSSES,
+    BRANCHES,
+    COSTS,
+    DENOISINGS,
+    MATCHINGS,
+    QUALITIES,
+    SCORES,
+    SOFT_TARGETS,
+    WEIGHTINGS,
+)
 from ..assigners.plugins import load_plugins
 from ..assigners.registry import unknown_name
 from ..data import DATASETS
@@ -38,6 +49,8 @@ SECTIONS: dict[str, Callable[[], dict[str, str]]] = {
     "weightings": partial(_described, WEIGHTINGS),
     "scores": partial(_described, SCORES),
     "qualities": partial(_described, QUALITIES),
+    "soft-targets": partial(_described, SOFT_TARGETS),
+    "branches": partial(_described, BRANCHES),
     "box-losses": partial(_described, BOX_LOSSES),
     "denoisings": partial(_described, DENOISINGS),
     "detectors": partial(fragments.names, "detectors"),
@@ -54,8 +67,8 @@ SECTIONS: dict[str, Callable[[], dict[str, str]]] = {
 def command(sections: tuple[str, ...], as_json: bool, imports: tuple[str, ...]) -> None:
     """List what can be named: assigners and their parts, detectors, data sets, schedules, recipes; and what goes with what.
 
-    SECTION is one of assigners, matchings, costs, weightings, scores, qualities, box-losses, denoisings, detectors,
-    datasets, schedules, recipes, compatibility; all of them if left out.
+    SECTION is one of assigners, matchings, costs, weightings, scores, qualities, soft-targets, branches, box-losses,
+    denoisings, detectors, datasets, schedules, recipes, compatibility; all of them if left out.
 
     \b
     detassign list matchings weightings

@@ -111,7 +111,9 @@ class SoftTarget:
 
         modulation = self._modulation(strongest, at_pairs)
         negative = self.class_scale * self.background_scale * power(probability, self.gamma)
-        negative.index_put_(entry, modulation * (1 - strongest))
+        negative.index_put_(entry, torch.zeros_like(modulation, requires_grad=False))
+        once = first_of_entry(entry, probability.shape)  # or the gradient of a class wanted twice would come twice
+        negative.index_put_(entry, modulation * (1 - strongest) * once, accumulate=True)
         negative = negative * countable(predictions, matches)
         positive = modulation * wanted * (wanted == strongest)  # one class wanted twice learns the better target
 
@@ -131,9 +133,20 @@ class SoftTarget:
 
 def best_of_entry(values: Tensor, entry: tuple[Tensor, Tensor, Tensor], shape: torch.Size) -> Tensor:
     """(P,) the largest value, at least 0, among the pairs that share sample and class, for each pair of them."""
-    image, sample, label = entry
-    flat = (image * shape[1] + sample) * shape[2] + label
+    flat = _flat(entry, shape)
     return values.new_zeros(shape.numel()).scatter_reduce_(0, flat, values, "amax")[flat]
+
+
+def first_of_entry(entry: tuple[Tensor, Tensor, Tensor], shape: torch.Size) -> Tensor:
+    """(P,) bool, True for the first of the pairs that share sample and class."""
+    flat = _flat(entry, shape)
+    place = torch.arange(len(flat), device=flat.device)
+    return place == flat.new_full((shape.numel(),), len(flat)).scatter_reduce_(0, flat, place, "amin")[flat]
+
+
+def _flat(entry: tuple[Tensor, Tensor, Tensor], shape: torch.Size) -> Tensor:
+    image, sample, label = entry
+    return (image * shape[1] + sample) * shape[2] + label
 
 
 def power(values: Tensor, exponent: float) -> Tensor:

@@ -1,6 +1,6 @@
 import pytest
 
-from detassign.assigners import ASSIGNERS, BOX_LOSSES, MATCHINGS, QUALITIES, SCORES, WEIGHTINGS
+from detassign.assigners import ASSIGNERS, BOX_LOSSES, MATCHINGS, QUALITIES, SCORES, WEIGHTINGS, registry
 from detassign.assigners.registry import Registry, unknown_name
 
 
@@ -95,6 +95,12 @@ def test_every_registry_suggests_the_nearest_of_its_own_names(registry):
     name = next(iter(registry))
     with pytest.raises(ValueError, match=f"unknown {registry.kind} '{name}x'; did you mean .*'{name}'"):
         registry[name + "x"]
+
+
+def test_every_registry_is_among_them_all():
+    found = [value for value in vars(registry).values() if isinstance(value, Registry)]
+    assert len(found) == len(registry.EVERY)
+    assert all(any(one is other for other in registry.EVERY) for one in found)
 
 
 def test_unknown_name_lists_up_to_three_close_ones():
