@@ -7,6 +7,7 @@ from typing import Any
 
 from . import presets  # noqa: F401 (registers them)
 from .assigner import Assigner
+from .home import at_home
 from .registry import ASSIGNERS, describe_parts
 from .spec import parse
 from .staged import Staged
@@ -15,7 +16,12 @@ OPTIONAL = ("score", "box_loss", "branch", "steady")
 PARTS = {"matching", "weighting", *OPTIONAL}
 
 
-def build(spec: str | dict[str, Any] | Assigner, num_classes: int, **changes: Any) -> Assigner:
+def build(
+    spec: str | Mapping[str, Any] | Assigner,
+    num_classes: int,
+    home: str | Mapping[str, Any] | None = None,
+    **changes: Any,
+) -> Assigner:
     """An assigner from a preset, or from parts.
 
     Args:
@@ -23,6 +29,8 @@ def build(spec: str | dict[str, Any] | Assigner, num_classes: int, **changes: An
             ("dw(top_k=20)", see `assigners.spec`); the same as dicts ({"type": "dw", "top_k": 20}, or {"matching": ...,
             "weighting": ..., "score": ..., "box_loss": ...}); or a finished assigner.
         num_classes: C.
+        home: the usual assigner of the detector that it is for: parts by name take from it what they leave open, its box
+            loss and constants (see `assigners.home`); None leaves them their own.
         changes: arguments that override the preset's.
 
     Raises:
@@ -48,6 +56,8 @@ def build(spec: str | dict[str, Any] | Assigner, num_classes: int, **changes: An
         raise ValueError(
             f"assigner: expected a type, or matching and weighting ({', '.join(OPTIONAL)}), got {sorted(spec)}"
         )
+    if home is not None:
+        return at_home(spec, build(home, num_classes), num_classes)
     return Assigner(**spec, num_classes=num_classes)
 
 

@@ -66,8 +66,10 @@ def compose(
     dataset_parts = fragments.load("datasets", source.name) if source.name in fragments.names("datasets") else {}
     schedule_parts = fragments.load("schedules", schedule or detector_parts["schedule"])
     model = dict(detector_parts["model"])
-    assigner = (changes or {}).get(ASSIGNER) or assigner or model["head"].get("assigner", DEFAULT_ASSIGNER)
-    model["head"] = {**model["head"], "num_classes": len(source.classes), "assigner": assigner_spec(assigner)}
+    usual = model["head"].get("assigner", DEFAULT_ASSIGNER)
+    assigner = (changes or {}).get(ASSIGNER) or assigner or usual
+    assigners = {"assigner": assigner_spec(assigner), "home": assigner_spec(usual)}
+    model["head"] = {**model["head"], "num_classes": len(source.classes), **assigners}
     if denoising is not None:
         model["denoising"] = _denoising(detector, model, denoising)
     config = {

@@ -50,6 +50,7 @@ class DenseHead(nn.Module):
         refinement: None, or arguments of BoxRefinement such as {"border": "clamp"}.
         class_prior: initial probability of every class.
         initial_distance: bias of the box convolution (DW starts boxes 4 strides to each side).
+        home: the detector's usual assigner; parts by name take from it what they leave open.
 
     Raises:
         ValueError: for an unknown choice, and when the assigner needs what a dense head does not provide.
@@ -73,6 +74,7 @@ class DenseHead(nn.Module):
         refinement: dict[str, Any] | None = None,
         class_prior: float = 0.01,
         initial_distance: float = 0.0,
+        home: str | dict[str, Any] = "fcos",
     ) -> None:
         super().__init__()
         for name, value in (("branch_on", branch_on), ("distances", distances)):
@@ -82,7 +84,7 @@ class DenseHead(nn.Module):
         self.strides = tuple(strides)
         self.distances = distances
         self.branch_on = branch_on
-        self.assigner = build(assigner, num_classes=num_classes)
+        self.assigner = build(assigner, num_classes, home)
         self.branch = second_branch(self.assigner) if branch == "auto" else take_branch(self.assigner, branch)
         check_assigner(self.assigner, self.branch)
         self.bins = bins if "distribution" in self.assigner.needs else None

@@ -96,6 +96,7 @@ class QueryHead(nn.Module):
         class_prior: initial probability of every class; None keeps torch's initialisation.
         zero_boxes: the last layer of box networks starts at zero.
         size_bias: initial bias of w and h of the first box network (Deformable DETR starts at -2).
+        home: the detector's usual assigner; parts by name take from it what they leave open.
 
     Raises:
         ValueError: for an unknown choice, and when the assigner needs what queries do not provide.
@@ -114,13 +115,14 @@ class QueryHead(nn.Module):
         class_prior: float | None = 0.01,
         zero_boxes: bool = True,
         size_bias: float = 0.0,
+        home: str | dict[str, Any] = "hungarian",
     ) -> None:
         super().__init__()
         if encoder not in (None, "binary", "classes"):
             raise ValueError(f"encoder: expected None, 'binary' or 'classes', got {encoder!r}")
         self.num_classes, self.encoder = num_classes, encoder
         self.eps, self.refine_eps = eps, eps if refine_eps is None else refine_eps
-        self.assigner, others = assigners_of(assigner, OUTPUTS, num_classes)
+        self.assigner, others = assigners_of(assigner, OUTPUTS, num_classes, home)
         self.assigners = nn.ModuleDict(others)
         for each in (self.assigner, *others.values()):
             check_assigner(each)

@@ -102,6 +102,12 @@ class SoftTarget:
         """What the soft target needs, and points where the centerness is measured from them."""
         return getattr(self.target, "needs", frozenset()) | ({"points"} if self.box_weight == "centerness" else set())
 
+    @property
+    def kind(self) -> tuple[Any, ...]:
+        """What makes one member of the family another than the next, whatever their constants."""
+        inner = getattr(self.target, "target", None)
+        return SoftTarget, type(self.target), type(inner), self.modulation
+
     def __call__(self, predictions: Predictions, targets: Targets, matches: Matches, scores: Scores) -> Assignment:
         entry = (matches.image, matches.sample, matches.labels(targets))
         probability = scores.probability.detach() if self.detach else scores.probability

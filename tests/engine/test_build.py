@@ -360,3 +360,22 @@ def test_classes_without_names_are_taken_as_they_come(source, trained):
     """As `convert --finetune-classes` leaves them where no data was named."""
     file = trained[1](named([f"class {number}" for number in range(1, 6)]))
     assert_equal_weights(trained[0], build_model({**compose("fcos_tiny", "dw", source), "init": str(file)}))
+
+
+def test_the_encoder_may_be_given_an_assigner_of_its_own(source):
+    config = compose("dino_r18_tiny", None, source, changes={"model.head.assigner.encoder": "atss(k=4)"})
+    head = build_model(config, initialise=False).bbox_head
+    assert type(head.assigner.matching).__name__ == "Hungarian"
+    assert head.assigner_of("encoder").matching.k == 4
+
+
+@pytest.mark.parametrize(
+    ("detector", "parts", "preset"),
+    [("fcos_tiny", "atss+focal", "atss"), ("dino_r18_tiny", "hungarian+focal", "hungarian")],
+)
+def test_parts_by_name_are_at_home_in_their_detector(source, detector, parts, preset):
+    first, second = (
+        build_model(compose(detector, name, source), initialise=False).bbox_head.assigner for name in (parts, preset)
+    )
+    for part in ("matching", "weighting", "box_loss"):
+        assert repr(getattr(first, part)) == repr(getattr(second, part))

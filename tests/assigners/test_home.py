@@ -1,0 +1,62 @@
+"""Parts by name take what they leave open from the assigner that a detector usually has."""
+
+import pytest
+
+from detassign.assigners import ASSIGNERS, build
+
+
+def constants(assigner):
+    """Everything that decides the experiment, as it is printed."""
+    return repr(assigner)
+
+
+@pytest.mark.parametrize(
+    ("spec", "home", "preset"),
+    [
+        ("center_sampling+focal", "fcos", "fcos"),
+        ("atss+focal", "fcos", "atss"),
+        ("max_iou+focal", "fcos", "max_iou"),
+        ("center_prior+dual", "fcos", "dw"),
+        ("hungarian+focal", "hungarian", "hungarian"),
+        ("hungarian+focal", "deformable_detr", "deformable_detr"),
+        ("hungarian+focal", "detr", "deformable_detr"),
+        ("hungarian+cross_entropy", "detr", "detr"),
+    ],
+)
+def test_parts_of_a_known_assigner_are_that_assigner(spec, home, preset):
+    assigner, known = build(spec, 3, home), build(preset, 3)
+    assert constants(assigner.matching) == constants(known.matching)
+    assert constants(assigner.weighting) == constants(known.weighting)
+    assert constants(assigner.box_loss) == constants(known.box_loss)
+    assert type(assigner.branch) is type(known.branch)
+    assert type(assigner.score) is type(known.score)
+
+
+def test_another_weighting_keeps_costs_and_box_losses_of_the_detector():
+    assigner, dino = build("hungarian+dual", 3, "hungarian"), build("hungarian", 3)
+    assert constants(assigner.matching) == constants(dino.matching)
+    assert {name: term.weight for name, term in assigner.box_loss.items()} == {"l1": 5.0, "giou": 2.0}
+    assert assigner.weighting.box_scale == dino.weighting.box_scale == 1.0
+    assert assigner.weighting.mu_weight == 5.0
+
+
+def test_another_matching_keeps_the_weighting_of_the_detector():
+    assigner, dino = build("atss+focal", 3, "hungarian"), build("hungarian", 3)
+    assert constants(assigner.weighting) == constants(dino.weighting)
+    assert constants(assigner.box_loss) == constants(dino.box_loss)
+    assert assigner.branch is None
+
+
+def test_what_the_spec_says_holds():
+    assigner = build("hungarian(costs={'focal': 1})+focal(gamma=1.5)+sigmoid", 3, "hungarian")
+    assert list(assigner.matching.costs) == ["focal"]
+    assert assigner.weighting.gamma == 1.5
+    assert assigner.weighting.count == "targets"
+    described = {"matching": "hungarian", "weighting": "focal", "box_loss": "giou"}
+    assert constants(build(described, 3, "hungarian").box_loss) == constants(build("fcos", 3).box_loss)
+
+
+@pytest.mark.parametrize("name", ["fcos", "hungarian", "dw"])
+def test_presets_are_the_same_in_every_home(name):
+    for home in ASSIGNERS:
+        assert constants(build(name, 3, home)) == constants(build(name, 3))
