@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from .mmcv_ext import SERVED_OPS, mmcv_flavour
-from .source_graph import Definition, SourceGraph, statements, type_names
+from .source_graph import Definition, SourceGraph, parse, statements, type_names
 
 __all__ = ["OpCoverage", "model_types", "op_coverage"]
 
@@ -100,7 +100,7 @@ def _own_source() -> SourceGraph:
 def _types(path: Path, types_of_base: Callable[[Path], set[str]]) -> set[str]:
     if not path.exists():  # some of mmdet's configs build on files that it does not have
         return set()
-    body = ast.parse(path.read_text(encoding="utf-8"), str(path)).body
+    body = parse(path).body
     nodes = [node for statement in _about_the_model(body) for node in ast.walk(statement)]
     bases = [types_of_base((path.parent / base).resolve()) for base in _bases(body)]
     return set().union(*map(type_names, nodes), *bases)

@@ -7,12 +7,13 @@ reached that way may be used: whether a branch is taken is not known here.
 from __future__ import annotations
 
 import ast
+import warnings
 from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-__all__ = ["Definition", "SourceGraph", "statements", "type_names"]
+__all__ = ["Definition", "SourceGraph", "parse", "statements", "type_names"]
 
 
 class Definition(NamedTuple):
@@ -31,7 +32,7 @@ class SourceGraph:
 
     def __init__(self, packages: dict[str, Path]) -> None:
         sources = [(name, path) for package, root in packages.items() for name, path in _sources(package, root)]
-        self.trees = {name.removesuffix(".__init__"): _parse(path) for name, path in sources}
+        self.trees = {name.removesuffix(".__init__"): parse(path) for name, path in sources}
         self._bodies: dict[Definition, list[ast.stmt]] = {}
         self._imports: dict[Definition, Definition] = {}
         self._known_as: dict[str, set[Definition]] = {}
@@ -91,6 +92,13 @@ class SourceGraph:
         return origin and self._resolve(Definition(f"{origin.module}.{origin.name}".strip("."), name))
 
 
+def parse(path: Path) -> ast.Module:
+    """The source of a file; what Python would warn of in it is its authors' concern."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return ast.parse(path.read_text(encoding="utf-8"), str(path))
+
+
 def statements(node: ast.AST) -> Iterator[ast.stmt]:
     """The statements of a module, also those under its conditions and tries."""
     for child in ast.iter_child_nodes(node):
@@ -119,10 +127,6 @@ def _sources(package: str, root: Path) -> Iterator[tuple[str, Path]]:
         parts = path.relative_to(root).with_suffix("").parts
         if not any(part.startswith(".") for part in parts):
             yield ".".join((package, *parts)), path
-
-
-def _parse(path: Path) -> ast.Module:
-    return ast.parse(path.read_text(encoding="utf-8"), str(path))
 
 
 def _defined(statement: ast.stmt) -> list[str]:

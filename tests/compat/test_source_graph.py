@@ -26,6 +26,7 @@ class Base: pass
 class Alone: pass
 """,
     "extra": """
+'An escape that Python warns of: \\d'
 def used_inside(x): return x
 def other(x): return x
 """,
