@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import math
 import os
@@ -11,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-__all__ = ["LARGEST_JSON", "json_text", "new_folder", "read_json", "written_aside"]
+__all__ = ["LARGEST_JSON", "collector_paused", "json_text", "new_folder", "read_json", "written_aside"]
 
 LARGEST_JSON = 2**30  # bytes; COCO's train2017 has 0.45 GB and takes several times that once parsed
 
@@ -70,6 +71,18 @@ def new_folder(folder: Path) -> Path:
     if held is not None:
         raise FileExistsError(f"{folder} holds files already, such as {held!r}; name a new or empty folder")
     return folder
+
+
+@contextmanager
+def collector_paused() -> Iterator[None]:
+    """No search for unreachable objects while many are made: each would walk through all of a large document again."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .categories import parse_categories
-from .files import LARGEST_JSON, read_json
+from .files import LARGEST_JSON, collector_paused, read_json
 from .report import Finding, refuse
 from .rules import RULES
 from .table import Table, read_table
@@ -62,6 +62,7 @@ def _kept(path: Path, largest: int, state: tuple[int, ...]) -> Annotations:
     return _read(path, largest)
 
 
+@collector_paused()
 def _read(path: Path, largest: int) -> Annotations:
     where = path.name
     try:

@@ -38,12 +38,13 @@ def make_subset(source: DataSource, directory: str | Path, images: int) -> int:
     table, findings = read_annotations(source.train_annotations)
     refuse(findings)
     document = read_json(source.train_annotations)
-    chosen = [document["images"][index] for index in _first_with_objects(table, images)]
+    places = _first_with_objects(table, images)
+    chosen = [document["images"][index] for index in places]
     ids = {image["id"] for image in chosen}
     annotations = [entry for entry in document["annotations"] if entry["image_id"] in ids]
     with written_aside(directory) as aside:
-        for image in chosen:
-            _copy(source.train_images, aside / "images", image["file_name"])
+        for index in places:
+            _copy(source.train_images, aside / "images", table.file_names[index])
         text = json_text({**document, "images": chosen, "annotations": annotations})
         for split in ("train", "val"):
             (aside / f"{split}.json").write_text(text, encoding="utf-8")

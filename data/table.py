@@ -6,7 +6,9 @@ by is filled in with a remark: 'iscrowd' with 0, 'area' with width times height,
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -134,7 +136,7 @@ def read_table(document: dict[str, Any], classes: dict[int, str], where: str) ->
         where=where,
         classes=classes,
         image_ids=np.array([image["id"] for image in images], np.int64),
-        file_names=[image["file_name"] for image in images],
+        file_names=[_on_disk(image["file_name"]) for image in images],
         image_sizes=np.array([(image["width"], image["height"]) for image in images], float).reshape(-1, 2),
         ids=np.array([value if is_whole(value) else 0 for value in ids], np.int64),
         places=np.array(places, np.int64),
@@ -151,6 +153,16 @@ def read_table(document: dict[str, Any], classes: dict[int, str], where: str) ->
         *finding("info", "no-area", where, area, table.names(no_area)),
     ]
     return table, [*image_findings, *annotation_findings, *filled]
+
+
+def _on_disk(name: str) -> str:
+    """A file's name as this system's functions take it: in UTF-8 where the locale's encoding lacks its letters."""
+    try:
+        os.fsencode(name)
+    except UnicodeEncodeError:
+        with suppress(UnicodeEncodeError):  # half a character
+            return os.fsdecode(name.encode())
+    return name
 
 
 def _areas(annotations: list[dict[str, Any]], boxes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

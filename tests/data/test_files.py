@@ -1,3 +1,4 @@
+import gc
 import json
 import re
 from pathlib import Path
@@ -5,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from detassign.data.files import json_text, new_folder, read_json, written_aside
+from detassign.data.files import collector_paused, json_text, new_folder, read_json, written_aside
 
 ROOT = Path(__file__).parents[2]
 
@@ -99,3 +100,16 @@ def test_a_folder_is_new_or_empty_or_somebodys(tmp_path):
         new_folder(tmp_path / "file")
     with pytest.raises(FileExistsError, match="holds files already, such as 'empty'; name a new or empty folder"):
         new_folder(tmp_path)
+
+
+@pytest.mark.parametrize("was_on", [True, False])
+def test_the_collector_is_as_it_was_after_a_pause(was_on):
+    (gc.enable if was_on else gc.disable)()
+    try:
+        with pytest.raises(ValueError, match="is no JSON"), collector_paused():
+            read_json(Path(__file__))
+        with collector_paused():
+            assert not gc.isenabled()
+        assert gc.isenabled() == was_on
+    finally:
+        gc.enable()

@@ -41,18 +41,25 @@ def test_a_files_encoding_changes_nothing(sound_set, edit, encoding):
 
 
 def test_the_locale_changes_nothing(sound_set, edit):
+    """Neither for what is read nor for files that it names."""
     for split in ("train", "val"):
         edit(lambda document: document["categories"][0].update(name="红细胞"), split)
+        image = json.loads((sound_set / f"{split}.json").read_text())["images"][0]["file_name"]
+        (sound_set / "images" / image).rename(sound_set / "images" / f"图{image}")
+        edit(lambda document: document["images"][0].update(file_name="图" + document["images"][0]["file_name"]), split)
         rewrite(sound_set / f"{split}.json", "utf-8")
     code = (
-        "import sys, locale; from detassign.data import resolve; from detassign.data.reader import load_split; "
-        f"print(locale.getpreferredencoding(), ascii(load_split(resolve({str(sound_set)!r}), 'val').classes[1]))"
+        "import sys, locale; from detassign.data import check, make_subset, resolve; source = resolve(sys.argv[1]); "
+        "assert not check(source).findings; assert make_subset(source, sys.argv[2], 2) == 3; "
+        "print(locale.getpreferredencoding(), ascii(source.classes[0]))"
     )
+    words = [sys.executable, "-c", code, str(sound_set), str(sound_set.parent / "few")]
     plain = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, env={**os.environ, **plain})
+    done = subprocess.run(words, capture_output=True, check=True, env={**os.environ, **plain})
     encoding, name = done.stdout.decode().split()
     assert encoding.lower() not in ("utf-8", "utf8")
     assert name == ascii("红细胞")
+    assert check(sound_set.parent / "few").errors == ()
 
 
 def test_bytes_that_are_no_text_are_named_with_their_file(sound_set):
