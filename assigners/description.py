@@ -6,7 +6,9 @@ What was changed after construction, learned parameters included, is shown as it
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from inspect import signature
+from reprlib import recursive_repr
 from textwrap import indent
 from types import FunctionType
 from typing import Any
@@ -17,6 +19,7 @@ WIDTH = 100  # of a line, before what encloses it is indented
 UNDESCRIBED = (object.__repr__, nn.Module.__repr__)
 
 
+@recursive_repr("…")
 def describe(part: Any) -> str:
     """`Class(name=value, …)`, one argument per line where a line would be long.
 
@@ -45,7 +48,9 @@ def self_describing(entry: Any) -> Any:
 def _kept(part: Any) -> Iterator[tuple[str, Any]]:
     """The constructor's arguments that the part keeps under their names."""
     names = signature(type(part)).parameters
-    return ((name, getattr(part, name)) for name in names if hasattr(part, name))
+    for name in names:
+        with suppress(Exception):  # not kept, or a property that fails: to be shown is no reason to fail
+            yield name, getattr(part, name)
 
 
 def shown(value: Any) -> str:

@@ -166,13 +166,17 @@ class Targets:
             sizes: (B, 2) width and height of the images, pixels, or None; taken to where the boxes are.
 
         Raises:
-            ValueError: when an image has a different number of boxes and labels, or its labels are not integers.
+            ValueError: when there is no image, not one tensor per image, a different number of boxes and labels, or labels
+                are not integers.
 
         >>> targets = Targets.from_lists([torch.zeros(2, 4), torch.zeros(0, 4)], [torch.tensor([1, 3]), torch.zeros(0)])
         >>> targets.mask.tolist()
         [[True, True], [False, False]]
         """
+        _check_lists(len(boxes), boxes=boxes, labels=labels, ignore_boxes=ignore_boxes)
         for index, (image_boxes, image_labels) in enumerate(zip(boxes, labels, strict=True)):
+            if image_labels.dim() != 1:
+                raise ValueError(f"labels of image {index}: expected shape (G,), got {tuple(image_labels.shape)}")
             if image_boxes.shape != (len(image_labels), 4):
                 raise ValueError(
                     f"boxes of image {index}: expected shape ({len(image_labels)}, 4) to go with its labels, "
@@ -353,6 +357,20 @@ def _check_shape(name: str, value: Tensor | None, shape: tuple[int, ...]) -> Non
 def _check_geometry(name: str, value: Tensor | None, shape: tuple[int, ...], images: int) -> None:
     if value is not None and tuple(value.shape) not in (shape, (images, *shape)):
         raise ValueError(f"{name}: expected shape {shape} or {(images, *shape)}, got {tuple(value.shape)}")
+
+
+def _check_lists(images: int, **lists: Sequence[Tensor] | None) -> None:
+    """Raise ValueError unless each list that is there has a tensor for each of so many images, of which there is one."""
+    if not images:
+        raise ValueError("boxes: expected the tensors of at least one image, got an empty list")
+    for name, tensors in lists.items():
+        if tensors is None:
+            continue
+        if len(tensors) != images:
+            raise ValueError(f"{name}: expected a tensor for each of the {images} images, got {len(tensors)}")
+        for index, tensor in enumerate(tensors):
+            if not isinstance(tensor, Tensor):
+                raise ValueError(f"{name} of image {index}: expected a tensor, got {type(tensor).__name__}")
 
 
 def _indices(name: str, labels: Tensor) -> Tensor:

@@ -137,6 +137,25 @@ def test_registering_leaves_a_repr_of_ones_own_alone():
     assert things.register("maker")(nearest) is nearest
 
 
+class Knot:
+    def __init__(self, me=None, broken=None):
+        self.me = self
+
+    @property
+    def broken(self):
+        raise RuntimeError("not now")
+
+
+def test_showing_a_part_never_fails():
+    assert describe(Knot()) == "Knot(me=…)"
+    assert "matching=Knot(me=…)," in describe(Holder(Knot()))
+
+
+class Holder:
+    def __init__(self, matching, more="x" * 100):
+        self.matching, self.more = matching, more
+
+
 def test_what_a_constructor_does_not_keep_is_left_out():
     class Part:
         def __init__(self, kept, lost):

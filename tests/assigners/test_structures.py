@@ -295,5 +295,23 @@ def test_nobody_looks_at_boxes_where_it_would_be_a_wait():
 
 
 def test_as_many_images_of_ignore_boxes_as_of_boxes_are_expected():
+    two = torch.zeros(2, 1, 4), torch.zeros(2, 1, dtype=torch.long), torch.ones(2, 1, dtype=torch.bool)
     with pytest.raises(ValueError, match=r"ignore_mask: expected shape \(2, 2\), got \(1, 2\)"):
-        Targets.from_lists([BOXES, BOXES], [torch.tensor([0, 1])] * 2, [BOXES])
+        Targets(*two, ignore_boxes=BOXES[None], ignore_mask=torch.ones(1, 2, dtype=torch.bool))
+
+
+@pytest.mark.parametrize(
+    ("boxes", "labels", "ignore", "sentence"),
+    [
+        ([], [], None, "boxes: expected the tensors of at least one image, got an empty list"),
+        ([BOXES, BOXES], [torch.tensor([0, 1])], None, "labels: expected a tensor for each of the 2 images, got 1"),
+        ([BOXES], [torch.tensor([0, 1])], [], "ignore_boxes: expected a tensor for each of the 1 images, got 0"),
+        ([BOXES.tolist()], [[0, 1]], None, "boxes of image 0: expected a tensor, got list"),
+        ([BOXES], [torch.tensor([0, 1]).numpy()], None, "labels of image 0: expected a tensor, got ndarray"),
+        ([BOXES[:1]], [torch.tensor(1)], None, r"labels of image 0: expected shape \(G,\), got \(\)"),
+        ([BOXES[:1]], [torch.tensor([[1]])], None, r"labels of image 0: expected shape \(G,\), got \(1, 1\)"),
+    ],
+)
+def test_lists_that_are_not_one_tensor_per_image_are_refused_in_words(boxes, labels, ignore, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        Targets.from_lists(boxes, labels, ignore)
