@@ -9,7 +9,7 @@ from .building import build
 from .checks import AssignmentWarning
 from .denoising import ContrastiveDenoising, Denoising, DenoisingQueries, Noise
 from .losses import assignment_losses
-from .matching import ATSS, CenterPrior, CenterSampling, Hungarian, MaxIoU, TopK
+from .matching import ATSS, CenterPrior, CenterSampling, Hungarian, MaxIoU, TaskAligned, TopK
 from .normalizers import mean_over_ranks, normalizers
 from .progress import Progress, set_progress
 from .quality import ExpGIoU, PowerIoU, PredictedIoU, predicted_iou
@@ -73,6 +73,7 @@ __all__ = [
     "Softmax",
     "Staged",
     "Targets",
+    "TaskAligned",
     "TopK",
     "aligned_bce",
     "assignment_losses",

@@ -5,7 +5,8 @@ torchvision.ops.boxes has the two-dimensional forms; these are batched and need 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -69,6 +70,30 @@ def _giou(boxes: Planes, others: Planes, floor: float, added: float) -> Tensor:
     height = torch.maximum(boxes[3], others[3]) - torch.minimum(boxes[1], others[1])
     enclosing = (width.clamp(min=0) * height.clamp(min=0)).clamp(min=floor)
     return overlap / (union + added) - (enclosing - union) / (enclosing + added)
+
+
+def ciou(boxes: Tensor, others: Tensor, eps: float = 1e-7) -> Tensor:
+    """Complete IoU of broadcast boxes (..., 4) and (..., 4) xyxy -> (...): IoU, less for far centres and other shapes.
+
+    IoU - d^2 / c^2 - a v (arXiv 1911.08287, eq. 8-11) with the squared distance d^2 of the centres, the squared diagonal c^2
+    of the enclosing box, v = 4 / pi^2 times the squared difference of atan(width / height), and a = v / (1 - IoU + v) without
+    gradient. `eps` is added to heights and to whatever divides, as in YOLO's code.
+    """
+    (x1, y1, x2, y2), (u1, v1, u2, v2) = boxes.unbind(-1), others.unbind(-1)
+    width, height, other_width, other_height = x2 - x1, y2 - y1 + eps, u2 - u1, v2 - v1 + eps
+    shared = _intersection((x1, y1, x2, y2), (u1, v1, u2, v2))
+    overlap = shared / (width * height + other_width * other_height - shared + eps)
+    enclosing_width = torch.maximum(x2, u2) - torch.minimum(x1, u1)
+    enclosing_height = torch.maximum(y2, v2) - torch.minimum(y1, v1)
+    diagonal = enclosing_width**2 + enclosing_height**2 + eps
+    distance = ((u1 + u2 - x1 - x2) ** 2 + (v1 + v2 - y1 - y2) ** 2) / 4
+    shape = (torch.atan(other_width / other_height) - torch.atan(width / height)) ** 2 * (4 / math.pi**2)
+    share = (shape / (1 - overlap + shape + eps)).detach()
+    return overlap - distance / diagonal - share * shape
+
+
+OVERLAPS: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = {"iou": iou, "ciou": ciou}
+"""Measures of how well two boxes fit, 1 at best, by the name that parts know them by."""
 
 
 def relative_giou(boxes: Tensor, others: Tensor, eps: float = 0.0) -> Tensor:

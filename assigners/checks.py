@@ -13,3 +13,9 @@ def check_count(name: str, value: int | None, least: int) -> None:
     """Raise ValueError for a number of things that is no whole number or below `least`; None is no number and passes."""
     if value is not None and (not isinstance(value, Integral) or isinstance(value, bool) or value < least):
         raise ValueError(f"{name}: expected a whole number of at least {least}, got {value!r}")
+
+
+def check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
+    """Raise ValueError when `value` is none of the `choices` of an argument."""
+    if value not in choices:
+        raise ValueError(f"{name}: expected one of {', '.join(choices)}, got {value!r}")

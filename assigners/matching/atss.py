@@ -12,7 +12,7 @@ from torch import Tensor
 from ..boxes import center, iou, side_distances
 from ..registry import MATCHINGS
 from ..structures import Matches, Predictions, Targets
-from .pairs import inside_ignored, keep_best_target, prior_boxes, prior_boxes_at
+from .pairs import inside_ignored, keep_best_target, prior_boxes, prior_boxes_at, with_ignored
 
 FAR = 1e8  # distance of an ignored anchor: chosen only when a level has too few others
 
@@ -60,7 +60,7 @@ class ATSS:
         image, target, rank = positive.nonzero(as_tuple=True)
         score = quality[image, target, rank]
         matches = Matches(image, candidates[image, target, rank], target, score)
-        return _with_ignored(keep_best_target(matches, score, predictions, targets), ignored)
+        return with_ignored(keep_best_target(matches, score, predictions, targets), ignored)
 
     def _candidates(
         self, priors: Tensor, predictions: Predictions, targets: Targets, ignored: Tensor | None
@@ -103,12 +103,3 @@ def _mean_plus_deviation(values: Tensor, usable: Tensor) -> Tensor:
     mean = torch.where(usable, values, 0).sum(-1, keepdim=True) / count.clamp(min=1)
     variance = torch.where(usable, (values - mean) ** 2, 0).sum(-1, keepdim=True) / (count - 1).clamp(min=1)
     return mean + variance.sqrt()
-
-
-def _with_ignored(matches: Matches, ignored: Tensor | None) -> Matches:
-    """Positives are never ignored."""
-    if ignored is None:
-        return matches
-    ignored = ignored.clone()
-    ignored[matches.image, matches.sample] = False
-    return Matches(matches.image, matches.sample, matches.target, matches.score, ignored)

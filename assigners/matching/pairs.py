@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Literal
 
 import torch
@@ -113,6 +114,15 @@ def inside_ignored(priors: Tensor, targets: Targets, threshold: float) -> Tensor
         return None
     share = covered_share(priors[:, :, None], targets.ignore_boxes[:, None])  # (B, N, I)
     return (share.masked_fill(~targets.ignore_mask[:, None], 0) > threshold).any(-1)
+
+
+def with_ignored(matches: Matches, ignored: Tensor | None) -> Matches:
+    """The pairs beside ignored samples (B, N) bool or None; a sample of a pair is never ignored."""
+    if ignored is None:
+        return matches
+    ignored = ignored.clone()
+    ignored[matches.image, matches.sample] = False
+    return replace(matches, ignored=ignored)
 
 
 def keep_best_target(matches: Matches, key: Tensor, predictions: Predictions, targets: Targets) -> Matches:

@@ -17,12 +17,6 @@ BOX_WEIGHTS = ("one", "centerness", "score", "iou", "target")
 Count = Literal["positives", "targets", "weights"]
 
 
-def check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
-    """Raise ValueError when `value` is none of the `choices` of an argument."""
-    if value not in choices:
-        raise ValueError(f"{name}: expected one of {', '.join(choices)}, got {value!r}")
-
-
 def box_weights(
     kind: BoxWeight, predictions: Predictions, targets: Targets, matches: Matches, scores: Scores, wanted: Tensor
 ) -> Tensor:

@@ -24,12 +24,13 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from ..checks import check_choice
 from ..normalizers import normalizers
 from ..registry import SOFT_TARGETS, WEIGHTINGS
 from ..scores import Scores
 from ..soft_targets import Alignment, IoU, One, PerObject
 from ..structures import Assignment, Matches, Predictions, Targets
-from .common import BOX_WEIGHTS, BoxWeight, Count, box_weights, check_choice, countable, counted
+from .common import BOX_WEIGHTS, BoxWeight, Count, box_weights, countable, counted
 
 MODULATIONS = ("none", "distance", "target")
 COUNTS = ("positives", "targets", "weights")

@@ -1,3 +1,5 @@
+import math
+
 import pytest
 import torch
 from hypothesis import given
@@ -9,6 +11,7 @@ from detassign.assigners.boxes import (
     boxes_from_distances,
     center,
     centerness,
+    ciou,
     covered_share,
     giou,
     intersection,
@@ -120,3 +123,23 @@ def test_relative_giou_keeps_small_boxes_apart_and_is_finite_for_boxes_without_a
 def test_relative_l1_is_of_centre_and_size():
     distance = relative_l1(torch.tensor([0.0, 0.0, 0.4, 0.2]), torch.tensor([0.1, 0.0, 0.3, 0.4]))
     assert distance.item() == pytest.approx(0.0 + 0.1 + 0.2 + 0.2)
+
+
+def test_complete_iou_is_the_iou_less_far_centres_and_other_shapes():
+    box = torch.tensor([0.0, 0.0, 4.0, 4.0])
+    assert ciou(box, box).item() == pytest.approx(1.0)
+    moved = torch.tensor([2.0, 0.0, 6.0, 4.0])  # IoU 1/3, centres 2 apart, enclosed by 6 x 4
+    assert ciou(box, moved).item() == pytest.approx(1 / 3 - 4 / 52)
+    flat = torch.tensor([0.0, 1.0, 4.0, 3.0])  # IoU 1/2, same centre
+    shape = 4 / math.pi**2 * (math.atan(2) - math.atan(1)) ** 2
+    assert ciou(box, flat).item() == pytest.approx(0.5 - shape**2 / (0.5 + shape))
+    assert ciou(flat, box).item() == ciou(box, flat).item()
+
+
+def test_complete_iou_is_finite_for_boxes_without_area():
+    point, line = torch.tensor([1.0, 1.0, 1.0, 1.0]), torch.tensor([0.0, 1.0, 4.0, 1.0])
+    predicted = torch.stack([point, line, line]).requires_grad_()
+    value = ciou(predicted, torch.stack([point, point, line]))
+    value.sum().backward()
+    assert value.isfinite().all()
+    assert predicted.grad.isfinite().all()

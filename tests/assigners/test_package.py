@@ -75,6 +75,7 @@ def test_public_names_are_these():
         "Softmax",
         "Staged",
         "Targets",
+        "TaskAligned",
         "TopK",
         "aligned_bce",
         "assignment_losses",
@@ -100,7 +101,9 @@ def test_public_names_are_these():
 def test_registered_names_are_at_least_these():
     assert {"atss", "deformable_detr", "detr", "fcos", "gfl", "hungarian", "max_iou"} <= set(assigners.ASSIGNERS)
     assert {"dw", "dw_original", "dw_paper", "dw_softmax", "dw_top9", "fcos_dual"} <= set(assigners.ASSIGNERS)
-    assert {"atss", "center_prior", "center_sampling", "hungarian", "max_iou", "top_k"} <= set(assigners.MATCHINGS)
+    assert {"atss", "center_prior", "center_sampling", "hungarian", "max_iou", "task_aligned", "top_k"} <= set(
+        assigners.MATCHINGS
+    )
     assert {"cross_entropy", "dual", "dual_paper", "focal", "quality_focal"} <= set(assigners.WEIGHTINGS)
     assert {"sigmoid", "sigmoid_objectness", "softmax"} <= set(assigners.SCORES)
     assert {"exp_giou", "power_iou", "predicted_iou"} <= set(assigners.QUALITIES)

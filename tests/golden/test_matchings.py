@@ -1,10 +1,10 @@
-"""Max-IoU and ATSS against mmdet's assigners on identical inputs."""
+"""Max-IoU, ATSS and task-aligned matching against mmdet's assigners on identical inputs."""
 
 import pytest
 import torch
 from support.golden import cases
 
-from detassign.assigners import ATSS, MaxIoU, Predictions, Targets
+from detassign.assigners import ATSS, MaxIoU, Predictions, Targets, TaskAligned
 from detassign.assigners.boxes import iou
 
 MAX_IOU_NAMES = {
@@ -81,3 +81,18 @@ def check_scores(matches, targets, predictions, recorded, kind):
         keep = nearest == matches.target
         matches, recorded = matches.select(keep), recorded[keep]
     torch.testing.assert_close(matches.score, recorded, rtol=1e-4, atol=2e-6)
+
+
+@pytest.mark.parametrize("case", cases("dense", "assign_*"))
+def test_task_aligned_matching_equals_mmdets_assigner(case):
+    config = case.config["assigners"]["task_aligned"]
+    predictions, targets = inputs(case, with_ignore=False)
+    matches = TaskAligned(k=config["topk"])(predictions, targets)
+    case.check("out/task_aligned/gt_inds", one_based(matches, predictions.logits.shape[1]))
+    recorded = {
+        name: torch.from_numpy(case.arrays[f"out/task_aligned/{name}"])[matches.sample]
+        for name in ("assign_metrics", "max_overlaps")
+    }
+    overlap = iou(matches.predicted_boxes(predictions), matches.target_boxes(targets))
+    torch.testing.assert_close(matches.score, recorded["assign_metrics"], rtol=1e-4, atol=2e-6)
+    torch.testing.assert_close(overlap, recorded["max_overlaps"], rtol=1e-4, atol=2e-6)

@@ -1,0 +1,163 @@
+"""Task-aligned matching: each object takes the samples that classify it and fit it best, by P^a IoU^b.
+
+TOOD (arXiv 2108.07755, section 3.2), with its constants as defaults; the YOLO family from YOLOv8 on has others.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from ..boxes import OVERLAPS
+from ..checks import check_choice, check_count
+from ..registry import MATCHINGS, SCORES
+from ..scores import Scores
+from ..structures import Matches, Predictions, Targets
+from .pairs import PAIRS_AT_ONCE, candidate_pairs, inside_ignored, prior_boxes, settle_conflicts, with_ignored
+from .top_k import rank_within
+
+
+@MATCHINGS.register("task_aligned")
+class TaskAligned:
+    """The k samples of largest alignment P^score_power overlap^iou_power whose points lie inside the object's box.
+
+    A pair of alignment 0 is no pair. YOLO's code fills the places of an object that has fewer than k with arbitrary points of
+    alignment 0, and those in its box become positives with target 0: `best_of="filled"`.
+
+    | | TOOD | YOLOv8, 11 | YOLOv10's second head | current ultralytics | YOLO26's second head |
+    |---|---|---|---|---|---|
+    | k, keep | 13 | 10 | 1 | 10 | 7, 1 |
+    | powers, overlap | 1, 6, iou | 0.5, 6, ciou | 0.5, 6, ciou | 0.5, 6, ciou | 0.5, 6, ciou |
+    | best_of, conflict | all, holders | inside, all | inside, all | inside, all | inside, all |
+    | margin, min_side | 0.01, 0 | 1e-9, 0 | 1e-9, 0 | 1e-9, 16 | 1e-9, 16 |
+
+    Args:
+        k: samples that each object chooses.
+        score_power, iou_power: of the alignment.
+        overlap: "iou" or "ciou" of predicted box and object, at least 0.
+        best_of: choose among the samples "inside" the box; or among "all" and leave out of these the ones outside (TOOD), so
+            that a sample outside takes a place; or "filled", as YOLO's code does it, see above.
+        conflict: a sample that several objects chose goes to the one it overlaps most, of those that chose it ("holders")
+            or of all whose box it is in ("all"), which may then have more than k samples.
+        keep: of its samples each object keeps so many after conflicts are settled; None keeps all.
+        margin: least distance of a point from the sides of the box, pixels.
+        min_side: sides shorter than this, pixels, count as so long where points are looked for.
+        ignore_threshold: share of a sample's cell in an ignore region from which it is not pushed down; 0 switches off.
+        score: the score model that P comes from; an assigner offers its own, None is a sigmoid.
+
+    Raises:
+        ValueError: for an unknown choice, and a k or keep below 1.
+    """
+
+    cardinality = "one-to-many"
+
+    def __init__(
+        self,
+        k: int = 13,
+        score_power: float = 1.0,
+        iou_power: float = 6.0,
+        overlap: Literal["iou", "ciou"] = "iou",
+        best_of: Literal["inside", "all", "filled"] = "all",
+        conflict: Literal["holders", "all"] = "holders",
+        keep: int | None = None,
+        margin: float = 0.01,
+        min_side: float = 0.0,
+        ignore_threshold: float = 0.5,
+        score: Any = None,
+    ) -> None:
+        check_count("k", k, 1)
+        check_count("keep", keep, 1)
+        check_choice("overlap", overlap, tuple(OVERLAPS))
+        check_choice("best_of", best_of, ("inside", "all", "filled"))
+        check_choice("conflict", conflict, ("holders", "all"))
+        self.k = k
+        self.score_power = score_power
+        self.iou_power = iou_power
+        self.overlap = overlap
+        self.best_of = best_of
+        self.conflict = conflict
+        self.keep = keep
+        self.margin = margin
+        self.min_side = min_side
+        self.ignore_threshold = ignore_threshold
+        self.score = SCORES.build("sigmoid" if score is None else score)
+        if 1 in (k, keep):
+            self.cardinality = "one-to-one"
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """Points and the strides of their cells, and what the score model needs."""
+        return frozenset({"points", "strides"}) | self.score.needs
+
+    @property
+    def scale_invariant(self) -> bool:
+        """Not where a side is enlarged to so many pixels."""
+        return self.min_side == 0
+
+    @torch.no_grad()
+    def __call__(self, predictions: Predictions, targets: Targets) -> Matches:
+        scores = self.score(predictions)
+        candidates, overlap = self.candidates(predictions, targets, scores)
+        stays = self._chosen(candidates, predictions, targets, scores)
+        stays = settle_conflicts(candidates, stays, overlap, predictions, targets, self.conflict)
+        matches = candidates.select(stays)
+        if self.keep is not None:
+            matches = matches.select(rank_within(matches.flat_target(targets), matches.score) < self.keep)
+        return with_ignored(matches, inside_ignored(prior_boxes(predictions, 1.0), targets, self.ignore_threshold))
+
+    def candidates(self, predictions: Predictions, targets: Targets, scores: Scores) -> tuple[Matches, Tensor]:
+        """All pairs of a point inside a box, scored by their alignment, and their overlap (P,)."""
+        pairs = candidate_pairs(predictions, targets, margin=self.margin, min_side=self.min_side)
+        image, _, target = pairs
+        unscored = Matches(*pairs, predictions.boxes.new_zeros(len(image)))
+        boxes = unscored.predicted_boxes(predictions), targets.boxes[image, target]
+        alignment, overlap = self._alignment(unscored, unscored.labels(targets), *boxes, scores)
+        return Matches(*pairs, alignment), overlap
+
+    def _alignment(
+        self, pairs: Matches, labels: Tensor, predicted: Tensor, boxes: Tensor, scores: Scores
+    ) -> tuple[Tensor, Tensor]:
+        """Alignment and overlap of pairs in any shape, each 0 where a prediction is not a number."""
+        overlap = OVERLAPS[self.overlap](predicted, boxes).nan_to_num(nan=0.0).clamp(0, 1)
+        score = scores.log_present(pairs, labels).exp().nan_to_num(nan=0.0)
+        return score**self.score_power * overlap**self.iou_power, overlap
+
+    def _chosen(self, candidates: Matches, predictions: Predictions, targets: Targets, scores: Scores) -> Tensor:
+        """(P,) whether a candidate is one of its target's k."""
+        aligned = candidates.score > 0
+        if self.best_of == "inside":
+            return aligned & (rank_within(candidates.flat_target(targets), candidates.score) < self.k)
+        if self.best_of == "filled":
+            return self._among(self._best_of_filled(candidates, predictions, targets), candidates)
+        return aligned & self._among(self._best_of_all(predictions, targets, scores), candidates)
+
+    @staticmethod
+    def _among(best: Tensor, candidates: Matches) -> Tensor:
+        """(P,) whether the sample of a candidate is among the best (B, M, k) of its target."""
+        return (best[candidates.image, candidates.target] == candidates.sample[:, None]).any(-1)
+
+    def _best_of_filled(self, candidates: Matches, predictions: Predictions, targets: Targets) -> Tensor:
+        """(B, M, k) the samples of largest alignment, that of points outside being 0; ties fall as torch's topk breaks them."""
+        samples = predictions.logits.shape[1]
+        alignment = candidates.score.new_zeros(*targets.mask.shape, samples)
+        alignment[candidates.image, candidates.target, candidates.sample] = candidates.score
+        return alignment.topk(min(self.k, samples)).indices
+
+    def _best_of_all(self, predictions: Predictions, targets: Targets, scores: Scores) -> Tensor:
+        """(B, M, k) the samples of largest alignment, wherever they are; so many targets at a time as memory allows."""
+        images, samples = predictions.logits.shape[:2]
+        image = torch.arange(images, device=targets.boxes.device)[:, None, None]
+        every = Matches(image, torch.arange(samples, device=image.device), image, image)
+        labels = torch.where(targets.mask, targets.labels, 0)  # padding may hold any label
+        step = max(PAIRS_AT_ONCE // max(images * samples, 1), 1)
+        parts = [labels.new_zeros(images, 0, min(self.k, samples))]
+        for start in range(0, labels.shape[1], step):
+            part = slice(start, start + step)
+            boxes = predictions.boxes[:, None], targets.boxes[:, part, None]
+            alignment, _ = self._alignment(every, labels[:, part, None], *boxes, scores)  # (B, m, N)
+            if predictions.valid is not None:
+                alignment = alignment * predictions.valid[:, None]
+            parts.append(alignment.topk(min(self.k, samples)).indices)
+        return torch.cat(parts, 1)
