@@ -68,7 +68,7 @@ def assigners(assigners: str, seeds: str, work_dir: Path | None, quiet: bool, **
     configs = {assigner_name(name): resolve_config(None, assigner=name, seed=None, **given) for name in names}
     folder = work_dir or new_run_folder(f"bench-{given['detector']}")
     planned = plan(configs, _seeds(seeds), folder)
-    with progress_bar("trying each for a step", len(configs), quiet) as advance:
+    with progress_bar("one step of each", len(configs), quiet) as advance:
         try_all(planned, advance)
     failed = compare(planned, lambda text: click.echo(text, err=True), quiet)
 

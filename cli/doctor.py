@@ -6,6 +6,8 @@ import importlib
 import json
 import os
 import platform
+import shutil
+import textwrap
 import warnings
 from collections.abc import Sequence
 from importlib import metadata
@@ -18,6 +20,7 @@ import torch
 from .. import ops
 from .doctor_ops import examine_ops, rows_of_ops, verdict
 
+WIDE = 140  # columns of what is no terminal
 CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")
 WITHOUT_CUDA = {"linear_assignment": "on the host"}  # ops that have no CUDA kernel
 
@@ -218,5 +221,9 @@ def _show(title: str, rows: Sequence[Sequence[object]]) -> None:
     """A title, and below it rows in columns."""
     click.echo(title)
     widths = [max(len(str(row[column])) for row in rows) for column in range(len(rows[0]))]
+    whole = {"width": shutil.get_terminal_size((WIDE, 0)).columns, "break_long_words": False, "break_on_hyphens": False}
     for row in rows:
-        click.echo("  " + "  ".join(str(cell).ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+        *cells, last = [str(cell).ljust(width) for cell, width in zip(row, widths, strict=True)]
+        before = "  " + "".join(f"{cell}  " for cell in cells)
+        text = textwrap.fill(last, initial_indent=before, subsequent_indent=" " * len(before), **whole)
+        click.echo((text or before).rstrip())

@@ -18,7 +18,7 @@ from .tables import table
 @click.option("--split", type=click.Choice(["val", "train"]), default="val", show_default=True)
 @data_option
 @data_root_option
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, AP as a share of 1.")
 @click.option("--device", metavar="NAME", help="auto, cpu or cuda[:index].")
 @import_option
 @trust_option

@@ -43,7 +43,7 @@ def make_bar(console: Console) -> Progress:
         BarColumn(LONG_BAR if roomy else SHORT_BAR, table_column=column()),
         MofNCompleteColumn(table_column=column()),
         *([TimeElapsedColumn(table_column=column())] if roomy else []),
-        TimeRemainingColumn(table_column=column()),
+        TimeRemainingColumn(elapsed_when_finished=not roomy, table_column=column()),
         TextColumn("{task.fields[note]}", markup=False, table_column=column()),
     ]
     return Progress(*parts, console=console)

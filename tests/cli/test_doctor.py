@@ -265,3 +265,16 @@ def test_ops_of_a_damaged_mmcv_are_one_sentence(tmp_path, monkeypatch, capsys):
     assert run("doctor", "--ops") == 1
     error = capsys.readouterr().err.splitlines()[-1]
     assert error.startswith("Error: '(' was never closed (broken.py, line 1), so mmcv's ops are not known: reinstall")
+
+
+def test_what_is_shown_wraps_between_words_in_a_narrow_terminal(status, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "50")
+    status(cpu=None, cuda="a long story of a module that was not built when all the rest was installed")
+    run("doctor")
+    lines = capsys.readouterr().out.splitlines()
+    start = lines.index("kernels")
+    shown = lines[start + 1 : lines.index("cpu", start)]
+    assert max(map(len, shown)) <= 50
+    assert " ".join(" ".join(shown).split()) == (
+        "cpu loaded cuda a long story of a module that was not built when all the rest was installed"
+    )

@@ -32,7 +32,12 @@ def run_bar(tmp_path, monkeypatch):
         hook = hooks.ProgressBar("fcos_tiny-center_prior+quality_focal-blood_cells", metrics)
         optimizer = SimpleNamespace(param_groups=[{"lr": 0.00123}])
         runner = SimpleNamespace(
-            max_iters=90000, iter=12344, epoch=10, max_epochs=12, optim_wrapper=optimizer, val_dataloader=[None] * 40
+            iter=12344,
+            epoch=10,
+            max_epochs=12,
+            train_dataloader=range(38828),
+            val_dataloader=range(40),
+            optim_wrapper=optimizer,
         )
         hook.before_train(runner)
         hook.after_val_iter(runner, 2)
