@@ -28,7 +28,7 @@ __all__ = ["Picture", "check_pictures", "read_pictures", "silent_decoder"]
 
 ORIENTATION, UPRIGHT, SIDEWAYS = 0x0112, 1, (5, 6, 7, 8)  # of EXIF; the last turn by a quarter
 BROKEN_EXIF = (OSError, struct.error, KeyError, SyntaxError, TypeError, ValueError, ZeroDivisionError)  # Pillow's
-BROKEN_IMAGE = (*BROKEN_EXIF, cv2.error, MemoryError, Image.DecompressionBombError, Image.DecompressionBombWarning)
+BROKEN_IMAGE = (*BROKEN_EXIF, cv2.error, MemoryError, Image.DecompressionBombError)
 LARGE = 2**20  # pixels, above which a JPEG is decoded at an eighth of its size to see which way up it comes
 TOGETHER = 64  # pictures read between two reports of progress
 
@@ -67,12 +67,15 @@ def check_pictures(
         return [Finding("error", "missing-folder", table.where, text)]
     named = [index for index, name in enumerate(table.file_names) if is_inside_folder(name)]
     there = [index for index in named if os.path.isfile(folder / table.file_names[index])]
-    missing = [repr(table.file_names[index]) for index in sorted(set(named) - set(there))]
+    missing = [table.file_names[index] for index in sorted(set(named) - set(there))]
+    hint = "; a backslash in a name separates folders on Windows alone" if any("\\" in name for name in missing) else ""
     if not decode:
         there = [there[place] for place in _spread(len(there), headers)]
     pictures = read_pictures([folder / table.file_names[index] for index in there], decode, progress)
     return [
-        *finding("error", "missing-image", table.where, "images are listed but not there", missing),
+        *finding(
+            "error", "missing-image", table.where, f"images are listed but not there{hint}", list(map(repr, missing))
+        ),
         *_compared(table, there, pictures, "decoded" if decode else "opened"),
     ]
 
@@ -88,8 +91,7 @@ def read_pictures(
     """
     found: list[Picture | None] = []
     with warnings.catch_warnings(), silent_decoder(), ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as threads:
-        warnings.simplefilter("ignore")  # of tags that are cut off
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        warnings.simplefilter("ignore")  # of tags that are cut off, and of large aerial images
         for start in range(0, len(paths), TOGETHER):
             found += threads.map(lambda path: _read(path, decode), paths[start : start + TOGETHER])
             if progress:
@@ -156,13 +158,17 @@ def _orientation(image: Image.Image, path: Path) -> int:
     """The EXIF orientation that an opened file names, or upright."""
     with suppress(*BROKEN_EXIF):
         if image.format == "TIFF":
-            return image.tag_v2.get(ORIENTATION, UPRIGHT)
+            return _known(image.tag_v2.get(ORIENTATION))
         if image.format == "PNG" and "exif" not in image.info and b"eXIf" in path.read_bytes():
             image.load()  # it lies behind the pixels
         exif = Image.Exif()
         exif.load(image.info.get("exif", b""))
-        return exif.get(ORIENTATION, UPRIGHT)
+        return _known(exif.get(ORIENTATION))
     return UPRIGHT
+
+
+def _known(orientation: object) -> int:
+    return orientation if orientation in range(1, 9) else UPRIGHT
 
 
 def _as_loaded(path: Path, form: str, size: tuple[int, int], orientation: int, whole: bool) -> Picture | None:

@@ -78,6 +78,16 @@ def sound_boxes(table: Table) -> list[Finding]:
     return [f for level, code, text, mask in cases for f in finding(level, code, table.where, text, table.names(mask))]
 
 
+def sizes_not_corners(table: Table) -> list[Finding]:
+    """Boxes are x, y, width, height: most of a set that holds corners instead reach beyond their images."""
+    sizes = np.vstack([table.image_sizes, [0, 0]])[table.owners]
+    corners = (table.boxes[:, 2:] > table.boxes[:, :2]).all(1) & (table.boxes[:, 2:] <= sizes).all(1)
+    if not corners.any() or not corners.all() or 2 * (table.crossing | table.beyond).sum() < len(corners):
+        return []
+    text = "boxes look like corners x1, y1, x2, y2, and x, y, width, height are expected"
+    return [Finding("warning", "corner-boxes", table.where, text)]
+
+
 def no_doubled_boxes(table: Table) -> list[Finding]:
     """No object is annotated twice with the same box and class."""
     rows = np.column_stack([table.owners, table.labels, table.boxes])
@@ -131,6 +141,7 @@ RULES: tuple[Callable[[Table], list[Finding]], ...] = (
     unique_ids,
     known_references,
     sound_boxes,
+    sizes_not_corners,
     no_doubled_boxes,
     safe_file_names,
     category_ids,

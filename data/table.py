@@ -131,7 +131,7 @@ def read_table(document: dict[str, Any], classes: dict[int, str], where: str) ->
     boxes = np.array([entry["bbox"] for entry in annotations], float).reshape(-1, 4)
     areas, no_area = _areas(annotations, boxes)
     ids = [entry.get("id") for entry in annotations]
-    flags = [[entry.get(key) for entry in annotations] for key in ("iscrowd", "ignore")]
+    crowd, ignore = ([entry.get(key) for entry in annotations] for key in ("iscrowd", "ignore"))
     table = Table(
         where=where,
         classes=classes,
@@ -144,9 +144,9 @@ def read_table(document: dict[str, Any], classes: dict[int, str], where: str) ->
         labels=np.array([label.get(entry["category_id"], -1) for entry in annotations], np.int64),
         boxes=boxes,
         areas=areas,
-        crowd=np.array([bool(crowd or ignore) for crowd, ignore in zip(*flags, strict=True)], bool),
+        crowd=np.array([1 in flags for flags in zip(crowd, ignore, strict=True)], bool),
     )
-    no_flag = np.array([flag is None for flag in flags[0]], bool)
+    no_flag = np.array([_is_absent(flag) for flag in crowd], bool)
     area = "annotations have no 'area' above 0; width times height is taken"
     filled = [
         *finding("info", "no-iscrowd", where, "annotations have no 'iscrowd'; 0 is taken", table.names(no_flag)),
@@ -185,8 +185,12 @@ def _is_text(value: Any) -> bool:
     return isinstance(value, str) and value != ""
 
 
+def _is_absent(value: Any) -> bool:
+    return value is None or value != value  # table programs write NaN for nothing
+
+
 def _is_flag(value: Any) -> bool:
-    return value is None or (type(value) in (int, float, bool) and value in (0, 1))
+    return _is_absent(value) or (type(value) in (int, float, bool) and value in (0, 1))
 
 
 def _is_area(value: Any) -> bool:

@@ -289,8 +289,9 @@ def _entry(
 
 def _sorted_out(folder: Path, recursive: bool) -> tuple[list[Path], Counter[str], int]:
     """The images in a folder that can be read, by name; how many files of which other kinds; how many folders."""
-    images, others, folders = [], Counter(), 0
-    for place, inner, names in os.walk(folder):
+    images, others, closed = [], Counter(), []
+    folders = 0
+    for place, inner, names in os.walk(folder, onerror=closed.append):
         shown = [name for name in inner if not name.startswith(".")]
         inner[:] = [name for name in shown if recursive and not (Path(place) / name).is_symlink()]
         folders += len(shown) - len(inner)
@@ -299,7 +300,7 @@ def _sorted_out(folder: Path, recursive: bool) -> tuple[list[Path], Counter[str]
                 images.append(path)
             else:
                 others[path.suffix.lower() or "without a suffix"] += 1
-    return sorted(images), others, folders
+    return sorted(images), others, folders + len(closed)
 
 
 def _is_image(path: Path) -> bool:

@@ -25,6 +25,12 @@ def without(section, key):
     return lambda document: document[section][0].pop(key)
 
 
+def corners(document):
+    for entry in document["annotations"]:
+        x, y, width, height = entry["bbox"]
+        entry["bbox"] = [x + 20, y + 10, x + 20 + min(width, 10), y + 10 + min(height, 8)]
+
+
 def many(document):
     document["annotations"] = [
         document["annotations"][0] | {"id": i, "bbox": [i % 30, i / 9, 5, 5]} for i in range(1, 102)
@@ -64,6 +70,9 @@ FAULTS = [
     (annotation(iscrowd="0"), "error", "wrong-value"),
     (annotation(iscrowd=2), "error", "wrong-value"),
     (annotation(iscrowd=None), "info", "no-iscrowd"),
+    (annotation(iscrowd=float("nan")), "info", "no-iscrowd"),
+    (annotation(id=float("nan")), "info", "annotation-ids"),
+    (corners, "warning", "corner-boxes"),
     (annotation(ignore="no"), "error", "wrong-value"),
     (annotation(ignore=1), "info", "crowd-regions"),
     (annotation(ignore=True), "info", "crowd-regions"),
@@ -192,8 +201,20 @@ def test_unreadable_image_is_an_error_unless_headers_are_not_read(sound_set):
 
 
 def test_absurdly_large_image_is_unreadable(sound_set, monkeypatch):
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 500)
     assert named(check(sound_set)) == {("error", "unreadable-image")}
+
+
+def test_a_large_aerial_image_is_readable(sound_set, monkeypatch):
+    """Pillow warns of it, and the loader takes it."""
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    assert check(sound_set, decode=True).findings == ()
+
+
+def test_names_from_windows_are_named_as_such(sound_set, edit):
+    edit(image(file_name="more\\1.png"))
+    (error,) = check(sound_set).errors
+    assert "a backslash in a name separates folders on Windows alone" in str(error)
 
 
 def test_headers_are_read_evenly_and_no_more_than_asked(sound_set, monkeypatch):

@@ -91,6 +91,13 @@ def test_exif_is_not_named_where_it_is_not_the_reason(sound_set, orientation):
     assert "EXIF" not in sentence
 
 
+@pytest.mark.parametrize("orientation", [9, 65535])
+@pytest.mark.parametrize("form", TURNED)
+def test_orientations_that_do_not_exist_are_none(sound_set, form, orientation):
+    photograph(first_image(sound_set), form, orientation)
+    assert warnings_of(sound_set) == []
+
+
 def test_exif_behind_the_pixels_of_a_png_counts(sound_set):
     written, exif = io.BytesIO(), Image.Exif()
     Image.new("RGB", (40, 30)).save(written, "PNG")

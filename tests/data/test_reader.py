@@ -80,6 +80,9 @@ def test_bytes_that_are_no_text_are_named_with_their_file(sound_set):
         {"iscrowd": 0.0},
         {"ignore": 0},
         {"ignore": None},
+        {"ignore": float("nan")},
+        {"iscrowd": float("nan")},
+        {"id": float("nan")},
         {"image_id": 1.0, "category_id": 1.0},
     ],
     ids=str,
@@ -192,3 +195,50 @@ def test_nothing_but_numbers_is_kept_of_large_files(sound_set, edit):
     edit(lambda document: [a.update(segmentation=[[0.5] * 10_000]) for a in document["annotations"]])
     table = read_annotations(sound_set / "train.json").table
     assert sum(value.nbytes for value in vars(table).values() if isinstance(value, np.ndarray)) < 1000
+
+
+def outcome(source):
+    """What is read of the training split, and the sentence that refuses it."""
+    try:
+        return load_split(source, "train"), None
+    except ValueError as error:
+        return None, str(error)
+
+
+ODD = [
+    None, True, -1, 0, 1, 2, 1.0, 1.5, 10**30, 2**53, 1e308, float("nan"), float("inf"), -float("inf"), "", "1", "\ud800",
+    "../1.png", "a\0", [], [1], [1, 2, 3, 4], [[1, 2, 3, 4]], [1, 2, 3, None], [1, 2, 1e308, 1e308], [1e9, 1, 1, 1],
+    [-1e300, 0, 1e300, 5], [True] * 4, {}, {"id": 1}, {"a": [1]},
+]  # fmt: skip
+PLACES = [
+    *[("images", key) for key in ("id", "file_name", "width", "height")],
+    *[("annotations", key) for key in ("id", "image_id", "category_id", "bbox", "area", "iscrowd", "ignore")],
+    *[("categories", key) for key in ("id", "name")],
+    *[(section, None) for section in ("images", "annotations", "categories")],
+]
+
+
+@pytest.mark.parametrize(("section", "key"), PLACES, ids=str)
+@pytest.mark.parametrize("everywhere", [False, True])
+def test_any_value_anywhere_is_sound_or_refused_in_the_words_of_the_check(sound_set, section, key, everywhere):
+    source, plain = resolve(sound_set), (sound_set / "train.json").read_text()
+    for value in ODD:
+        document = json.loads(plain)
+        entries = document[section]
+        for index in range(len(entries) if everywhere else 1):
+            entries[index] = value if key is None else {**entries[index], key: value}
+        (sound_set / "train.json").write_text(json.dumps(document))
+        report = check(source)
+        json.dumps(report.to_dict(), allow_nan=False)
+        table, refusal = outcome(source)
+        if refusal:
+            assert section == "categories" or refusal == f"data: {report.errors[0]}; see 'detassign data check'"
+        else:
+            assert {found.code for found in report.errors} <= {"missing-image", "unreadable-image"}
+            json.dumps(columns(table), allow_nan=False)
+            assert (table.boxes[:, 2:] >= 1).all()
+            sizes = table.image_sizes[table.owners]
+            assert ((table.boxes[:, :2] >= -0.5) & (table.boxes[:, :2] + table.boxes[:, 2:] <= sizes + 0.5)).all()
+            assert np.isfinite(table.areas).all()
+            assert (table.areas > 0).all()
+            assert table.objects.any()
