@@ -7,11 +7,18 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from mmengine.hooks import Hook
+from torch import nn
 
 from . import processes
 
 ENOUGH_SECONDS, ENOUGH_STEPS = 1.0, 20  # of training, to tell how long the rest takes
 UNITS = ((86400.0, "days"), (3600.0, "h"), (60.0, "min"), (1.0, "s"))
+
+
+def resolved_assigners(head: nn.Module) -> str:
+    """A head's assigner as it was built, every part with its constants, and below it those that other outputs have."""
+    others = getattr(head, "assigners", None) or nn.ModuleDict()
+    return "\n".join([str(head.assigner), *(f"{output}: {assigner}" for output, assigner in others.items())])
 
 
 class Announcement(Hook):
@@ -20,12 +27,13 @@ class Announcement(Hook):
     Args:
         config: resolved.
         say: is told the sentence.
+        more: what is said behind it.
     """
 
     priority = "LOWEST"
 
-    def __init__(self, config: Mapping[str, Any], say: Callable[[str], None]) -> None:
-        self.config, self.say = config, say
+    def __init__(self, config: Mapping[str, Any], say: Callable[[str], None], more: str = "") -> None:
+        self.config, self.say, self.more = config, say, more
         self.total = self.done = 0  # steps of this start of the run
         self.since = (
             0.0  # the end of the first step, whose time is not typical, or the beginning where it is the only one
@@ -56,8 +64,9 @@ class Announcement(Hook):
         self.said = True
         if processes.is_first():
             sentence = describe(self.config, runner, self.total, seconds)
-            runner.logger.info(sentence)
-            self.say(sentence)
+            for text in filter(None, (sentence, self.more)):
+                runner.logger.info(text)
+                self.say(text)
 
 
 class EpochLog(Hook):

@@ -49,9 +49,9 @@ from .progress import progress_bar
 from .provenance import provenance
 from .reasons import reason
 from .resuming import Start, catch_up, check_changes, differences, find_start, fingerprint
-from .telling import Announcement, EpochLog
+from .telling import Announcement, EpochLog, resolved_assigners
 
-METRICS, SUMMARY, LOG = "metrics.jsonl", "summary.json", "train.log"
+METRICS, SUMMARY, LOG, ASSIGNER = "metrics.jsonl", "summary.json", "train.log", "assigner.txt"
 
 
 class QuietRunner(Runner):
@@ -114,7 +114,10 @@ def train(config: Mapping[str, Any], work_dir: Path, resume: bool = False, quiet
     prepare = partial(_find_start, config, work_dir, model) if goes_on else partial(_prepare, config, work_dir, resume)
     start = processes.once(prepare)  # what is refused by now leaves no folder
     keeper = _keeper(config, work_dir, start)
-    told = [EpochLog(metrics.means), Announcement(config, bar.say)]
+    assigners = resolved_assigners(model.bbox_head)
+    if processes.is_first():
+        (work_dir / ASSIGNER).write_text(assigners + "\n", encoding="utf-8")
+    told = [EpochLog(metrics.means), Announcement(config, bar.say, "" if quiet else assigners)]
     seeds = [EpochSeed(config["seed"]), TrainingProgress()]
     hooks = [metrics, observed, *seeds, SyncBuffersHook(), bar, keeper, *told]
     model.observer = observed

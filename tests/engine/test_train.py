@@ -36,8 +36,14 @@ def test_a_run_leaves_config_checkpoint_metrics_log_and_summary(run):
     folder, summary = run
     names = {path.name for path in folder.iterdir()}
     checkpoints = {"best.pth", "epoch_1.pth", "epoch_2.pth"}
-    assert names == {"config.json", "metrics.jsonl", "train.log", "summary.json"} | checkpoints
+    assert names == {"config.json", "assigner.txt", "metrics.jsonl", "train.log", "summary.json"} | checkpoints
     assert json.loads((folder / "summary.json").read_text()) == json.loads(json.dumps(summary))
+
+
+def test_a_run_keeps_its_assigner_with_every_constant(run, source):
+    text = (run[0] / "assigner.txt").read_text()
+    assert text == f"{build_model(small_config(source)).bbox_head.assigner}\n"
+    assert "mu_weight=5.0" in text
 
 
 def test_the_metrics_file_has_a_line_per_step_and_per_evaluation(run):
