@@ -23,7 +23,7 @@ data_option = click.option(
 data_root_option = click.option(
     "--data-root",
     type=click.Path(path_type=Path),
-    help="Folder with annotations/, train2017/ and val2017/ for --data coco.",
+    help="Folder with annotations/, train2017/ and val2017/ for --data coco; of a run without --data, where its data is now.",
 )
 images_option = click.option(
     "--images", type=click.IntRange(min=2), default=None, help="Size of the generated set, for --data synthetic."

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..assigners import spec
-from ..data import Report
+from ..data import DataSource, Report
 from ..engine import config as configs
 from ..engine.imports import load_named, restore
 from ..heads import PostProcess
@@ -87,10 +87,8 @@ def _resolved(
     restore(config, path.parent, trust, given)
     if given:
         config["imports"] = {**(config.get("imports") or {}), **given}
-    if data is None and images is not None:
-        raise ValueError("--images: belongs to --data synthetic; name it too")
-    if data or root:
-        source = find_data(data or "coco", root, images)
+    source = _named(config, data, root, images)
+    if source:
         classes = len(config["data"]["classes"])
         if len(source.classes) != classes:
             raise ValueError(f"--data {source.name}: has {len(source.classes)} classes, {path} is for {classes}")
@@ -101,20 +99,31 @@ def _resolved(
     return config
 
 
-def on_data(config: dict[str, Any], data: str | None, root: Path | None) -> dict[str, Any]:
+def on_data(config: dict[str, Any], data: str | None, root: Path | None, images: int | None) -> dict[str, Any]:
     """A run's config on the data set that the options name, if they do: the same one elsewhere, or another of the same classes.
 
     Raises:
         ValueError: when it has other classes.
     """
-    if not (data or root):
+    source = _named(config, data, root, images)
+    if source is None:
         return config
-    source = find_data(data or "coco", root)
     other = sorted(set(source.classes) ^ set(config["data"]["classes"]))
     if other:
         whose = "the data's" if other[0] in source.classes else "the run's"
         raise ValueError(f"--data {source.name}: other classes than the run's; {other[0]!r} is one of {whose} alone")
     return {**config, "data": configs.described(source)}
+
+
+def _named(config: Mapping[str, Any], data: str | None, root: Path | None, images: int | None) -> DataSource | None:
+    """The data set that options name for a run; a root alone is that of its COCO, or the folder of any other set."""
+    if data is None and images is not None:
+        raise ValueError("--images: belongs to --data synthetic; name it too")
+    if data is None and root is None:
+        return None
+    if data is None and config["data"]["name"] != "coco":
+        return find_data(str(root), None)
+    return find_data(data or "coco", root, images)
 
 
 def _make_room(config: dict[str, Any], report: Report, given: Mapping[str, Any]) -> None:

@@ -74,7 +74,7 @@ def command(
     detassign inspect --data synthetic --image 0 --assigners fcos,atss,dw
     detassign inspect --run runs/dino_r18_tiny-hungarian-synthetic --image 3
     """
-    from ..engine.config import source_of
+    from ..engine.config import find_source
     from ..engine.files import write_json
     from ..engine.inspection_scene import load_scene
     from .configs import load_code
@@ -83,8 +83,8 @@ def command(
     config, chosen = _config(run, load_code(imports, assigners, {}), trust, **given)
     form = _form(config, run, given["detector"])
     stored_size = run is None and given["detector"] is None
-    checked(source_of(config), [split])
-    scene = load_scene(source_of(config), config["input"], image, split, stored_size)
+    checked(find_source(config, [split]), [split])
+    scene = load_scene(find_source(config, [split]), config["input"], image, split, stored_size)
     inspections = form.inspections_of(assigners, config, chosen and chosen.path, scene, seed)
     origin = f"simulated predictions, seed {seed}" if chosen is None else f"predictions of {chosen}"
     picture = out or new_path(Path(f"inspect-{Path(scene.name).stem}.png"))
@@ -111,7 +111,7 @@ def _config(
     run: Path | None, code: Container[str], trust: bool, data: str | None, detector: str | None, **given: Any
 ) -> tuple[dict[str, Any], Chosen | None]:
     """The config that gives image size, strides and model, and the run's checkpoint."""
-    from .configs import resolve_config
+    from .configs import on_data, resolve_config
 
     nothing = {"config": None, "assigner": None, "schedule": None, "settings": ()}
     if run is None:
@@ -121,12 +121,10 @@ def _config(
     if detector:
         raise ValueError(f"--detector {detector}: the run has a detector already; leave one of the two out")
     config, chosen = find_model(run, None, trust, code)
-    if data:
-        other = resolve_config(detector=DETECTOR, data=data, **nothing, **given)["data"]
-        if list(other["classes"]) != list(config["data"]["classes"]):
-            raise ValueError(f"--data {data}: its classes are not those of the run {run}")
-        config["data"] = other
-    return config, chosen
+    there = on_data(config, data, given["data_root"], given["images"])
+    if there["data"]["classes"] != config["data"]["classes"]:
+        raise ValueError(f"--data {data}: has the classes of the run {run} in another order; expected the same ids")
+    return there, chosen
 
 
 def objects_of(scene: Scene) -> list[tuple[str, str]]:

@@ -8,7 +8,15 @@ from pathlib import Path
 import click
 
 from ..data.files import json_text
-from .common import checked, checkpoint_option, data_option, data_root_option, import_option, trust_option
+from .common import (
+    checked,
+    checkpoint_option,
+    data_option,
+    data_root_option,
+    images_option,
+    import_option,
+    trust_option,
+)
 from .tables import table
 
 
@@ -18,6 +26,7 @@ from .tables import table
 @click.option("--split", type=click.Choice(["val", "train"]), default="val", show_default=True)
 @data_option
 @data_root_option
+@images_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, AP as a share of 1.")
 @click.option("--device", metavar="NAME", help="auto, cpu or cuda[:index].")
 @import_option
@@ -28,6 +37,7 @@ def command(
     split: str,
     data: str | None,
     data_root: Path | None,
+    images: int | None,
     as_json: bool,
     device: str | None,
     imports: tuple[str, ...],
@@ -51,7 +61,7 @@ def command(
     with joined():
         config, chosen = find_model(run, checkpoint, trust, load_named(imports))
         classes = config["data"]["classes"]
-        config = once(partial(on_data, config, data, data_root))
+        config = once(partial(on_data, config, data, data_root, images))
         if device:
             config["device"] = device
         once(lambda: checked(find_source(config, [split]), [split]))

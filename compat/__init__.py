@@ -4,10 +4,10 @@ Call ``install()`` before the first import of mmdet or ``mmcv.ops``; calling it 
 whose modules import them does so.
 """
 
-from .checkpoint import install_safe_loading, is_state, safe_load
+from .checkpoint import check_intact, install_safe_loading, is_state, safe_load
 from .on_import import after_import
 
-__all__ = ["install", "is_state", "mmcv_flavour", "safe_load"]
+__all__ = ["check_intact", "install", "is_state", "mmcv_flavour", "safe_load"]
 
 
 def install() -> None:

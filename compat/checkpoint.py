@@ -26,7 +26,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-__all__ = ["install_safe_loading", "is_state", "safe_load"]
+__all__ = ["check_intact", "install_safe_loading", "is_state", "safe_load"]
 
 LONGEST_HEADER = 100_000_000  # bytes, as the safetensors library has it
 NUMERIC_CODE = re.compile(r"[<>=|]?[?biufc]\d{0,2}")
@@ -60,6 +60,24 @@ def safe_load(path: str | os.PathLike[str], map_location: Any = "cpu") -> Any:
             return _read(file, map_location)
         except Exception as error:  # a hostile file can make the reader fail in any way
             raise ValueError(_explain(path, error)) from error
+
+
+def check_intact(path: str | os.PathLike[str]) -> None:
+    """Raise ValueError when the bytes of an archive are no longer those that torch wrote: it writes their checksums, and
+    does not compare them when it reads.
+    """
+    if not zipfile.is_zipfile(path):
+        return
+    with zipfile.ZipFile(path) as archive:
+        entries = archive.infolist()
+        if sum(entry.file_size for entry in entries) > os.path.getsize(path):
+            raise ValueError(f"checkpoint '{path}' is damaged: it claims more than it holds")
+        try:
+            broken = archive.testzip()
+        except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError) as error:
+            raise ValueError(f"checkpoint '{path}' is damaged: {error}") from error
+        if broken:
+            raise ValueError(f"checkpoint '{path}' is damaged: {broken} is not what was written")
 
 
 def is_state(value: Any) -> bool:
@@ -135,7 +153,7 @@ def _explain(path: Path, error: Exception) -> str:
     if isinstance(error, pickle.UnpicklingError | KeyError | IndexError | EOFError) or not reason:
         reason = "it is damaged, no such file at all, or holds more than data"
     kind = "safetensors" if isinstance(error, SafetensorError) else "a PyTorch checkpoint"
-    return f"checkpoint '{path}' cannot be read as {kind}: {reason}"
+    return f"checkpoint '{path}' cannot be read as {kind}: {reason.rstrip('.')}"
 
 
 def _refuse_compressed(file: BinaryIO) -> None:

@@ -149,7 +149,7 @@ def load_backbone(backbone: nn.Module, path: Path) -> None:
     has, may be missing.
 
     Raises:
-        FileNotFoundError, ValueError: when the file is missing, unsafe, or belongs to another network.
+        FileNotFoundError, ValueError: when the file is missing, unsafe, not finite, or belongs to another network.
     """
     state = read_checkpoint(path).state
     own = backbone.state_dict()
@@ -161,6 +161,7 @@ def load_backbone(backbone: nn.Module, path: Path) -> None:
             f"{path}: weights of another network; {len(missing)} of the {len(own)} tensors of {type(backbone).__name__} "
             f"are not in it or differ in shape, such as {missing[0]}"
         )
+    check_finite(fitting, path)
     backbone.load_state_dict(fitting, strict=False)
 
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from mmengine.hooks import Hook
 
-from ..compat import safe_load
+from ..compat import check_intact, safe_load
 from . import processes
 from .conversion.reading import check_finite, weights_of
 from .files import write_whole
@@ -236,6 +236,7 @@ def _read(path: Path, problem: Problem) -> tuple[Any, str | None]:
     """What a file holds, and what is wrong with it."""
     try:
         content = safe_load(path)
+        check_intact(path)
     except (OSError, ValueError) as error:
         return None, str(error)
     return content, problem(path, content)

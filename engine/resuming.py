@@ -33,12 +33,14 @@ class Start:
 
     Attributes:
         path: of the checkpoint.
+        epoch: how many epochs it has behind it.
         best: epoch of the best checkpoint that is there, None where there is none.
         pace_changed: the learning rate follows another curve, or the same one in steps of another length.
         notes: what the user was told.
     """
 
     path: Path
+    epoch: int
     best: int | None
     pace_changed: bool
     notes: tuple[str, ...]
@@ -75,7 +77,9 @@ def find_start(config: Mapping[str, Any], folder: Path, model: nn.Module) -> Sta
     for sentence in notes:
         note(sentence)
     write_json(config, folder / CONFIG)
-    return Start(chosen.path, chosen.best, bool(moved) or any(_is_one_of(key, PACE) for key in changed), notes)
+    return Start(
+        chosen.path, chosen.epoch, chosen.best, bool(moved) or any(_is_one_of(key, PACE) for key in changed), notes
+    )
 
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "") -> dict[str, tuple[Any, Any]]:

@@ -88,7 +88,9 @@ class EpochLog(Hook):
         runner.logger.info(f"epoch {runner.epoch + 1}/{runner.max_epochs}: {', '.join([*losses, *pace])}")
 
     def after_val_epoch(self, runner: Any, metrics: dict[str, float] | None = None) -> None:
-        scores = [f"{name} {100 * value:.1f}" for name, value in (metrics or {}).items()]
+        scores = [
+            f"{name} {'-' if value != value else f'{100 * value:.1f}'}" for name, value in (metrics or {}).items()
+        ]
         runner.logger.info(f"epoch {runner.epoch}/{runner.max_epochs}: {', '.join(scores)}")
 
 
@@ -99,11 +101,15 @@ def describe(config: Mapping[str, Any], runner: Any, steps: int, seconds: float 
     what = f"{config['name'].removesuffix('-' + data)} on {data} ({train} images to learn from, {val} to measure on)"
     if not steps:
         return f"{what}: all {schedule['epochs']} epochs are done, nothing is left to learn"
-    left, epochs = steps // len(runner.train_dataloader), f"{schedule['epochs']} epochs"
-    epochs = epochs if left == schedule["epochs"] else f"{left} of {epochs} left"
+    left, all_epochs = steps // len(runner.train_dataloader), schedule["epochs"]
+    epochs = _many(all_epochs, "epoch") if left == all_epochs else f"{left} of {all_epochs} epochs left"
     device = next(runner.model.parameters()).device
-    pace = f"{steps} steps of {schedule['batch_size']} images on {device}"
+    pace = f"{_many(steps, 'step')} of {_many(schedule['batch_size'], 'image')} on {device}"
     return f"{what}: {epochs}, {pace}, about {duration(seconds)} and the evaluations"
+
+
+def _many(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
 def duration(seconds: float) -> str:

@@ -124,6 +124,8 @@ def train(config: Mapping[str, Any], work_dir: Path, resume: bool = False, quiet
     with calm():
         basics = _runner_basics(config, work_dir)
         runner = QuietRunner(model, str(work_dir), **loop, custom_hooks=hooks, **_from(start), **basics)
+        if processes.is_first() and runner.max_epochs > (start.epoch if start else 0):
+            (work_dir / SUMMARY).unlink(missing_ok=True)  # of a run that is not over any more
         for sentence in start.notes if start else ():
             runner.logger.info(sentence)
         runner.pace = loop["param_scheduler"] if start and start.pace_changed else None

@@ -71,9 +71,11 @@ def weights_of(loaded: Any, path: Path, ema: bool = False) -> Checkpoint:
     if state is None:
         raise ValueError(f"{path}: expected a dict of tensors under {' or '.join(places)}; it has {_keys(loaded)}")
     check_sizes(state, path)
-    meta = loaded.get("meta")
+    bare, meta = _bare(state), loaded.get("meta")
+    if len(bare) < len(state):
+        raise ValueError(f"{path}: holds some tensors twice, with 'module.' in front of their names and without")
     meta = meta if isinstance(meta, dict) else {}
-    return Checkpoint(_bare(state), _classes(meta), _model(meta), place)
+    return Checkpoint(bare, _classes(meta), _model(meta), place)
 
 
 def check_finite(state: Mapping[str, Tensor], path: Path) -> None:

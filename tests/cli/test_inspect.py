@@ -164,7 +164,20 @@ def test_a_run_takes_only_data_of_its_classes(run_folder, data, tmp_path):
     for split in ("train", "val"):
         text = (other / f"{split}.json").read_text()
         (other / f"{split}.json").write_text(text.replace('"ring"', '"hoop"'))
-    assert "its classes are not those of the run" in refusal("--run", run_folder, "--data", other)
+    assert "other classes than the run's; 'hoop' is one of the data's alone" in refusal(
+        "--run", run_folder, "--data", other
+    )
+
+
+def test_a_run_whose_data_was_moved_is_told_where_it_is(run_folder, data, tmp_path):
+    shutil.copytree(run_folder, tmp_path / "run")
+    config = tmp_path / "run" / "config.json"
+    config.write_text(config.read_text().replace(str(data), "gone"))
+    asked = refusal("--run", tmp_path / "run", "--out", tmp_path / "p.png")
+    assert "val.json does not exist; say where the data set is now with --data or --data-root" in asked
+    for option in ("--data", "--data-root"):
+        found = invoke("--run", tmp_path / "run", option, data, "--out", tmp_path / "p.png")
+        assert found.exit_code == 0, found.output
 
 
 def test_a_missing_run_is_refused(tmp_path):

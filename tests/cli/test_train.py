@@ -298,6 +298,8 @@ def test_moved_data_is_asked_for_and_told(trained, data, tmp_path, capsys):
     assert run("test", folder, "--data", place, "--json") == 0
     metrics = json.loads(capsys.readouterr().out.replace("NaN", "null"))
     assert metrics["AP"] == json.loads((trained / "summary.json").read_text())["metrics"]["AP"]
+    assert run("test", folder, "--data-root", place, "--json") == 0
+    assert json.loads(capsys.readouterr().out)["AP"] == metrics["AP"]
     assert run("train", "--work-dir", folder, "--resume", "--data", place, "--quiet", "--no-table") == 0
     config = json.loads((folder / "config.json").read_text())
     assert config["data"]["train_annotations"] == str(place / "train.json")

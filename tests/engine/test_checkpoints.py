@@ -177,6 +177,18 @@ def test_a_damaged_newest_falls_back_and_is_kept(copied, go, finished):
     assert summary["best"] == finished[1]["best"]
 
 
+def test_a_checkpoint_with_a_flipped_bit_is_damaged(copied, go, finished):
+    """torch reads it without a word."""
+    content = bytearray((copied / "epoch_4.pth").read_bytes())
+    content[len(content) // 2] ^= 1
+    (copied / "epoch_4.pth").unlink()
+    (copied / "epoch_4.pth").write_bytes(content)
+    torch.load(copied / "epoch_4.pth", weights_only=False)
+    with pytest.warns(Note, match=r"epoch_4\.pth' is damaged: .* is not what was written"):
+        go(copied, first=4, resume=True)
+    assert same(copied / "epoch_4.pth", finished[0] / "epoch_4.pth")
+
+
 def test_the_best_is_gone_on_from_where_it_is_the_newest_that_can_be_read(copied, go, finished):
     cut(copied / "epoch_4.pth")
     cut(copied / "epoch_3.pth")

@@ -123,3 +123,11 @@ def test_what_is_no_plain_tensor_is_refused(tensor, tmp_path):
     torch.save({"state_dict": {"layer.weight": tensor}}, tmp_path / "file.pth")
     with pytest.raises(ValueError, match=r"layer\.weight is sparse, quantized or without numbers"):
         read_checkpoint(tmp_path / "file.pth")
+
+
+def test_tensors_of_one_name_with_and_without_a_wrapper_are_refused(tmp_path):
+    torch.save(
+        {"state_dict": {"layer.weight": torch.ones(2), "module.layer.weight": torch.zeros(2)}}, tmp_path / "a.pth"
+    )
+    with pytest.raises(ValueError, match=r"a\.pth: holds some tensors twice"):
+        read_checkpoint(tmp_path / "a.pth")
