@@ -12,7 +12,7 @@ from numbers import Real
 from typing import Any, NamedTuple
 
 from .description import self_describing, shown
-from .spec import PARTS, Part, module_name, parse
+from .spec import PARTS, Part, files, module_name, parse
 
 
 class Weighted(NamedTuple):
@@ -191,6 +191,21 @@ def describe_parts(parts: Sequence[Part]) -> dict[str, Any]:
     for name, part, registry in zip(PARTS, parts, (MATCHINGS, WEIGHTINGS, SCORES), strict=False):
         described[name] = part.name if part == Part(part.name) else registry.describe(part)
     return described
+
+
+def describe_argument(value: Any) -> Any:
+    """An argument with a spec in it, or text that is more than a name, as a dict; any other value as it is.
+
+    >>> describe_argument("top_k(atss, k=9)"), describe_argument("softmax")
+    ({'type': 'top_k', 'matching': 'atss', 'k': 9}, 'softmax')
+
+    Raises:
+        ValueError: for text with a bracket, a + or a file that is no spec.
+    """
+    if not isinstance(value, str) or not (set("(+") & set(value) or files(value)):
+        return value
+    parts = parse(value)
+    return _described(parts if len(parts) > 1 else parts[0])
 
 
 def _describe(part: Part, kind: str, registries: Sequence[Registry]) -> dict[str, Any]:

@@ -59,11 +59,13 @@ def assigners(assigners: str, seeds: str, work_dir: Path | None, quiet: bool, **
     """
     from ..bench.assigners import CELLS, compare, plan, results, try_all
     from ..bench.report import LEGEND, cells, rows, write_report
-    from ..engine.config import assigner_name
+    from ..engine.config import ASSIGNER, assigner_name
     from ..engine.progress import progress_bar
     from .configs import load_code, resolve_config
 
     names = choose(assigners)
+    if any(setting.startswith(f"{ASSIGNER}=") for setting in given["settings"]):
+        raise ValueError(f"--set {ASSIGNER}: would give all rows the same one; name them with --assigners")
     load_code(given["imports"], assigners, {})  # together, so that two files of one name are noticed
     configs = {assigner_name(name): resolve_config(None, assigner=name, seed=None, **given) for name in names}
     folder = work_dir or new_run_folder(f"bench-{given['detector']}")

@@ -15,7 +15,7 @@ from typing import Any
 
 from ..assigners import DENOISINGS, spec
 from ..assigners.building import assigner_spec
-from ..assigners.registry import unknown_name
+from ..assigners.registry import describe_argument, unknown_name
 from ..data import DataSource
 from ..data.files import read_json
 from . import fragments
@@ -108,8 +108,15 @@ def _denoising(detector: str, model: Mapping[str, Any], name: str) -> dict[str, 
 def changed(config: dict[str, Any], changes: Mapping[str, Any], **run: Any) -> dict[str, Any]:
     """The config with dotted keys set in place, the run's own (seed, epochs, batch_size, …) first; None changes nothing."""
     for key, value in {**_run_changes(run), **changes}.items():
-        change(config, key, plain(assigner_spec(value) if key == ASSIGNER else value))
+        change(config, key, plain(_described(key, value)))
     return config
+
+
+def _described(key: str, value: Any) -> Any:
+    """The value of a dotted key; an assigner's spec, or that of one of its arguments, as a dict."""
+    if key == ASSIGNER:
+        return assigner_spec(value)
+    return describe_argument(value) if key.startswith(f"{ASSIGNER}.") else value
 
 
 def assigner_name(assigner: str | Mapping[str, Any]) -> str:

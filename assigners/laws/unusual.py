@@ -13,7 +13,7 @@ from .batches import SIDE, answer, box_terms, connected, leaves, pushed_down, ra
 from .law import Make, law, require
 
 SPIKE = 10.0  # times the loss of a usual batch
-CROWD = 1000  # objects in an image of 80 samples
+CROWD = 5000  # objects in an image of 80 samples
 PRIOR_LOGIT = -4.6  # of a class that a new head gives everything: P = 0.01
 ODD_BOXES = {
     "a point": [20.0, 20.0, 20.0, 20.0],
@@ -113,7 +113,7 @@ def _empty_ratio(make: Make, predictions: Predictions, targets: Targets) -> floa
 
 @law
 def crowds_are_no_trouble(make: Make, seed: int) -> None:
-    """More objects than samples, and a thousand of them, have a defined answer."""
+    """More objects than samples, and thousands of them, have a defined answer."""
     assigner = make()
     for count in (100, CROWD if seed == 0 else 200):
         predictions, targets = random_batch(assigner, seed, (count,))

@@ -47,6 +47,7 @@ def test_a_comparison_runs_reports_and_resumes(tmp_path, capfd):
         (["--seeds", "a"], "whole numbers"),
         (["--assigners", ","], "at least one name"),
         (["--assigners", "fcs"], "fcos"),
+        (["--set", "model.head.assigner=dw"], "would give all rows the same one; name them with --assigners"),
         (["--assigners", "fcos,dw(top_k=9"], "( is never closed, at character 8"),
     ],
 )

@@ -51,6 +51,26 @@ def test_a_spec_is_resolved_into_plain_values_and_names_the_run(source, assigner
     assert config["name"] == f"fcos_tiny-{name}-shapes"
 
 
+@pytest.mark.parametrize(
+    ("key", "text", "value"),
+    [
+        ("encoder", "hungarian(costs={focal: 2})", {"type": "hungarian", "costs": {"focal": 2}}),
+        ("encoder", "atss+dual(gamma=1.5)", {"matching": "atss", "weighting": {"type": "dual", "gamma": 1.5}}),
+        ("prior", "center_prior(sigma=2)", {"type": "center_prior", "sigma": 2}),
+        ("score", "softmax", "softmax"),
+        ("top_k", 9, 9),
+    ],
+)
+def test_a_spec_below_the_assigner_is_resolved_too(source, key, text, value):
+    config = configs.compose("fcos_tiny", "dw", source, changes={f"model.head.assigner.{key}": text})
+    assert config["model"]["head"]["assigner"] == {"type": "dw", key: value}
+
+
+def test_a_mistake_in_a_spec_below_the_assigner_has_its_place(source):
+    with pytest.raises(ValueError, match=r"\( is never closed, at character 5"):
+        configs.compose("fcos_tiny", "dw", source, changes={"model.head.assigner.encoder": "atss(k=9"})
+
+
 def test_a_spec_set_on_a_written_config_is_resolved_too(source):
     config = configs.changed(
         configs.compose("fcos_tiny", "fcos", source), {"model.head.assigner": "atss+dual(gamma=1.5)"}
