@@ -36,9 +36,14 @@ def at_home(spec: Mapping[str, Any], home: Any, num_classes: int) -> Assigner:
         **{name: value for name, value in spec.items() if name not in ("matching", "weighting")},
     }
     if "score" not in parts:
-        fits = refusal(parts["matching"], parts["weighting"], model.score) is None
-        parts["score"] = model.score if fits else SCORES.build("sigmoid")
+        parts["score"] = _fitting_score(parts["matching"], parts["weighting"], model.score)
     return Assigner(**parts, num_classes=num_classes)
+
+
+def _fitting_score(matching: Any, weighting: Any, usual: Any) -> Any:
+    """The detector's score model, or the plainest that goes with the parts where it does not."""
+    scores = (usual, *(SCORES.build(name) for name in ("sigmoid", *SCORES)))
+    return next((score for score in scores if refusal(matching, weighting, score) is None), usual)
 
 
 def kind(part: Any) -> Any:

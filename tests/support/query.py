@@ -40,7 +40,8 @@ def detector(family, denoising=OWN, size=SMALL, assigner=None):
     make, options = FAMILIES[family]
     single = family in (*DENSE, "deformable_detr_single_scale")
     description = plain(make({}, (8,) if single else (8, 8, 8), size, **options))
-    description["head"] |= {"num_classes": CLASSES} | ({"assigner": assigner} if assigner else {})
+    own = {"num_classes": CLASSES, "home": description["head"]["assigner"]}
+    description["head"] |= own | ({"assigner": assigner} if assigner else {})
     arguments = description["denoising"] if denoising is OWN else _changed(description["denoising"], KINDS[denoising])
     parts = build_parts({**description, "backbone": None, "preprocessor": None})
     return QueryDetector(Pyramid(single), denoising=arguments, **parts)
