@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .boxes import giou, iou, relative_giou, relative_l1, side_distances
+from .boxes import ciou, giou, iou, relative_giou, relative_l1, side_distances
 from .registry import BOX_LOSSES, Weighted
 from .scores import Scores
 from .structures import Assignment, Matches, Predictions, Targets
@@ -34,6 +34,17 @@ class GIoULoss:
 
     def __call__(self, predicted: Tensor, target: Tensor) -> Tensor:
         return 1 - giou(predicted, target)
+
+
+@BOX_LOSSES.register("ciou")
+class CIoULoss:
+    """1 - complete IoU (arXiv 1911.08287); `eps` as of `boxes.ciou`, YOLO's 1e-7."""
+
+    def __init__(self, eps: float = 1e-7) -> None:
+        self.eps = eps
+
+    def __call__(self, predicted: Tensor, target: Tensor) -> Tensor:
+        return 1 - ciou(predicted, target, self.eps)
 
 
 @BOX_LOSSES.register("iou_log")
@@ -71,6 +82,17 @@ class RelativeGIoULoss(OnShares):
 
     def __call__(self, predicted: Tensor, target: Tensor) -> Tensor:
         return 1 - relative_giou(predicted, target, self.eps)
+
+
+@BOX_LOSSES.register("relative_sides")
+class RelativeSidesLoss(OnShares):
+    """Mean of the absolute differences of the four sides, as shares of the image's width and height (YOLO26).
+
+    YOLO26's code divides by the size of the padded batch; here it is the image's own.
+    """
+
+    def __call__(self, predicted: Tensor, target: Tensor) -> Tensor:
+        return (predicted - target).abs().mean(-1)
 
 
 @BOX_LOSSES.register("dfl")

@@ -9,14 +9,17 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .boxes import giou, iou
+from .boxes import OVERLAPS, giou
 from .registry import QUALITIES
 from .structures import Matches, Predictions, Targets
 
 
-def predicted_iou(predictions: Predictions, targets: Targets, matches: Matches) -> Tensor:
-    """(P,) IoU of each pair's predicted box with its target, without gradient; 0 for a box that is not a number."""
-    overlap = iou(matches.predicted_boxes(predictions).detach(), matches.target_boxes(targets))
+def predicted_iou(predictions: Predictions, targets: Targets, matches: Matches, overlap: str = "iou") -> Tensor:
+    """(P,) IoU of each pair's predicted box with its target, without gradient; 0 for a box that is not a number.
+
+    With `overlap` "ciou" the complete IoU, at least 0.
+    """
+    overlap = OVERLAPS[overlap](matches.predicted_boxes(predictions).detach(), matches.target_boxes(targets))
     return overlap.nan_to_num(nan=0.0).clamp(0, 1)
 
 

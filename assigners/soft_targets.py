@@ -7,11 +7,12 @@ take another soft target and change it.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from torch import Tensor
 
-from .boxes import giou
+from .boxes import OVERLAPS, giou
+from .checks import check_choice
 from .quality import predicted_iou
 from .registry import SOFT_TARGETS
 from .scores import Scores
@@ -61,18 +62,35 @@ class GIoU:
 class Alignment:
     """P^score_power IoU^iou_power, at least `floor`: how well both tasks agree.
 
-    TOOD (arXiv 2108.07755) has powers 1 and 6, YOLOv8 0.5 and 6, IA-BCE (Align-DETR, arXiv 2304.07527) 0.25 and 0.75 with
-    floor 0.01.
+    TOOD (arXiv 2108.07755) has powers 1 and 6, YOLOv8 0.5 and 6 with the complete IoU, IA-BCE (Align-DETR, arXiv 2304.07527)
+    0.25 and 0.75 with floor 0.01.
+
+    Args:
+        score_power, iou_power: the exponents.
+        floor: least value.
+        overlap: "iou", or "ciou" in its place.
+
+    Raises:
+        ValueError: for another overlap.
     """
 
-    def __init__(self, score_power: float = 1.0, iou_power: float = 6.0, floor: float = 0.0) -> None:
+    def __init__(
+        self,
+        score_power: float = 1.0,
+        iou_power: float = 6.0,
+        floor: float = 0.0,
+        overlap: Literal["iou", "ciou"] = "iou",
+    ) -> None:
+        check_choice("overlap", overlap, tuple(OVERLAPS))
         self.score_power = score_power
         self.iou_power = iou_power
         self.floor = floor
+        self.overlap = overlap
 
     def __call__(self, predictions: Predictions, targets: Targets, matches: Matches, scores: Scores) -> Tensor:
         score = matched_score(matches, targets, scores) ** self.score_power
-        return (score * predicted_iou(predictions, targets, matches) ** self.iou_power).clamp(min=self.floor)
+        overlap = predicted_iou(predictions, targets, matches, self.overlap)
+        return (score * overlap**self.iou_power).clamp(min=self.floor)
 
 
 @SOFT_TARGETS.register("per_object")
@@ -82,11 +100,17 @@ class PerObject:
     Args:
         target: the soft target to stretch; a name, a dict or a callable.
         eps: added to the largest value that divides; TOOD 1e-7, YOLO 1e-9.
+        overlap: what the best is measured by, "iou" or "ciou" (YOLO).
+
+    Raises:
+        ValueError: for another overlap.
     """
 
-    def __init__(self, target: Any = "alignment", eps: float = 1e-7) -> None:
+    def __init__(self, target: Any = "alignment", eps: float = 1e-7, overlap: Literal["iou", "ciou"] = "iou") -> None:
+        check_choice("overlap", overlap, tuple(OVERLAPS))
         self.target = SOFT_TARGETS.build(target)
         self.eps = eps
+        self.overlap = overlap
 
     @property
     def needs(self) -> frozenset[str]:
@@ -94,6 +118,6 @@ class PerObject:
 
     def __call__(self, predictions: Predictions, targets: Targets, matches: Matches, scores: Scores) -> Tensor:
         value = self.target(predictions, targets, matches, scores)
-        overlap = predicted_iou(predictions, targets, matches)
+        overlap = predicted_iou(predictions, targets, matches, self.overlap)
         largest, best = (largest_per_target(each, matches, targets) for each in (value, overlap))
         return (value / (largest + self.eps) * best).clamp(max=1)

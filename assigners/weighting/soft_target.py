@@ -238,15 +238,20 @@ def task_aligned(
 
 @WEIGHTINGS.register("aligned_bce")
 def aligned_bce(
-    score_power: float = 0.5, iou_power: float = 6.0, class_scale: float = 0.5, box_scale: float = 7.5
+    score_power: float = 0.5,
+    iou_power: float = 6.0,
+    class_scale: float = 0.5,
+    box_scale: float = 7.5,
+    overlap: Literal["iou", "ciou"] = "ciou",
 ) -> SoftTarget:
-    """YOLOv8's: TOOD's targets under plain binary cross entropy.
+    """YOLOv8's: TOOD's targets, by the complete IoU, under plain binary cross entropy.
 
     Args:
         score_power, iou_power: of the alignment.
+        overlap: "ciou", or "iou" as TOOD has it.
         class_scale, box_scale: as of `SoftTarget`.
     """
-    target = PerObject(Alignment(score_power, iou_power), eps=1e-9)
+    target = PerObject(Alignment(score_power, iou_power, overlap=overlap), eps=1e-9, overlap=overlap)
     return SoftTarget(
         target, "none", 0.0, class_scale=class_scale, box_weight="target", box_scale=box_scale, count="weights"
     )

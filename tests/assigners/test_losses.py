@@ -56,7 +56,10 @@ def test_a_weight_of_zero_silences_infinity_but_not_what_is_no_number():
         torch.testing.assert_close(losses["loss_box"], torch.tensor(outcome), equal_nan=True)
 
 
-@pytest.mark.parametrize(("name", "value"), [("giou", 1 - 1 / 3), ("iou_log", math.log(3)), ("l1", 2.0)])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("giou", 1 - 1 / 3), ("ciou", 1 - 1 / 3 + 1 / 13), ("iou_log", math.log(3)), ("l1", 2.0), ("relative_sides", 0.5)],
+)
 def test_box_losses_are_these(name, value):
     loss = BOX_LOSSES.build(name)(torch.tensor([[0.0, 0.0, 2.0, 2.0]]), torch.tensor([[1.0, 0.0, 3.0, 2.0]]))
     assert loss.tolist() == pytest.approx([value])
@@ -83,6 +86,14 @@ def test_relative_box_losses_are_of_shares_of_the_image():
     assert losses["loss_l1"].item() == pytest.approx(0.5 * 5 * (0.125 + 0.25))
     assert losses["loss_giou"].item() == pytest.approx(0.5 * 2 * (1 - 0.5))
     assert losses["loss_l1_pixels"].item() == pytest.approx(0.5 * 8)
+
+
+def test_sides_are_compared_by_the_width_and_height_of_the_image():
+    loss = BOX_LOSSES.build("relative_sides")
+    predictions, zero = pyramid((1, 1, 8)), torch.tensor([0])  # its box is (0, 0) to (8, 8)
+    targets = replace(one_image((-4, 0, 12, 24, 0)), sizes=torch.tensor([[16.0, 32.0]]))
+    pair = loss.of_pairs(predictions, targets, Matches(zero, zero, zero, torch.ones(1)))
+    assert pair.item() == pytest.approx((4 / 16 + 0 + 4 / 16 + 16 / 32) / 4)
 
 
 def test_relative_box_losses_ask_for_the_size_of_the_image():

@@ -26,7 +26,8 @@ targets = Targets.from_lists([torch.tensor([[1.0, 1.0, 15.0, 15.0]])], [torch.te
 for name in ASSIGNERS:
     assigner = build(name, num_classes=3)
     logits = torch.zeros(1, 4, 3 + assigner.score.background_column, requires_grad=True)
-    predictions = Predictions(logits, boxes, torch.zeros(1, 4), points, torch.full((4,), 8.0), (4,))
+    bins = torch.zeros(1, 4, 4, 8)
+    predictions = Predictions(logits, boxes, torch.zeros(1, 4), points, torch.full((4,), 8.0), (4,), distribution=bins)
     sum(assigner.loss(predictions, targets).values()).backward()
 print(sorted(set({BLOCKED!r}) & set(sys.modules)))
 """

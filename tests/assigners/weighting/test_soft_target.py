@@ -5,7 +5,7 @@ import torch
 from torchvision.ops import box_convert
 
 from detassign.assigners import Matches, Predictions, Sigmoid, Targets, aligned_bce, focal, quality_focal, varifocal
-from detassign.assigners.soft_targets import GIoU, IoU
+from detassign.assigners.soft_targets import Alignment, GIoU, IoU, PerObject
 from detassign.assigners.weighting import SoftTarget, task_aligned
 
 PREDICTED, OBJECT = (
@@ -14,6 +14,7 @@ PREDICTED, OBJECT = (
 MAL = SoftTarget(IoU(1.5), "none", 1.5, detach=True)
 GIOU_AWARE = SoftTarget(GIoU(), matched_scale=0.25, background_scale=0.75)
 P, OVERLAP = 0.3775407, 0.617886
+COMPLETE = OVERLAP - 0.0052 / 0.4052 - 0.010427 * 0.004026  # centres, and 0.36 x 0.44 beside a square
 
 
 def assignment_of(weighting, pairs=1, boxes=PREDICTED):
@@ -32,10 +33,11 @@ def assignment_of(weighting, pairs=1, boxes=PREDICTED):
         (varifocal(), 0.381783, 0.236103, 0.054247),
         (MAL, 0.485694, 0.514306, 0.139472),
         (GIOU_AWARE, 0.034659, 0.008931, 0.054247),
-        (aligned_bce(), 0.5 * OVERLAP, 0.5 * (1 - OVERLAP), 0.5),
+        (aligned_bce(overlap="iou"), 0.5 * OVERLAP, 0.5 * (1 - OVERLAP), 0.5),
+        (aligned_bce(), 0.5 * COMPLETE, 0.5 * (1 - COMPLETE), 0.5),
         (task_aligned(), 0.035692, 0.022073, 0.072329),
     ],
-    ids=["focal", "quality_focal", "varifocal", "mal", "giou_aware", "aligned_bce", "task_aligned"],
+    ids=["focal", "quality_focal", "varifocal", "mal", "giou_aware", "aligned_iou", "aligned_bce", "task_aligned"],
 )
 def test_each_member_weighs_the_pair_as_published(weighting, positive, negative, elsewhere):
     assignment = assignment_of(weighting)
@@ -78,3 +80,13 @@ def test_a_box_that_is_not_a_number_wants_nothing():
 def test_an_unknown_choice_is_refused(argument, message):
     with pytest.raises(ValueError, match=message):
         SoftTarget(**argument)
+
+
+def test_aligned_targets_may_be_measured_by_the_complete_iou():
+    target = assignment_of(SoftTarget(Alignment(0.5, 2.0, overlap="ciou"))).details["target"]
+    assert target.item() == pytest.approx(P**0.5 * COMPLETE**2, abs=1e-5)
+    stretched = assignment_of(SoftTarget(PerObject(Alignment(), overlap="ciou"))).details["target"]
+    assert stretched.item() == pytest.approx(COMPLETE, abs=2e-5)
+    for part in (Alignment, PerObject):
+        with pytest.raises(ValueError, match="overlap: expected one of iou, ciou, got 'giou'"):
+            part(overlap="giou")
