@@ -14,6 +14,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from ..engine.files import write_bytes, write_json
+from ..engine.fonts import style_of, title_lettering
 
 COLUMNS = {
     "AP": ("AP", 100.0, 1),
@@ -95,7 +96,8 @@ def figure(results: Sequence[Mapping[str, Any]], conditions: Mapping[str, Any]) 
         axis.grid(alpha=0.3)
     axes[0].legend(frameon=False)
     title = ", ".join(str(conditions[key]) for key in ("detector", "data") if key in conditions)
-    drawing.suptitle(title, fontsize=10, parse_math=False)
+    shown, font = title_lettering(title)
+    drawing.suptitle(shown, fontsize=10, parse_math=False, **style_of(font))
     buffer = io.BytesIO()
     drawing.savefig(buffer, format="png", dpi=120)
     return buffer.getvalue()

@@ -40,7 +40,7 @@ def read_annotations(path: str | Path, largest: int = LARGEST_JSON) -> Annotatio
         return _read(Path(path), largest)
     if time.time_ns() - state.st_mtime_ns < SETTLED:
         return _read(Path(path), largest)
-    return _kept(Path(path).resolve(), largest, (state.st_mtime_ns, state.st_size, state.st_ino))
+    return _kept(Path(path), largest, (state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns))
 
 
 def load_split(source: DataSource, split: str) -> Table:

@@ -23,6 +23,7 @@ __all__ = [
     "font_of_size",
     "lettering",
     "style_of",
+    "title_lettering",
     "warn_of_missing_letters",
 ]
 
@@ -50,6 +51,11 @@ def lettering(text: str, otherwise: str) -> Lettering:
 def class_lettering(classes: Sequence[str], label: int, longest: int | None = None) -> Lettering:
     """A class's name, of which at most `longest` letters are shown, or its number where no font has them."""
     return lettering(classes[label][:longest], f"#{label}")
+
+
+def title_lettering(text: str) -> Lettering:
+    """A title, with codes for letters where no font has them."""
+    return lettering(text, text.encode("ascii", "backslashreplace").decode())
 
 
 def warn_of_missing_letters(classes: Sequence[str]) -> None:

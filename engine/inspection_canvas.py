@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from .fonts import lettering, style_of
+from .fonts import style_of, title_lettering
 from .inspection_scene import Scene
 
 DPI = 100
@@ -41,7 +41,7 @@ def draw_head(figure: Figure, size: tuple[int, int], scene: Scene, subtitle: str
     """The title of a picture of `size` pixels, and what it shows."""
     height, width = scene.image.shape[:2]
     title = f"{scene.name}, {width} x {height}" + (f"   ·   {subtitle}" if subtitle else "")
-    shown, font = lettering(title, title.encode("ascii", "backslashreplace").decode())
+    shown, font = title_lettering(title)
     write(figure, size, MARGIN, 10, shown, points=11, weight="bold", **style_of(font))
     write(figure, size, MARGIN, HEAD, explanation, points=8.5, linespacing=1.3, color=SOFT)
 

@@ -3,7 +3,9 @@
 import csv
 import json
 
-from detassign.bench.report import cells, markdown, rows, write_report
+import pytest
+
+from detassign.bench.report import cells, figure, markdown, rows, write_report
 
 
 def run(assigner, seed, ap):
@@ -63,3 +65,8 @@ def test_all_four_files_are_written_and_agree(tmp_path):
     assert len(lines) == len(document["runs"]) == 4
     assert float(lines[0]["AP"]) == document["runs"][0]["metrics"]["AP"] == 0.2
     assert paths["png"].read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+
+
+@pytest.mark.parametrize("name", ["红细胞", "set [red]", "$\\frac$", "a\nb"])
+def test_a_data_set_of_any_name_is_drawn(name):
+    assert figure(RUNS, {"detector": "fcos_tiny", "data": name}).startswith(b"\x89PNG")

@@ -1,5 +1,6 @@
 import json
 import shutil
+import warnings
 
 import matplotlib.image
 import pytest
@@ -266,3 +267,26 @@ def test_names_with_brackets_and_dollars_are_shown_and_drawn_as_they_are(detecto
     document = json.loads((changed / "val.json").read_text())
     seen = {a["category_id"] for a in document["annotations"] if a["image_id"] == document["images"][0]["id"]}
     assert all(names[category - 1] in result.output for category in seen)
+
+
+@pytest.mark.parametrize("detector", [None, "dino_r18_tiny"])
+def test_names_in_other_scripts_are_drawn_without_boxes(detector, data, tmp_path):
+    """matplotlib warns of every letter that it draws as a box."""
+    changed = with_names(data, tmp_path / "数据", ["红细胞", "白细胞", "血小板", "板", "粒"])
+    document = json.loads((changed / "val.json").read_text())
+    picture = document["images"][0]["file_name"]
+    document["images"][0]["file_name"] = f"图{picture}"
+    (changed / "val.json").write_text(json.dumps(document))
+    (changed / "images" / picture).rename(changed / "images" / f"图{picture}")
+    chosen = ["--data", changed]
+    if detector:
+        (tmp_path / "run").mkdir()
+        chosen = ["--run", leave_run(tmp_path / "run", detector, changed)]
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        assert invoke(*chosen, "--out", tmp_path / "picture.png").exit_code == 0
+    said = [
+        str(warning.message) for warning in warned if "etter" in str(warning.message) or "lyph" in str(warning.message)
+    ]
+    assert all(sentence.startswith("no font of this system has all letters of some class names") for sentence in said)
+    assert len(said) <= 1

@@ -175,6 +175,14 @@ def test_a_changed_file_is_read_again(sound_set, edit):
     assert load_split(source, "train").boxes[0, 2] == 7
 
 
+def test_a_file_is_named_as_it_was_given(sound_set, monkeypatch):
+    (sound_set / "train.json").write_text("[")
+    in_the_past(sound_set / "train.json")
+    monkeypatch.chdir(sound_set.parent)
+    (error,) = check("sound").errors
+    assert str(error) == "train.json: sound/train.json is no JSON: Expecting value in line 1, column 2"
+
+
 def test_faults_are_refused_in_the_words_of_the_check(sound_set, edit):
     edit(lambda document: document["annotations"][0].update(bbox=[]))
     (error,) = check(sound_set).errors
