@@ -59,15 +59,18 @@ def _specs(target: str) -> dict[str, Any]:
     """
     from ..assigners import ASSIGNERS, spec
     from ..assigners.building import assigner_spec
-    from ..assigners.laws import specs_around
+    from ..assigners.laws import left_out, specs_around
     from ..engine.imports import load_named
 
     is_file = target.endswith(".py")
     if is_file or ("." in target and target.replace(".", "").isidentifier()):
         load_named([target])
-        found = specs_around(spec.module_name(target) if is_file else target)
+        module = spec.module_name(target) if is_file else target
+        for label, reason in left_out(module).items():
+            click.echo(f"detassign: {label} is not checked: {reason}", err=True)
+        found = specs_around(module)
         if not found:
-            raise ValueError(f"{target}: registers no assigner or part that a law speaks of")
+            raise ValueError(f"{target}: registers no assigner or part that a law can be tried on")
         return found
     load_named(spec.files(target))
     if target.isidentifier() and target not in ASSIGNERS:

@@ -24,7 +24,7 @@ from .. import (
     build,
 )
 from ..assigner import refusal
-from ..registry import Registry, unknown_name
+from ..registry import EVERY, Registry, unknown_name
 from .batches import CLASSES
 from .law import LAWS, Broken, Law, Make
 
@@ -92,15 +92,31 @@ def _make(assigner: Assigner | str | Mapping[str, Any]) -> Make:
 def specs_around(module: str) -> dict[str, str | dict[str, Any]]:
     """An assigner around everything that a module has registered, by the part's kind and name.
 
-    A part is put into the plainest assigner that takes it. Second branches and denoising queries stand in no assigner's
-    weights, and no law speaks of them.
+    A part is put into the plainest assigner that takes it.
     """
-    return {
-        f"{registry.kind} {name}": spec
-        for registry, around in KINDS
-        for name in registry
-        if registry[name].__module__ == module and (spec := around(name))
-    }
+    return {label: spec for label, (spec, _) in _tried(module).items() if spec is not None}
+
+
+def left_out(module: str) -> dict[str, str]:
+    """What a module has registered that no law can be tried on, by kind and name, and why."""
+    return {label: reason for label, (spec, reason) in _tried(module).items() if spec is None}
+
+
+def _tried(module: str) -> dict[str, tuple[Any, str]]:
+    """A spec, or a reason why there is none, for everything that a module has registered."""
+    found = [(registry, name) for registry in EVERY for name in registry if registry[name].__module__ == module]
+    return {f"{registry.kind} {name}": _try(registry, name) for registry, name in found}
+
+
+def _try(registry: Registry, name: str) -> tuple[Any, str]:
+    put = next((put for kind, put in KINDS if kind is registry), None)
+    if put is None:
+        return None, "no law speaks of its kind"
+    try:
+        registry.build(name, num_classes=CLASSES)
+        return put(name), ""
+    except ValueError as error:
+        return None, f"{error}; check it by a spec with its arguments"
 
 
 def around(**given: str) -> str:

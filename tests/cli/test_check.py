@@ -46,6 +46,18 @@ def test_a_table_says_which_laws_hold_and_what_breaks_the_others(mine, capsys, m
     assert "another order of samples changes the answer" in shown
 
 
+def test_what_cannot_be_checked_is_named(mine, capsys):
+    mine.write_text(
+        NEAREST.replace("k=1", "k") + "from detassign.assigners import BRANCHES, SCORES, Sigmoid\n"
+        "SCORES.register('own_sigmoid')(type('Own', (Sigmoid,), {}))\nBRANCHES.register('own')(type('Own', (), {}))\n"
+    )
+    run("mine.py", "--json")
+    shown = capsys.readouterr()
+    assert "matching nearest is not checked: matching 'nearest': expected the parameter 'k'" in shown.err
+    assert "second branch own is not checked: no law speaks of its kind" in shown.err
+    assert list(json.loads(shown.out)) == ["score model own_sigmoid"]
+
+
 def test_an_assigner_that_keeps_all_laws_is_status_0_and_its_empty_batch_is_measured(capsys):
     assert run("dw", "atss+focal") == 0
     shown = capsys.readouterr().out
@@ -57,7 +69,7 @@ def test_an_assigner_that_keeps_all_laws_is_status_0_and_its_empty_batch_is_meas
     ("target", "sentence"),
     [
         ("none.py", "import none.py: there is no such file"),
-        ("empty.py", "empty.py: registers no assigner or part that a law speaks of"),
+        ("empty.py", "empty.py: registers no assigner or part that a law can be tried on"),
         ("nearest", "'nearest' is no assigner; check a part as matching+weighting, or a file with its .py"),
         ("atss+dualx(gamma=1)", "unknown weighting 'dualx'; did you mean 'dual'"),
         ("atss+dualx", "unknown weighting 'dualx'; did you mean 'dual'"),
