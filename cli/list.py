@@ -28,12 +28,13 @@ from ..data import DATASETS
 from ..data.files import json_text
 from ..engine import fragments
 from .common import import_option
-from .tables import table
+from .tables import say, table
 
 if TYPE_CHECKING:
-    from ..engine.compatibility import Combination
+    from ..engine.compatibility import Pair
 
-COMPATIBILITY = "compatibility"
+MATRIX = "matrix"
+NARROW = 5  # columns of names that a terminal of 80 shows side by side
 
 
 def _described(registry: Mapping[str, Callable[..., Any]]) -> dict[str, str]:
@@ -68,67 +69,62 @@ def command(sections: tuple[str, ...], as_json: bool, imports: tuple[str, ...]) 
     """List what can be named: assigners and their parts, detectors, data sets, schedules, recipes; and what goes with what.
 
     SECTION is one of assigners, matchings, costs, weightings, scores, qualities, soft-targets, branches, box-losses,
-    denoisings, detectors, datasets, schedules, recipes, compatibility; all of them if left out.
+    denoisings, detectors, datasets, schedules, recipes, matrix; all of them if left out.
 
     \b
     detassign list matchings weightings
-    detassign list compatibility
+    detassign list matrix
     detassign list assigners --import mine.py
     """
     from ..engine.imports import load_named
 
     load_named(imports)
     load_plugins()
-    known = [*SECTIONS, COMPATIBILITY]
+    known = [*SECTIONS, MATRIX]
     for section in sections:
         if section not in known:
             raise ValueError(unknown_name("section", section, known))
     chosen = sections or known
-    entries = {section: SECTIONS[section]() for section in chosen if section != COMPATIBILITY}
-    combinations = _combinations() if COMPATIBILITY in chosen else []
+    entries = {section: SECTIONS[section]() for section in chosen if section != MATRIX}
+    matrix = _matrix() if MATRIX in chosen else {}
     if as_json:
-        listed = {COMPATIBILITY: [asdict(combination) for combination in combinations]} if combinations else {}
-        click.echo(json_text({**entries, **listed}, indent=2))
+        told = {title: [asdict(pair) for pair in pairs] for title, pairs in matrix.items()}
+        click.echo(json_text({**entries, **({MATRIX: told} if told else {})}, indent=2))
         return
     for section, described in entries.items():
-        table(["name", "what it is"], list(described.items()), title=section)
-    if combinations:
-        _show_compatibility(combinations)
+        if section == "detectors":
+            for family, names in fragments.detectors_by_family().items():
+                table(["name", "what it is"], [(name, described[name]) for name in names], title=f"detectors: {family}")
+        else:
+            table(["name", "what it is"], list(described.items()), title=section)
+    for title, pairs in matrix.items():
+        _show(title, pairs)
 
 
-def _combinations() -> list[Combination]:
-    from ..engine.compatibility import compatibility  # imports mmdet
+def _matrix() -> dict[str, list[Pair]]:
+    """What goes with what, by title."""
+    from ..engine import compatibility  # imports mmdet
 
-    return compatibility()
-
-
-def _show_compatibility(combinations: Sequence[Combination]) -> None:
-    from ..engine.compatibility import AXES, refusals
-
-    for head in dict.fromkeys(combination.head for combination in combinations):
-        served = [combination for combination in combinations if combination.head == head]
-        weightings = list(dict.fromkeys(combination.weighting for combination in served))
-        table(["matching", *weightings], _grid(served, weightings), title=f"{head}: score models that work")
-    rows = [
-        (refusal.head, *(_names(getattr(refusal, axis), axis, combinations) for axis in AXES), refusal.reason)
-        for refusal in refusals(combinations)
-    ]
-    if rows:
-        table(["head", *AXES, "reason"], rows, title="refused")
+    return {
+        "matchings, and where they act": compatibility.matchings_on_places(),
+        "weightings, and score models": compatibility.weightings_under_scores(),
+        "matchings, and weightings": compatibility.matchings_with_weightings(),
+    }
 
 
-def _grid(combinations: Sequence[Combination], weightings: Sequence[str]) -> list[list[str]]:
-    """A row per matching: its name, and per weighting the score models that work."""
-    matchings = dict.fromkeys(combination.matching for combination in combinations)
-    return [[matching, *(_cell(combinations, matching, name) for name in weightings)] for matching in matchings]
+def _show(title: str, pairs: Sequence[Pair]) -> None:
+    """A table of what goes with what where it is narrow, and a line for everything that does not."""
+    from ..engine.compatibility import grid
 
-
-def _cell(combinations: Sequence[Combination], matching: str, weighting: str) -> str:
-    here = [c for c in combinations if (c.matching, c.weighting) == (matching, weighting)]
-    working = [combination.score for combination in here if combination.reason is None]
-    return "all" if len(working) == len(here) else ", ".join(working) or "-"
-
-
-def _names(names: Sequence[str], axis: str, combinations: Sequence[Combination]) -> str:
-    everything = {getattr(combination, axis) for combination in combinations}
-    return "any" if set(names) == everything else ", ".join(names)
+    rows = grid(pairs)
+    columns = list(next(iter(rows.values())))
+    if len(columns) <= NARROW:
+        cells = [[name, *("yes" if row[c].reason is None else "-" for c in columns)] for name, row in rows.items()]
+        table(["", *columns], cells, title=title)
+    else:
+        say(f"{title}: all go together" + (", but for" if any(pair.reason for pair in pairs) else ""))
+    for name, row in rows.items():
+        for reason, instead in dict.fromkeys((pair.reason, pair.instead) for pair in row.values() if pair.reason):
+            refused = [pair.second for pair in row.values() if pair.reason == reason]
+            works = f"works: {', '.join(instead)}" if instead else "nothing works"
+            say(f"  {name} with {', '.join(refused)}: {reason}; {works}")

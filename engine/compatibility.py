@@ -1,97 +1,104 @@
-"""What goes with what: every matching x weighting x score model on every head, refused or not, and why.
+"""What goes with what: matchings on the places where an assigner acts, weightings under score models, and matchings with
+weightings.
 
-Found by putting each combination together as a config would, from the registries and the heads' own declarations.
+Found by putting each pair together as a config would, from the registries and the heads' own declarations; the other parts are
+the plainest that work.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from itertools import product
 
-from ..assigners import MATCHINGS, SCORES, WEIGHTINGS, Assigner
-from ..heads.dense import check_assigner, second_branch, take_branch
-from ..heads.query import check_assigner as check_query_assigner
+from ..assigners import MATCHINGS, SCORES, WEIGHTINGS, Assigner, build
+from ..heads import dense, query
 
-AXES = ("matching", "weighting", "score")
+CLASSES = 1
 
 
 @dataclass(frozen=True)
-class Combination:
-    """A head under an assigner's parts, all by name; `reason` is why they are refused, None when they work."""
+class Pair:
+    """Two things by name; `reason` is why they do not go together, None when they do; `instead` what goes with the first."""
 
-    head: str
-    matching: str
-    weighting: str
-    score: str
+    first: str
+    second: str
     reason: str | None
+    instead: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class Refusal:
-    """Combinations of one head refused for one reason: every choice of one name from each axis."""
-
-    head: str
-    matching: tuple[str, ...]
-    weighting: tuple[str, ...]
-    score: tuple[str, ...]
-    reason: str
+def _on_dense(assigner: Assigner) -> None:
+    dense.check_assigner(assigner, dense.second_branch(assigner))
 
 
-def _check_dense(assigner: Assigner) -> None:
-    check_assigner(assigner, second_branch(assigner))
-
-
-def _check_dense_with(assigner: Assigner, branch: str | None) -> None:
-    check_assigner(assigner, take_branch(assigner, branch))
-
-
-HEADS: dict[str, Callable[[Assigner], None]] = {
-    "dense": _check_dense,
-    "dense, branch=centerness": partial(_check_dense_with, branch="centerness"),
-    "dense, branch=objectness": partial(_check_dense_with, branch="objectness"),
-    "dense, branch=None": partial(_check_dense_with, branch=None),
-    "query": check_query_assigner,
+PLACES: dict[str, tuple[str, Callable[[Assigner], None]]] = {
+    "FCOS-like": ("fcos", _on_dense),
+    "query decoder": ("hungarian", query.check_assigner),
+    "encoder proposals": ("hungarian", query.check_assigner),
 }
-"""Each head's check, which raises ValueError for an assigner that it cannot serve."""
+"""Where an assigner may act: the usual assigner there, and the head's check, which raises ValueError for what it lacks."""
 
 
-def compatibility() -> list[Combination]:
-    """All combinations, head by head, names in alphabetical order."""
-    names = product(HEADS, MATCHINGS, WEIGHTINGS, SCORES)
-    return [Combination(*combination, _reason(*combination)) for combination in names]
+def matchings_on_places() -> list[Pair]:
+    """Every matching on every place."""
+    return _told((m, place, partial(_place, m, place)) for m, place in product(MATCHINGS, PLACES))
 
 
-def refusals(combinations: Iterable[Combination]) -> list[Refusal]:
-    """The refused combinations, those of one head and one reason together."""
-    groups: dict[tuple[str, str], list[Combination]] = {}
-    for combination in combinations:
-        if combination.reason:
-            groups.setdefault((combination.head, combination.reason), []).append(combination)
-    return [refusal for group in groups.values() for refusal in _merged(group)]
+def weightings_under_scores() -> list[Pair]:
+    """Every weighting under every score model."""
+    return _told((w, score, partial(_any_matching, w, score)) for w, score in product(WEIGHTINGS, SCORES))
 
 
-def _reason(head: str, matching: str, weighting: str, score: str) -> str | None:
+def matchings_with_weightings() -> list[Pair]:
+    """Every matching with every weighting, under the score model that suits them best."""
+    return _told((m, w, partial(_home, m, w)) for m, w in product(MATCHINGS, WEIGHTINGS))
+
+
+def grid(pairs: Iterable[Pair]) -> dict[str, dict[str, Pair]]:
+    """The pairs by their first and second names."""
+    rows: dict[str, dict[str, Pair]] = {}
+    for pair in pairs:
+        rows.setdefault(pair.first, {})[pair.second] = pair
+    return rows
+
+
+def _place(matching: str, place: str) -> None:
+    home, check = PLACES[place]
+    check(_plainest(lambda weighting: build(f"{matching}+{weighting}", CLASSES, home), ["focal", *WEIGHTINGS]))
+
+
+def _any_matching(weighting: str, score: str) -> None:
+    matchings = ["center_prior", *MATCHINGS]
+    _plainest(lambda matching: Assigner(matching, weighting, score, num_classes=CLASSES), matchings)
+
+
+def _home(matching: str, weighting: str) -> None:
+    build(f"{matching}+{weighting}", CLASSES, "fcos")
+
+
+def _plainest(make: Callable[[str], Assigner], names: Iterable[str]) -> Assigner:
+    """The first that works; where none does, what the first is refused for."""
+    refused = None
+    for name in names:
+        try:
+            return make(name)
+        except ValueError as error:
+            refused = refused or error
+    raise refused
+
+
+def _told(attempts: Iterable[tuple[str, str, Callable[[], None]]]) -> list[Pair]:
+    reasons: Mapping[tuple[str, str], str | None] = {(a, b): _reason(attempt) for a, b, attempt in attempts}
+    works: dict[str, tuple[str, ...]] = {}
+    for (first, second), reason in reasons.items():
+        works[first] = (*works.get(first, ()), *([second] if reason is None else []))
+    return [Pair(a, b, reason, works[a] if reason else ()) for (a, b), reason in reasons.items()]
+
+
+def _reason(attempt: Callable[[], None]) -> str | None:
     try:
-        HEADS[head](Assigner(matching, weighting, score, num_classes=1))
+        attempt()
     except ValueError as error:
         return str(error)
     return None
-
-
-def _merged(group: Sequence[Combination]) -> list[Refusal]:
-    """One refusal if the group is every choice from its own axes, else one for the weightings that share the rest."""
-    axes = [tuple(dict.fromkeys(getattr(combination, axis) for combination in group)) for axis in AXES]
-    if len(group) == len(axes[0]) * len(axes[1]) * len(axes[2]):
-        return [Refusal(group[0].head, *axes, group[0].reason)]
-    rest: dict[str, list[tuple[str, str]]] = {}
-    for combination in group:
-        rest.setdefault(combination.weighting, []).append((combination.matching, combination.score))
-    alike = [[c for c in group if rest[c.weighting] == choices] for choices in _distinct(rest.values())]
-    parts = alike if len(alike) > 1 else [[combination] for combination in group]
-    return [refusal for part in parts for refusal in _merged(part)]
-
-
-def _distinct(choices: Iterable[list[tuple[str, str]]]) -> list[list[tuple[str, str]]]:
-    return [list(one) for one in dict.fromkeys(tuple(choice) for choice in choices)]

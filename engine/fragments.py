@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import re
 import runpy
 import traceback
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 from ..assigners.registry import unknown_name
 
 SHARED = ("parts", "backbones", "query_parts", "query_constants", "tiny_parts", "dw_parts")  # no fragments: helpers
+BACKBONE = re.compile(r"_(?:\dscale_)?(?:r\d+|mobilenetv2|tiny|swin|convnext)(?:_|$)")
 _CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 
 
@@ -19,6 +21,18 @@ def names(kind: str) -> dict[str, str]:
     """Name -> first line of its docstring, of all fragments of a kind."""
     files = sorted((_CONFIGS / kind).glob("*.py"))
     return {f.stem: _summary(f) for f in files if f.stem != "__init__" and f.stem not in SHARED}
+
+
+def detectors_by_family() -> dict[str, list[str]]:
+    """Names of the detectors by what precedes backbone and size in them.
+
+    >>> detectors_by_family()["dino"][:2]
+    ['dino_4scale_convnext_l', 'dino_4scale_convnext_xl']
+    """
+    families: dict[str, list[str]] = {}
+    for name in names("detectors"):
+        families.setdefault(BACKBONE.split(name)[0], []).append(name)
+    return families
 
 
 def load(kind: str, name: str) -> dict[str, Any]:

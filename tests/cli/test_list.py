@@ -6,7 +6,7 @@ import pytest
 
 from detassign.assigners import ASSIGNERS, MATCHINGS, SCORES, WEIGHTINGS
 from detassign.cli import main
-from detassign.cli.list import COMPATIBILITY, SECTIONS, command
+from detassign.cli.list import MATRIX, SECTIONS, command
 from detassign.engine import fragments
 
 
@@ -24,7 +24,7 @@ def listed(capsys, *sections):
 
 
 def test_without_a_section_all_are_listed(capsys):
-    assert list(listed(capsys)) == [*SECTIONS, COMPATIBILITY]
+    assert list(listed(capsys)) == [*SECTIONS, MATRIX]
 
 
 def test_registered_names_are_listed_with_the_start_of_their_documentation(capsys):
@@ -54,14 +54,26 @@ def test_one_section_is_printed_as_a_table_of_its_names(capsys):
     assert "matchings" not in shown
 
 
-def test_compatibility_shows_the_matrix_and_the_reason_for_each_refusal(capsys, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "400")  # so that no reason is folded
-    assert run("list", "compatibility") == 0
+def test_detectors_are_grouped_by_family(capsys):
+    assert run("list", "detectors") == 0
     shown = capsys.readouterr().out
-    assert all(name in shown for name in (*MATCHINGS, *WEIGHTINGS))
-    reasons = {one["reason"] for one in listed(capsys, "compatibility")["compatibility"] if one["reason"]}
-    assert reasons
-    assert all(reason in shown for reason in reasons)
+    assert (
+        shown.index("detectors: dino") < shown.index("dino_r18_tiny") < shown.index("detectors: dn_dab_deformable_detr")
+    )
+
+
+def test_the_matrix_fits_a_narrow_terminal_and_tells_a_reason_for_every_refusal(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    assert run("list", "matrix") == 0
+    shown = capsys.readouterr().out
+    assert all(name in shown for name in (*MATCHINGS, *WEIGHTINGS, *SCORES))
+    assert max(len(line) for line in shown.splitlines()) <= 80
+    refused = [pair for pairs in listed(capsys, "matrix")["matrix"].values() for pair in pairs if pair["reason"]]
+    assert refused
+    words = " ".join(shown.split())
+    for pair in refused:
+        assert pair["reason"] in words
+        assert pair["instead"], "something that works is named"
 
 
 def test_unknown_section_suggests_the_nearest(capsys):
@@ -70,4 +82,4 @@ def test_unknown_section_suggests_the_nearest(capsys):
 
 
 def test_help_names_every_section():
-    assert all(section in command.help for section in (*SECTIONS, COMPATIBILITY))
+    assert all(section in command.help for section in (*SECTIONS, MATRIX))

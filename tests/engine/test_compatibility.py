@@ -1,82 +1,61 @@
-"""The compatibility matrix says what building a head says."""
+"""What goes with what is what building a head says."""
+
+from itertools import product
 
 import pytest
 
 from detassign.assigners import MATCHINGS, SCORES, WEIGHTINGS, Assigner
-from detassign.engine.compatibility import AXES, HEADS, Combination, compatibility, refusals
+from detassign.engine.compatibility import (
+    PLACES,
+    Pair,
+    grid,
+    matchings_on_places,
+    matchings_with_weightings,
+    weightings_under_scores,
+)
 from detassign.heads import DenseHead, QueryHead
 
-
-@pytest.fixture(scope="module")
-def combinations():
-    return compatibility()
-
-
-def test_every_combination_is_there_once(combinations):
-    keys = {(c.head, c.matching, c.weighting, c.score) for c in combinations}
-    assert len(keys) == len(combinations) == len(HEADS) * len(MATCHINGS) * len(WEIGHTINGS) * len(SCORES)
+HEADS = {
+    "FCOS-like": lambda spec: DenseHead(2, 8, spec, feat_channels=8, stacked_convs=0),
+    "query decoder": lambda spec: QueryHead(2, spec, channels=8, layers=1),
+    "encoder proposals": lambda spec: QueryHead(2, {"type": "hungarian", "encoder": spec}, channels=8, layers=1),
+}
 
 
-def refusal_of_head(combination, branch):
-    """Why a real dense head does not take an assigner of these parts, or None."""
-    try:
-        assigner = Assigner(combination.matching, combination.weighting, combination.score, num_classes=2)
-        DenseHead(2, 8, assigner, feat_channels=8, stacked_convs=0, branch=branch)
-    except ValueError as error:
-        return str(error)
-    return None
+@pytest.mark.parametrize(
+    ("pairs", "names"),
+    [
+        (matchings_on_places, (MATCHINGS, PLACES)),
+        (weightings_under_scores, (WEIGHTINGS, SCORES)),
+        (matchings_with_weightings, (MATCHINGS, WEIGHTINGS)),
+    ],
+)
+def test_every_pair_is_there_once_and_a_refused_one_says_what_works(pairs, names):
+    told = pairs()
+    assert [(pair.first, pair.second) for pair in told] == list(product(*names))
+    works = {pair.first: set() for pair in told}
+    for pair in told:
+        works[pair.first] |= {pair.second} if pair.reason is None else set()
+    assert all(set(pair.instead) == (works[pair.first] if pair.reason else set()) for pair in told)
 
 
-@pytest.mark.parametrize("head", [head for head in HEADS if head.startswith("dense")])
-def test_a_dense_head_refuses_what_the_matrix_says_for_the_same_reason(head, combinations):
-    options = {"dense": "auto", "dense, branch=None": None}
-    branch = options.get(head, head.rpartition("=")[2])
-    for combination in combinations:
-        if combination.head != head or combination.matching != "atss":
-            continue
-        assert combination.reason == refusal_of_head(combination, branch)
+@pytest.mark.parametrize("place", PLACES)
+def test_a_head_takes_every_matching_that_it_is_said_to_take(place):
+    served = {pair.first for pair in matchings_on_places() if pair.second == place and pair.reason is None}
+    taken = set()
+    for matching in MATCHINGS:
+        for weighting in ("focal", "dual"):
+            try:
+                HEADS[place](f"{matching}+{weighting}")
+            except ValueError:
+                continue
+            taken.add(matching)
+    assert taken <= served
+    assert "hungarian" in served
 
 
-def refusal_of_query_head(combination):
-    """Why a real query head does not take an assigner of these parts, or None."""
-    try:
-        assigner = Assigner(combination.matching, combination.weighting, combination.score, num_classes=2)
-        QueryHead(2, assigner, channels=8, layers=1)
-    except ValueError as error:
-        return str(error)
-    return None
-
-
-def test_a_query_head_refuses_what_the_matrix_says_for_the_same_reason(combinations):
-    for combination in (c for c in combinations if c.head == "query" and c.matching in ("atss", "hungarian")):
-        assert combination.reason == refusal_of_query_head(combination)
-
-
-def test_some_work_and_some_are_refused(combinations):
-    assert {combination.reason is None for combination in combinations} == {True, False}
-
-
-def test_refusals_cover_exactly_the_refused_combinations(combinations):
-    covered = [
-        (refusal.head, matching, weighting, score, refusal.reason)
-        for refusal in refusals(combinations)
-        for matching in refusal.matching
-        for weighting in refusal.weighting
-        for score in refusal.score
-    ]
-    wanted = [(c.head, c.matching, c.weighting, c.score, c.reason) for c in combinations if c.reason]
-    assert sorted(covered) == sorted(wanted)
-
-
-def test_refusals_for_one_reason_are_told_once_for_all_weightings_alike(combinations):
-    told = refusals(combinations)
-    assert len({(refusal.head, refusal.reason, refusal.matching, refusal.score) for refusal in told}) == len(told)
-
-
-def test_refusals_that_are_no_product_of_names_are_told_singly():
-    diagonal = [Combination("h", name, name, "s", "no") for name in ("a", "b")]
-    assert [(r.matching, r.weighting) for r in refusals(diagonal)] == [(("a",), ("a",)), (("b",), ("b",))]
-
-
-def test_axes_are_the_parts_of_a_combination():
-    assert all(hasattr(Combination("h", "m", "w", "s", None), axis) for axis in AXES)
+def test_a_weighting_is_refused_under_a_score_model_for_the_reason_that_an_assigner_gives():
+    pair = grid(weightings_under_scores())["cross_entropy"]["sigmoid"]
+    with pytest.raises(ValueError, match="defined for the score model Softmax") as refused:
+        Assigner("center_prior", "cross_entropy", "sigmoid", num_classes=1)
+    assert pair == Pair("cross_entropy", "sigmoid", str(refused.value), ("softmax",))
