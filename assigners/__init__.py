@@ -9,7 +9,7 @@ from .building import build
 from .checks import AssignmentWarning
 from .denoising import ContrastiveDenoising, Denoising, DenoisingQueries, Noise
 from .losses import assignment_losses
-from .matching import ATSS, CenterPrior, CenterSampling, Hungarian, MaxIoU, TaskAligned, TopK
+from .matching import ATSS, CenterPrior, CenterSampling, DynamicK, Hungarian, MaxIoU, Region, TaskAligned, TopK
 from .normalizers import mean_over_ranks, normalizers
 from .progress import Progress, set_progress
 from .quality import ExpGIoU, PowerIoU, PredictedIoU, predicted_iou
@@ -28,7 +28,18 @@ from .registry import (
 from .scores import Scores, Sigmoid, SigmoidObjectness, Softmax
 from .staged import Staged
 from .structures import BACKGROUND, Assignment, Matches, Predictions, Targets
-from .weighting import CrossEntropy, Dual, SoftTarget, aligned_bce, focal, quality_focal, task_aligned, varifocal
+from .weighting import (
+    CrossEntropy,
+    Dual,
+    SoftTarget,
+    aligned_bce,
+    focal,
+    iou_bce,
+    quality_focal,
+    soft_label,
+    task_aligned,
+    varifocal,
+)
 from .weighting.common import box_weights, count_objects, count_positives, count_targets, countable, group_sum
 
 __all__ = [
@@ -55,6 +66,7 @@ __all__ = [
     "Denoising",
     "DenoisingQueries",
     "Dual",
+    "DynamicK",
     "ExpGIoU",
     "Foreground",
     "Hungarian",
@@ -66,6 +78,7 @@ __all__ = [
     "PredictedIoU",
     "Predictions",
     "Progress",
+    "Region",
     "Scores",
     "Sigmoid",
     "SigmoidObjectness",
@@ -85,11 +98,13 @@ __all__ = [
     "countable",
     "focal",
     "group_sum",
+    "iou_bce",
     "mean_over_ranks",
     "normalizers",
     "predicted_iou",
     "quality_focal",
     "set_progress",
+    "soft_label",
     "task_aligned",
     "varifocal",
 ]

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .branches import Centerness
+from .branches import Centerness, Foreground
 from .checks import check_count
 from .description import describe
 from .losses import BoxLoss, assignment_losses, box_terms, build_box_loss
@@ -29,7 +29,7 @@ class Assigner(nn.Module):
         num_classes: C, handed to parts that are kept per class, and what predictions must have; None takes that of a part
             that is kept per class, and without one C is what the predictions have.
         branch: what a second branch of the head learns beside (see `detassign.assigners.branches`); likewise, or None;
-            "auto" is centerness where boxes are weighted by it.
+            "auto" is centerness where boxes are weighted by it, and foreground where classes learn no background.
         steady: normalisers do not fall below this share of their running mean, so a batch with few objects or none makes
             no spike in the loss; 0 lets them, as all published code does.
 
@@ -76,6 +76,8 @@ class Assigner(nn.Module):
     __repr__ = describe
 
     def _usual_branch(self) -> Any:
+        if getattr(self.weighting, "background_by_branch", False):
+            return Foreground()
         weighted_by_centerness = getattr(self.weighting, "box_weight", None) == "centerness"
         return Centerness() if weighted_by_centerness and not self.score.uses_objectness else None
 

@@ -68,14 +68,22 @@ class IoUBranch(_OfPairs):
 
 @BRANCHES.register("foreground")
 class Foreground:
-    """Whether a sample is matched at all: binary cross entropy over all samples, by the number of pairs (YOLOX)."""
+    """Whether a sample is matched at all: binary cross entropy over all samples, by the number of pairs (YOLOX).
+
+    Args:
+        weight: coefficient of the loss.
+        power: exponent of class score and branch where they are multiplied.
+        least_per_image: what the divisor is at least, for every image, so that a batch without objects is no spike in the loss.
+            YOLOX has 0, and 1 at least for the whole batch: its loss is some 25 times as high without objects.
+    """
 
     name = "objectness"
     needs = frozenset({"objectness"})
 
-    def __init__(self, weight: float = 1.0, power: float = 1.0) -> None:
+    def __init__(self, weight: float = 1.0, power: float = 1.0, least_per_image: float = 1.0) -> None:
         self.weight = weight
         self.power = power
+        self.least_per_image = least_per_image
 
     def __call__(self, predictions: Predictions, targets: Targets, assignment: Assignment) -> Tensor:
         matches, logits = assignment.matches, predictions.objectness
@@ -83,7 +91,9 @@ class Foreground:
         wanted[matches.image, matches.sample] = 1
         loss = binary_cross_entropy_with_logits(logits, wanted, reduction="none")
         loss = loss * countable(predictions, matches).squeeze(-1)
-        return self.weight * group_sum(loss, None, predictions) / _positives(predictions, matches)
+        images = len(logits) // (predictions.groups or 1)
+        divisor = _positives(predictions, matches).clamp(min=self.least_per_image * images)
+        return self.weight * group_sum(loss, None, predictions) / divisor
 
 
 def _positives(predictions: Predictions, matches: Matches) -> Tensor:

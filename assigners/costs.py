@@ -1,7 +1,10 @@
 """Costs of a match: what a one-to-one matching minimises, every sample against every target.
 
 Each term is a callable (predictions, targets) -> (B, N, M), without gradient, in the predictions' floating type; the
-columns of padded targets hold anything. Boxes are compared as shares of their image (`Targets.sizes`).
+columns of padded targets hold anything. DETR's compare boxes as shares of their image (`Targets.sizes`).
+
+A term in parts (`InParts`) says what a sample costs whatever its target, and what a target changes, so that the loss over
+all C classes is never computed for every pair; it compares boxes in pixels, whose IoU the matching may know already.
 """
 
 from __future__ import annotations
@@ -11,9 +14,11 @@ from functools import partial
 
 import torch
 from torch import Tensor
+from torch.nn.functional import logsigmoid
 
-from .boxes import iou, relative_giou, relative_l1
+from .boxes import center, iou, relative_giou, relative_l1
 from .registry import COSTS
+from .scores import log1mexp
 from .structures import Predictions, Targets
 
 Cost = Callable[[Predictions, Targets], Tensor]
@@ -80,11 +85,131 @@ class IoUCost:
         return -pairwise(iou, predictions, targets)
 
 
+class InParts:
+    """Base of the costs that are a sum of a sample's own part and of a pair's."""
+
+    needs: frozenset[str] = frozenset()
+
+    def __call__(self, predictions: Predictions, targets: Targets) -> Tensor:
+        pairs = self.of_pairs(predictions, targets, overlaps(predictions, targets))
+        return pairs + self.of_samples(predictions)[..., None]
+
+    def of_samples(self, predictions: Predictions) -> Tensor:
+        """(B, N) what a sample costs whatever its target: as background."""
+        return predictions.boxes.new_zeros(predictions.boxes.shape[:2])
+
+    def of_pairs(self, predictions: Predictions, targets: Targets, overlap: Tensor) -> Tensor:
+        """(B, N, M) the rest, given the IoU (B, N, M) of predicted boxes and targets."""
+        raise NotImplementedError
+
+
+@COSTS.register("focal_loss")
+class FocalLossCost(InParts):
+    """The focal loss over all classes that a pair would have (OTA, arXiv 2103.14259; LLA, arXiv 2101.04307).
+
+    "focal" is the part of it that the target's class changes.
+    """
+
+    def __init__(self, alpha: float = 0.25, gamma: float = 2.0) -> None:
+        self.alpha = alpha
+        self.gamma = gamma
+
+    def of_samples(self, predictions: Predictions) -> Tensor:
+        return self._negative(predictions.logits).sum(-1)
+
+    def of_pairs(self, predictions: Predictions, targets: Targets, overlap: Tensor) -> Tensor:
+        logits = at_labels(predictions.logits, targets)
+        positive = self.alpha * (-logits).sigmoid() ** self.gamma * -logsigmoid(logits)
+        return positive - self._negative(logits)
+
+    def _negative(self, logits: Tensor) -> Tensor:
+        return (1 - self.alpha) * logits.sigmoid() ** self.gamma * -logsigmoid(-logits)
+
+
+@COSTS.register("binary_cross_entropy")
+class BinaryCrossEntropyCost(InParts):
+    """Binary cross entropy over all classes of P, one-hot at the target's (SimOTA, arXiv 2107.08430).
+
+    P is the geometric mean of class score and second branch, the class score alone where there is no such branch.
+    """
+
+    def of_samples(self, predictions: Predictions) -> Tensor:
+        objectness = predictions.objectness
+        present = _log_mean(predictions.logits, None if objectness is None else objectness[..., None])
+        return -log1mexp(present).sum(-1)
+
+    def of_pairs(self, predictions: Predictions, targets: Targets, overlap: Tensor) -> Tensor:
+        objectness = predictions.objectness
+        logits = at_labels(predictions.logits, targets)
+        present = _log_mean(logits, None if objectness is None else objectness[..., None])
+        return log1mexp(present) - present
+
+
+def _log_mean(logits: Tensor, objectness: Tensor | None) -> Tensor:
+    """Log of the geometric mean of two sigmoids, or of the one that there is."""
+    log_score = logsigmoid(logits)
+    return log_score if objectness is None else (log_score + logsigmoid(objectness)) / 2
+
+
+@COSTS.register("soft_label")
+class SoftLabelCost(InParts):
+    """Quality focal loss over all classes with the pair's IoU as the target's score (RTMDet, arXiv 2212.07784, eq. 1)."""
+
+    def __init__(self, gamma: float = 2.0) -> None:
+        self.gamma = gamma
+
+    def of_samples(self, predictions: Predictions) -> Tensor:
+        return self._negative(predictions.logits).sum(-1)
+
+    def of_pairs(self, predictions: Predictions, targets: Targets, overlap: Tensor) -> Tensor:
+        logits = at_labels(predictions.logits, targets)
+        cross_entropy = -logsigmoid(-logits) - overlap * logits
+        distance = (overlap - logits.sigmoid()).abs()
+        return cross_entropy * distance**self.gamma - self._negative(logits)
+
+    def _negative(self, logits: Tensor) -> Tensor:
+        return logits.sigmoid() ** self.gamma * -logsigmoid(-logits)
+
+
+@COSTS.register("iou_log")
+class IoULogCost(InParts):
+    """-log of the IoU of boxes in pixels, which is at least `eps` (SimOTA 1e-8, RTMDet 1e-7, OTA and LLA 1.19e-7)."""
+
+    def __init__(self, eps: float = 1e-8) -> None:
+        self.eps = eps
+
+    def of_pairs(self, predictions: Predictions, targets: Targets, overlap: Tensor) -> Tensor:
+        return -overlap.clamp(min=self.eps).log()
+
+
+@COSTS.register("center_distance")
+class CenterDistanceCost(InParts):
+    """base^(d - offset) of the distance d of a sample's point from the target's centre, in strides (RTMDet, eq. 3)."""
+
+    needs = frozenset({"points", "strides"})
+
+    def __init__(self, base: float = 10.0, offset: float = 3.0) -> None:
+        self.base = base
+        self.offset = offset
+
+    def of_pairs(self, predictions: Predictions, targets: Targets, overlap: Tensor) -> Tensor:
+        points, centers = predictions.all_points.unbind(-1), center(targets.boxes).unbind(-1)
+        across, down = (c[:, :, None] - p[:, None] for p, c in zip(points, centers, strict=True))  # (B, M, N)
+        distance = torch.hypot(across, down) / predictions.all_strides[:, None]
+        return (self.base ** (distance - self.offset)).transpose(1, 2)
+
+
+def overlaps(predictions: Predictions, targets: Targets) -> Tensor:
+    """(B, N, M) IoU of predicted boxes and targets, in pixels."""
+    predicted, wanted = (_planes_apart(boxes) for boxes in (predictions.boxes, targets.boxes))
+    return iou(predicted[:, None], wanted[:, :, None]).transpose(1, 2)
+
+
 def at_labels(values: Tensor, targets: Targets) -> Tensor:
     """Values (B, N, C) of the samples for the classes of the targets -> (B, N, M)."""
     labels = torch.where(targets.mask, targets.labels, 0)  # padding may hold any label
-    by_target = values.transpose(1, 2).gather(1, labels[:, :, None].expand(-1, -1, values.shape[1]))
-    return by_target.transpose(1, 2)
+    images = torch.arange(len(labels), device=labels.device)[:, None]
+    return values.transpose(1, 2)[images, labels].transpose(1, 2)
 
 
 def pairwise(distance: Callable[[Tensor, Tensor], Tensor], predictions: Predictions, targets: Targets) -> Tensor:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .boxes import ciou, giou, iou, relative_giou, relative_l1, side_distances
+from .boxes import center, ciou, giou, iou, relative_giou, relative_l1, side_distances, sides
 from .registry import BOX_LOSSES, Weighted
 from .scores import Scores
 from .structures import Assignment, Matches, Predictions, Targets
@@ -53,6 +53,14 @@ class IoULogLoss:
 
     def __call__(self, predicted: Tensor, target: Tensor) -> Tensor:
         return -iou(predicted, target).clamp(min=1e-6).log()
+
+
+@BOX_LOSSES.register("iou_square")
+class IoUSquareLoss:
+    """1 - IoU^2 (YOLOX, arXiv 2107.08430)."""
+
+    def __call__(self, predicted: Tensor, target: Tensor) -> Tensor:
+        return 1 - iou(predicted, target) ** 2
 
 
 @BOX_LOSSES.register("l1")
@@ -121,6 +129,31 @@ class DistributionFocalLoss:
         logs = -logits.log_softmax(-1).gather(-1, torch.stack([below, below + 1], -1).long())  # (P, 4, 2)
         share = distances - below
         return (logs * torch.stack([1 - share, share], -1)).sum(-1).mean(-1)
+
+
+@BOX_LOSSES.register("log_size_l1")
+class LogSizeL1Loss:
+    """Sum of the absolute differences of the centre, in strides, and of the logs of width and height.
+
+    What YOLOX (arXiv 2107.08430) trains the numbers of its head with that its boxes are made of, when augmentation ends. Sides
+    count as at least `floor` strides, where the log of a collapsed box would be without end.
+
+    Args:
+        floor: of sides, strides.
+    """
+
+    needs = frozenset({"strides"})
+
+    def __init__(self, floor: float = 1e-4) -> None:
+        self.floor = floor
+
+    def of_pairs(self, predictions: Predictions, targets: Targets, matches: Matches) -> Tensor:
+        """(P,) distance of each pair's box from its target."""
+        stride = predictions.strides_at(matches.image, matches.sample)[:, None]
+        boxes = matches.predicted_boxes(predictions), matches.target_boxes(targets)
+        middle, other = (center(each) / stride for each in boxes)
+        size, wanted = ((sides(each) / stride).clamp(min=self.floor).log() for each in boxes)
+        return ((middle - other).abs() + (size - wanted).abs()).sum(-1)
 
 
 def build_box_loss(spec: Any) -> BoxLoss | dict[str, Weighted]:

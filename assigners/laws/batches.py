@@ -133,9 +133,22 @@ def connected(assigner: Assigner) -> list[str]:
     return ["logits", "boxes", *(name for name, reached in own.items() if reached)]
 
 
-def box_terms(losses: dict[str, Tensor]) -> Tensor:
+def box_terms(assigner: Assigner, losses: dict[str, Tensor]) -> Tensor:
     """What the loss has of boxes, whatever its terms are called."""
-    return sum(value for name, value in losses.items() if not name.startswith("loss_cls"))
+    branch = None if assigner.branch is None else f"loss_{assigner.branch.name}"
+    return sum(value for name, value in losses.items() if not name.startswith("loss_cls") and name != branch)
+
+
+def background_loss(assigner: Assigner, assignment: Assignment, losses: dict[str, Tensor]) -> Tensor:
+    """The term of the loss that samples without an object are in, which may be the second branch's."""
+    if background_by_branch(assigner):
+        return losses[f"loss_{assigner.branch.name}"]
+    return losses["loss_cls_neg" if assignment.background is None else "loss_cls_pos"]
+
+
+def background_by_branch(assigner: Assigner) -> bool:
+    """Whether samples without an object are left to the second branch (YOLOX)."""
+    return getattr(assigner.weighting, "background_by_branch", False)
 
 
 def pushed_down(assignment: Assignment) -> Tensor:

@@ -86,7 +86,8 @@ def broken_boxes_show_in_the_loss(make: Make, seed: int) -> None:
         assignment, losses = assigner.assign_and_loss(predictions, targets)
     still_matched = assignment.matches.predicted_boxes(predictions).isnan().any()
     require(
-        box_terms(losses).isnan() == still_matched, "the loss of boxes does not show a matched box that is no number"
+        box_terms(assigner, losses).isnan() == still_matched,
+        "the loss of boxes does not show a matched box that is no number",
     )
 
 

@@ -9,7 +9,17 @@ import torch
 from torch import Tensor
 
 from .. import Assigner, Assignment, Predictions, Targets
-from .batches import SIDE, answer, box_terms, connected, leaves, pushed_down, random_batch
+from .batches import (
+    SIDE,
+    answer,
+    background_by_branch,
+    background_loss,
+    box_terms,
+    connected,
+    leaves,
+    pushed_down,
+    random_batch,
+)
 from .law import Make, law, require
 
 SPIKE = 10.0  # times the loss of a usual batch
@@ -67,9 +77,12 @@ def an_empty_image_only_pushes_down(make: Make, seed: int) -> None:
     """An image without objects has no pairs, and all its samples are pushed down."""
     assigner = make()
     batch = random_batch(assigner, seed, (0, random.Random(seed).randint(1, 5)))
-    assignment, _ = check_sound(assigner, *batch, "an empty image")
+    assignment, losses = check_sound(assigner, *batch, "an empty image")
     require((assignment.matches.image == 1).all(), "an empty image has pairs")
-    require((pushed_down(assignment)[0] > 0).all(), "a sample of an empty image is not pushed down")
+    if background_by_branch(assigner):
+        require(background_loss(assigner, assignment, losses) > 0, "a sample of an empty image is not pushed down")
+    else:
+        require((pushed_down(assignment)[0] > 0).all(), "a sample of an empty image is not pushed down")
 
 
 @law
@@ -80,14 +93,15 @@ def a_batch_without_objects_reaches_every_prediction(make: Make, seed: int) -> N
     predictions = leaves(predictions)
     assignment, losses = assigner.assign_and_loss(predictions, targets)
     require(not len(assignment.positive), "there are pairs without objects")
-    require(box_terms(losses) == 0, "there is a loss of boxes without objects")
-    require(losses["loss_cls_neg" if assignment.background is None else "loss_cls_pos"] > 0, "nothing is pushed down")
+    require(box_terms(assigner, losses) == 0, "there is a loss of boxes without objects")
+    require(background_loss(assigner, assignment, losses) > 0, "nothing is pushed down")
     sum(losses.values()).backward()
     for name in connected(assigner):
         require(getattr(predictions, name).grad is not None, f"the loss does not reach {name}")
         require(getattr(predictions, name).grad.isfinite().all(), f"the gradient of {name} is not finite")
     require(not predictions.boxes.grad.count_nonzero(), "boxes learn without objects")
-    require(predictions.logits.grad.count_nonzero(), "logits do not learn without objects")
+    taught = predictions.objectness if background_by_branch(assigner) else predictions.logits
+    require(taught.grad.count_nonzero(), "logits do not learn without objects")
 
 
 @law
@@ -99,6 +113,8 @@ def a_batch_without_objects_is_no_spike(make: Make, seed: int) -> str:
     if assigner.score.background_column:
         columns[-1] = 0.0
     fresh = replace(predictions, logits=columns.expand_as(predictions.logits))
+    if background_by_branch(assigner):
+        fresh = replace(fresh, objectness=torch.full_like(predictions.objectness, PRIOR_LOGIT))
     new, random_ones = (_empty_ratio(make, given, targets) for given in (fresh, predictions))
     require(new <= SPIKE, f"without objects the loss is {new:.3g} times that with objects")
     return f"{new:.2g} times with a new head's scores, {random_ones:.2g} with random ones"
@@ -148,7 +164,7 @@ def odd_objects_are_defined(make: Make, seed: int) -> None:
 
 @law
 def an_object_without_candidates_takes_no_sample(make: Make, seed: int) -> None:
-    """A box that holds no part of the image takes no sample from another object."""
+    """A box that holds no part of the image takes no sample from another object, unless the matching says that it may."""
     assigner = make()
     for kind in NOTHING_INSIDE:
         predictions, targets = random_batch(assigner, seed, (3,))
@@ -158,7 +174,12 @@ def an_object_without_candidates_takes_no_sample(make: Make, seed: int) -> None:
 
 
 def check_undisturbed(assigner: Assigner, table: Tensor, with_odd_one: Tensor, kind: str) -> None:
-    """The first three objects keep their samples; one to one, each has one, whatever the fourth is."""
+    """The first three objects keep their samples; one to one, each has one, whatever the fourth is.
+
+    A matching in which objects weigh on one another's choice says so (`moves_others`) and is not held to it.
+    """
+    if getattr(assigner.matching, "moves_others", False):
+        return
     if assigner.cardinality == "one-to-one":
         require((with_odd_one[..., 0].sum(1)[:, :3] == 1).all(), f"beside {kind} an object has not one sample")
     else:

@@ -3,9 +3,25 @@
 from .atss import ATSS
 from .center_prior import CenterPrior
 from .center_sampling import CenterSampling
+from .dynamic_k import DynamicK, dynamic_soft_label, lla, simota, simota_v1
 from .hungarian import Hungarian
 from .max_iou import MaxIoU
+from .regions import Region
 from .task_aligned import TaskAligned
 from .top_k import TopK
 
-__all__ = ["ATSS", "CenterPrior", "CenterSampling", "Hungarian", "MaxIoU", "TaskAligned", "TopK"]
+__all__ = [
+    "ATSS",
+    "CenterPrior",
+    "CenterSampling",
+    "DynamicK",
+    "Hungarian",
+    "MaxIoU",
+    "Region",
+    "TaskAligned",
+    "TopK",
+    "dynamic_soft_label",
+    "lla",
+    "simota",
+    "simota_v1",
+]

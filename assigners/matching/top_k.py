@@ -49,6 +49,11 @@ class TopK(nn.Module):
         return getattr(self.matching, "scale_invariant", True)
 
     @property
+    def moves_others(self) -> bool:
+        """Whether a further target may change what others get."""
+        return getattr(self.matching, "moves_others", False)
+
+    @property
     def num_classes(self) -> int | None:
         """C of a matching that is kept per class."""
         return getattr(self.matching, "num_classes", None)

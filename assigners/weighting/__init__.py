@@ -2,7 +2,7 @@
 
 from .cross_entropy import CrossEntropy
 from .dual import Dual, dual_paper
-from .soft_target import SoftTarget, aligned_bce, focal, quality_focal, task_aligned, varifocal
+from .soft_target import SoftTarget, aligned_bce, focal, iou_bce, quality_focal, soft_label, task_aligned, varifocal
 
 __all__ = [
     "CrossEntropy",
@@ -11,7 +11,9 @@ __all__ = [
     "aligned_bce",
     "dual_paper",
     "focal",
+    "iou_bce",
     "quality_focal",
+    "soft_label",
     "task_aligned",
     "varifocal",
 ]

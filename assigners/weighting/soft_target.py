@@ -15,6 +15,8 @@ are divided by. t never carries gradient; the modulations do unless told otherwi
 | varifocal (VFNet, 2008.13367, eq. 2) | IoU | t | 0.75 P^2 | positives |
 | task_aligned (TOOD, 2108.07755, eq. 4-5) | aligned, per object | \\|t − P\\|^2 | P^2 | sum of t |
 | aligned_bce (YOLOv8) | aligned, per object | 1 | 1 | sum of t |
+| soft_label (RTMDet, 2212.07784) | IoU | \\|t − P\\|^2 | P^2 | sum of t |
+| iou_bce (YOLOX, 2107.08430) | IoU | 1 | 1, on matched samples only | positives |
 """
 
 from __future__ import annotations
@@ -47,6 +49,8 @@ class SoftTarget:
         gamma: exponent of the modulations.
         matched_scale: multiplies m.
         background_scale: b, 0 leaves samples without a target alone.
+        negatives: the samples that are pushed away from classes, "all" or "matched" ones only (YOLOX), where a second branch
+            learns what is background: an assigner then has the branch "foreground" unless told otherwise.
         detach: keep the modulations from carrying gradient.
         class_scale: multiplies w⁺ and w⁻ (the weight of the class terms).
         box_weight: w° is 1 ("one"), the centerness ("centerness", FCOS), the sample's best score ("score", GFL), the
@@ -63,6 +67,8 @@ class SoftTarget:
         ValueError: for an unknown choice.
     """
 
+    score_models: tuple[str, ...] | None = None
+
     def __init__(
         self,
         target: Any = "iou",
@@ -70,6 +76,7 @@ class SoftTarget:
         gamma: float = 2.0,
         matched_scale: float = 1.0,
         background_scale: float = 1.0,
+        negatives: Literal["all", "matched"] = "all",
         detach: bool = False,
         class_scale: float = 1.0,
         box_weight: BoxWeight = "one",
@@ -82,6 +89,7 @@ class SoftTarget:
         check_choice("modulation", modulation, MODULATIONS)
         check_choice("box_weight", box_weight, BOX_WEIGHTS)
         check_choice("count", count, COUNTS)
+        check_choice("negatives", negatives, ("all", "matched"))
         if box_count is not None:
             check_choice("box_count", box_count, COUNTS)
         self.target = SOFT_TARGETS.build(target)
@@ -89,6 +97,9 @@ class SoftTarget:
         self.gamma = gamma
         self.matched_scale = matched_scale
         self.background_scale = background_scale
+        self.negatives = negatives
+        if self.background_by_branch:
+            self.score_models = ("Sigmoid",)  # the others share a background, or the branch, with the classes
         self.detach = detach
         self.class_scale = class_scale
         self.box_weight = box_weight
@@ -107,7 +118,13 @@ class SoftTarget:
     def kind(self) -> tuple[Any, ...]:
         """What makes one member of the family another than the next, whatever their constants."""
         inner = getattr(self.target, "target", None)
-        return SoftTarget, type(self.target), type(inner), self.modulation
+        by_target = self.box_weight == "target"
+        return SoftTarget, type(self.target), type(inner), self.modulation, self.negatives, by_target
+
+    @property
+    def background_by_branch(self) -> bool:
+        """Whether samples without a target are left to a second branch of the head."""
+        return self.negatives == "matched"
 
     def __call__(self, predictions: Predictions, targets: Targets, matches: Matches, scores: Scores) -> Assignment:
         entry = (matches.image, matches.sample, matches.labels(targets))
@@ -118,6 +135,8 @@ class SoftTarget:
 
         modulation = self._modulation(strongest, at_pairs)
         negative = self.class_scale * self.background_scale * power(probability, self.gamma)
+        if self.background_by_branch:
+            negative = negative * matched_samples(matches, predictions)
         negative.index_put_(entry, torch.zeros_like(modulation, requires_grad=False))
         once = first_of_entry(entry, probability.shape)  # or the gradient of a class wanted twice would come twice
         negative.index_put_(entry, modulation * (1 - strongest) * once, accumulate=True)
@@ -136,6 +155,13 @@ class SoftTarget:
         if self.modulation == "distance":
             return scale * power((wanted - probability).abs(), self.gamma)
         return scale * (wanted if self.modulation == "target" else torch.ones_like(wanted))
+
+
+def matched_samples(matches: Matches, predictions: Predictions) -> Tensor:
+    """(B, N, 1) bool, whether a sample has a target."""
+    matched = torch.zeros(predictions.logits.shape[:2], dtype=torch.bool, device=predictions.logits.device)
+    matched[matches.image, matches.sample] = True
+    return matched[..., None]
 
 
 def best_of_entry(values: Tensor, entry: tuple[Tensor, Tensor, Tensor], shape: torch.Size) -> Tensor:
@@ -255,3 +281,24 @@ def aligned_bce(
     return SoftTarget(
         target, "none", 0.0, class_scale=class_scale, box_weight="target", box_scale=box_scale, count="weights"
     )
+
+
+@WEIGHTINGS.register("soft_label")
+def soft_label(gamma: float = 2.0, box_scale: float = 2.0) -> SoftTarget:
+    """RTMDet's: quality focal loss and boxes weighted by the IoU, both by the sum of the IoUs.
+
+    Args:
+        gamma: exponent of the modulation.
+        box_scale: as of `SoftTarget`.
+    """
+    return SoftTarget(IoU(), gamma=gamma, box_weight="target", box_scale=box_scale, count="weights")
+
+
+@WEIGHTINGS.register("iou_bce")
+def iou_bce(class_scale: float = 1.0, box_scale: float = 5.0) -> SoftTarget:
+    """YOLOX's: classes are trained on matched samples only, by cross entropy with the IoU as the score to reach.
+
+    Args:
+        class_scale, box_scale: as of `SoftTarget`.
+    """
+    return SoftTarget(IoU(), "none", 0.0, negatives="matched", class_scale=class_scale, box_scale=box_scale)

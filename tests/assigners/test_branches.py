@@ -34,6 +34,17 @@ def test_the_foreground_branch_learns_of_every_sample_whether_it_is_matched():
     assert loss_of(BRANCHES.build("foreground"), ignored=ignoring).item() == pytest.approx(-logs / 2, rel=1e-5)
 
 
+def test_the_foreground_branch_is_divided_by_the_number_of_images_at_least_or_as_in_yolox():
+    predictions = pyramid((1, 3, 8), images=2, boxes=BOXES.expand(2, -1, -1), objectness=LOGITS.expand(2, -1))
+    nothing = torch.zeros(0, dtype=torch.long)
+    matches = Matches(nothing, nothing, nothing, torch.ones(0))
+    empty = Assignment(matches, torch.ones(0), torch.zeros(2, 3, 3), torch.ones(0), torch.ones(3))
+    one_images = -math.log(0.25) - math.log(0.5) - math.log(0.75)
+    assert BRANCHES.build("foreground")(predictions, TARGETS, empty).item() == pytest.approx(one_images, rel=1e-5)
+    yolox = BRANCHES.build({"type": "foreground", "least_per_image": 0})
+    assert yolox(predictions, TARGETS, empty).item() == pytest.approx(2 * one_images, rel=1e-5)
+
+
 @pytest.mark.parametrize("name", list(BRANCHES))
 def test_without_a_pair_the_branch_stays_in_the_graph(name):
     logits = LOGITS.clone().requires_grad_()
@@ -55,7 +66,8 @@ def test_an_assigner_trains_its_branch_where_the_head_has_one(name):
         assert entry not in assigner.loss(pyramid((1, 3, 8), boxes=BOXES, objectness=None), TARGETS)
 
 
-def test_boxes_weighted_by_centerness_bring_its_branch_unless_told_otherwise():
+def test_a_weighting_brings_the_branch_that_it_counts_on_unless_told_otherwise():
     assert build("fcos", 3).branch.name == "centerness"
     assert build("max_iou", 3).branch is None
+    assert build("atss+iou_bce", 3).branch.name == "objectness"
     assert Assigner("center_sampling", focal(box_weight="centerness"), branch=None).branch is None

@@ -58,7 +58,14 @@ def test_a_weight_of_zero_silences_infinity_but_not_what_is_no_number():
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("giou", 1 - 1 / 3), ("ciou", 1 - 1 / 3 + 1 / 13), ("iou_log", math.log(3)), ("l1", 2.0), ("relative_sides", 0.5)],
+    [
+        ("giou", 1 - 1 / 3),
+        ("ciou", 1 - 1 / 3 + 1 / 13),
+        ("iou_log", math.log(3)),
+        ("iou_square", 8 / 9),
+        ("l1", 2.0),
+        ("relative_sides", 0.5),
+    ],
 )
 def test_box_losses_are_these(name, value):
     loss = BOX_LOSSES.build(name)(torch.tensor([[0.0, 0.0, 2.0, 2.0]]), torch.tensor([[1.0, 0.0, 3.0, 2.0]]))
@@ -137,6 +144,26 @@ def test_a_distance_beyond_the_distribution_counts_as_just_short_of_its_end():
     loss = BOX_LOSSES.build("dfl").of_pairs(predictions, targets, Matches(zero, zero, zero, torch.ones(1)))
     logs = torch.tensor([0.0, 0.0, 2.0]).log_softmax(0)
     assert loss.item() == pytest.approx(-(0.1 * logs[1] + 0.9 * logs[2]).item(), rel=1e-5)
+
+
+def test_centres_count_in_strides_and_sides_by_their_logs():
+    predictions = pyramid((1, 1, 8), boxes=torch.tensor([[[0.0, 0.0, 16.0, 8.0]]]))
+    zero = torch.tensor([0])
+    matches = Matches(zero, zero, zero, torch.ones(1))
+    loss = BOX_LOSSES.build("log_size_l1").of_pairs(predictions, one_image((8, 4, 16, 36, 0)), matches)
+    assert loss.item() == pytest.approx(0.5 + 2 + math.log(2) + math.log(4), rel=1e-5)
+
+
+def test_a_collapsed_box_is_finitely_far_in_logs():
+    boxes = torch.tensor([[[4.0, 4.0, 4.0, 3.0]]], requires_grad=True)
+    zero = torch.tensor([0])
+    matches = Matches(zero, zero, zero, torch.ones(1))
+    loss = BOX_LOSSES.build("log_size_l1").of_pairs(
+        pyramid((1, 1, 8), boxes=boxes), one_image((0, 0, 8, 8, 0)), matches
+    )
+    loss.sum().backward()
+    assert loss.item() == pytest.approx(0.5 / 8 - 2 * math.log(1e-4), rel=1e-5)
+    assert boxes.grad.isfinite().all()
 
 
 def test_a_bag_takes_the_place_of_the_sums_over_pairs():

@@ -4,9 +4,19 @@ import pytest
 import torch
 from torchvision.ops import box_convert
 
-from detassign.assigners import Matches, Predictions, Sigmoid, Targets, aligned_bce, focal, quality_focal, varifocal
+from detassign.assigners import (
+    Assigner,
+    Matches,
+    Predictions,
+    Sigmoid,
+    Targets,
+    aligned_bce,
+    focal,
+    quality_focal,
+    varifocal,
+)
 from detassign.assigners.soft_targets import Alignment, GIoU, IoU, PerObject
-from detassign.assigners.weighting import SoftTarget, task_aligned
+from detassign.assigners.weighting import SoftTarget, iou_bce, soft_label, task_aligned
 
 PREDICTED, OBJECT = (
     box_convert(torch.tensor([[box]]), "cxcywh", "xyxy") for box in ([0.5, 0.5, 0.4, 0.4], [0.56, 0.54, 0.36, 0.44])
@@ -36,13 +46,34 @@ def assignment_of(weighting, pairs=1, boxes=PREDICTED):
         (aligned_bce(overlap="iou"), 0.5 * OVERLAP, 0.5 * (1 - OVERLAP), 0.5),
         (aligned_bce(), 0.5 * COMPLETE, 0.5 * (1 - COMPLETE), 0.5),
         (task_aligned(), 0.035692, 0.022073, 0.072329),
+        (soft_label(), 0.035693, 0.022073, 0.072329),
+        (iou_bce(), OVERLAP, 1 - OVERLAP, 1.0),
     ],
-    ids=["focal", "quality_focal", "varifocal", "mal", "giou_aware", "aligned_iou", "aligned_bce", "task_aligned"],
+    ids=[
+        "focal",
+        "quality_focal",
+        "varifocal",
+        "mal",
+        "giou_aware",
+        "aligned_iou",
+        "aligned_bce",
+        "task_aligned",
+        "soft_label",
+        "iou_bce",
+    ],
 )
 def test_each_member_weighs_the_pair_as_published(weighting, positive, negative, elsewhere):
     assignment = assignment_of(weighting)
     assert assignment.positive.item() == pytest.approx(positive, abs=2e-5)
     assert assignment.negative.flatten().tolist() == pytest.approx([negative, elsewhere], abs=2e-6)
+
+
+def test_samples_without_an_object_are_left_to_the_branch_where_only_matched_ones_are_pushed_down():
+    nothing = assignment_of(iou_bce(), pairs=0)
+    assert nothing.negative.tolist() == [[[0.0, 0.0]]]
+    assert assignment_of(quality_focal(), pairs=0).negative.min() > 0
+    with pytest.raises(ValueError, match="SoftTarget weighting: defined for the score model Sigmoid, not for Softmax"):
+        Assigner("center_sampling", iou_bce(), "softmax")
 
 
 @pytest.mark.parametrize(
@@ -74,6 +105,7 @@ def test_a_box_that_is_not_a_number_wants_nothing():
         ({"modulation": "focal"}, "modulation: expected one of none, distance, target, got 'focal'"),
         ({"count": "boxes"}, "count: expected one of positives, targets, weights, got 'boxes'"),
         ({"box_count": "boxes"}, "box_count: expected one of positives, targets, weights, got 'boxes'"),
+        ({"negatives": "some"}, "negatives: expected one of all, matched, got 'some'"),
         ({"target": "best"}, "unknown soft target 'best'"),
     ],
 )

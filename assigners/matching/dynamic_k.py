@@ -1,0 +1,372 @@
+"""Matching by cost: every object takes its k cheapest samples, k as many as its predictions fit well.
+
+SimOTA (YOLOX, arXiv 2107.08430), the dynamic soft label assignment of RTMDet (arXiv 2212.07784) and LLA (arXiv 2101.04307)
+are choices of candidates, costs, rule for k and rule for conflicts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import fields, replace
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from ..boxes import center
+from ..checks import check_choice, check_count
+from ..costs import overlaps
+from ..quality import predicted_iou
+from ..registry import COSTS, MATCHINGS, SCORES
+from ..structures import BACKGROUND, Matches, Predictions, Targets
+from .pairs import inside_ignored, prior_boxes, with_ignored
+from .regions import Region
+
+PAIRS_AT_ONCE = 2**21
+"""Pairs of a sample and a target that are compared at a time: few enough to stay near the processor."""
+
+SIMOTA_COSTS = {"binary_cross_entropy": 1.0, "iou_log": {"weight": 3.0, "eps": 1e-8}}
+SOFT_LABEL_COSTS = {"soft_label": 1.0, "iou_log": {"weight": 3.0, "eps": 1e-7}, "center_distance": 1.0}
+TRANSPORT_COSTS = {"focal_loss": 1.0, "iou_log": {"weight": 1.5, "eps": 1.1920929e-7}}
+
+
+@MATCHINGS.register("dynamic_k")
+class DynamicK:
+    """Every target takes the k samples that cost it least; a sample that several take goes to one of them.
+
+    A pair whose cost is not finite is never taken, so what is not a number wins nothing. Costs are added up for so many
+    targets at a time as memory allows; what a sample costs as background, a sum over classes, once for each.
+
+    Args:
+        costs: coefficient by term, or {"weight": coefficient, ...arguments} (see `detassign.assigners.costs`);
+            None takes SimOTA's, binary cross entropy 1 and -log IoU 3.
+        candidates: the samples that are looked at, for all targets of the image alike: those in the `Region` of any of them,
+            or all (None).
+        own: a target's own region, where its pairs cost no `penalty`; None is everywhere.
+        penalty: cost of a pair outside `own`; inf forbids it. It is added in float64, so such pairs keep their order.
+        k: samples of every target; None takes the whole part of the sum of its `top` largest IoUs, at least 1.
+        top: see k. The IoUs are with all samples that are looked at, in whose region they may be.
+        conflict: a sample that several targets take goes to the one it is cheapest for, of all ("all", which may be one that
+            did not ask for it) or of those that took it ("holders"). Of equal costs the nearer centre's, then the first
+            target's.
+        ignore: what ignore regions do: a sample whose cell lies in one by more than `ignore_threshold` is not pushed down
+            ("overlap"); or they "compete" for samples like objects of class 0, and the samples they win are not pushed down
+            (LLA).
+        ignore_threshold: see ignore; 0 switches off.
+        score: the score model that class costs follow; an assigner offers its own, None is a sigmoid.
+
+    Raises:
+        ValueError: for an unknown choice, and numbers of samples below 1.
+    """
+
+    cardinality = "one-to-many"
+    moves_others = True  # a further target changes what is looked at, and to whom a contested sample goes
+
+    def __init__(
+        self,
+        costs: Mapping[str, Any] | None = None,
+        candidates: Region | Mapping[str, Any] | None = None,
+        own: Region | Mapping[str, Any] | None = None,
+        penalty: float = 0.0,
+        k: int | None = None,
+        top: int = 10,
+        conflict: Literal["all", "holders"] = "all",
+        ignore: Literal["overlap", "compete"] = "overlap",
+        ignore_threshold: float = 0.5,
+        score: Any = None,
+    ) -> None:
+        check_count("k", k, 1)
+        check_count("top", top, 1)
+        check_choice("conflict", conflict, ("all", "holders"))
+        check_choice("ignore", ignore, ("overlap", "compete"))
+        self.costs = COSTS.build_weighted(costs or SIMOTA_COSTS)
+        self.candidates = Region.of(candidates)
+        self.own = Region.of(own)
+        self.penalty = penalty
+        self.k = k
+        self.top = top
+        self.conflict = conflict
+        self.ignore = ignore
+        self.ignore_threshold = ignore_threshold
+        self.score = SCORES.build("sigmoid" if score is None else score)
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """Points and the strides of their cells, and what the cost terms and the score model need."""
+        terms = (getattr(term.part, "needs", frozenset()) for term in self.costs.values())
+        return frozenset({"points", "strides"}).union(self.score.needs, *terms)
+
+    @property
+    def kind(self) -> tuple[Any, ...]:
+        """What makes one choice of the parts another than the next, whatever their constants."""
+        regions = (None if region is None else region.kind for region in (self.candidates, self.own))
+        return DynamicK, *regions, tuple(self.costs), self.k is None
+
+    @torch.no_grad()
+    def __call__(self, predictions: Predictions, targets: Targets) -> Matches:
+        if self.ignore == "compete" and targets.ignore_boxes is not None:
+            return self._beside_rivals(predictions, targets)
+        matches = self._match(predictions, targets)
+        return with_ignored(matches, inside_ignored(prior_boxes(predictions, 1.0), targets, self.ignore_threshold))
+
+    def _beside_rivals(self, predictions: Predictions, targets: Targets) -> Matches:
+        """The pairs of the targets, where ignore regions take samples too."""
+        boxes = torch.cat([targets.boxes, targets.ignore_boxes], 1)
+        labels = torch.cat([targets.labels, torch.zeros_like(targets.ignore_mask, dtype=torch.long)], 1)
+        everyone = Targets(boxes, labels, torch.cat([targets.mask, targets.ignore_mask], 1))
+        matches = self._match(predictions, everyone)
+        rival = matches.target >= targets.boxes.shape[1]
+        ignored = torch.zeros(predictions.logits.shape[:2], dtype=torch.bool, device=rival.device)
+        ignored[matches.image, matches.sample] = rival
+        return replace(matches.select(~rival), ignored=ignored)
+
+    def _match(self, predictions: Predictions, targets: Targets) -> Matches:
+        samples, index = self._looked_at(binary(predictions, self.score), targets)
+        background = self.cost_as_background(samples)
+        target = self._settled(*self._claims(samples, targets, background), samples, targets, background)
+        image, place = target.ge(0).nonzero(as_tuple=True)
+        matches = Matches(image, index[image, place], target[image, place], predictions.boxes.new_ones(len(image)))
+        return replace(matches, score=predicted_iou(predictions, targets, matches))
+
+    def _looked_at(self, predictions: Predictions, targets: Targets) -> tuple[Predictions, Tensor]:
+        """The samples that any target may take, side by side, and which they are, (B, V)."""
+        images, count = predictions.logits.shape[:2]
+        wanted = targets.mask.any(1, keepdim=True).expand(images, count)
+        if self.candidates is not None:
+            parts = parts_of(targets, count)
+            held = [(self.candidates.holds(predictions, part) & part.mask[..., None]).any(1) for _, part in parts]
+            wanted = torch.stack(held).any(0) if held else torch.zeros_like(wanted)
+        if predictions.valid is not None:
+            wanted = wanted & predictions.valid
+        index, valid = packed(wanted)
+        return samples_at(predictions, index, valid), index
+
+    def _claims(self, samples: Predictions, targets: Targets, background: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, M, K) which samples each target finds cheapest, and (B, M, K) bool, which of them it takes."""
+        images, count = samples.boxes.shape[:2]
+        most = min(self.k or self.top, count)
+        ranks = torch.arange(most, device=background.device)
+        empty = ranks.new_zeros(images, 0, most)
+        found = [(empty, empty.bool())]
+        for _, part in parts_of(targets, count):
+            overlap = overlaps(samples, part)
+            cost, place = self._key(samples, part, overlap, background).topk(most, largest=False)
+            found.append((place, (ranks < self._counts(overlap, samples)[..., None]) & cost.isfinite()))
+        place, chosen = (torch.cat(column, 1) for column in zip(*found, strict=True))
+        return place, chosen
+
+    def cost_as_background(self, samples: Predictions) -> Tensor:
+        """(B, N) what samples cost whatever their target."""
+        total = samples.boxes.new_zeros(samples.boxes.shape[:2])
+        for term, weight in self.costs.values():
+            if hasattr(term, "of_samples"):
+                total = total + weight * term.of_samples(samples)
+        return total
+
+    def cost_of_pairs(self, samples: Predictions, targets: Targets, overlap: Tensor, background: Tensor) -> Tensor:
+        """(B, M, N) the weighted sum of all terms, given the IoUs (B, N, M) and what samples cost as background (B, N)."""
+        total = background[:, None]
+        for term, weight in self.costs.values():
+            in_parts = hasattr(term, "of_pairs")
+            part = term.of_pairs(samples, targets, overlap) if in_parts else term(samples, targets)
+            total = total + (part if weight == 1 else weight * part).transpose(1, 2)
+        return total
+
+    def _key(self, samples: Predictions, targets: Targets, overlap: Tensor, background: Tensor) -> Tensor:
+        """(B, M, V) what pairs are chosen by, inf for those that must not be."""
+        cost = self.cost_of_pairs(samples, targets, overlap, background)
+        if self.own is not None and self.penalty:
+            outside = ~self.own.holds(samples, targets)
+            cost = (
+                cost.double() + self.penalty * outside
+                if self.penalty < torch.inf
+                else cost.masked_fill_(outside, torch.inf)
+            )
+        real = targets.mask[..., None] & samples.valid[:, None]
+        return cost.masked_fill_(~(cost.isfinite() & real), torch.inf)
+
+    def _counts(self, overlap: Tensor, samples: Predictions) -> Tensor:
+        """(B, M) how many samples each target takes."""
+        if self.k is not None:
+            return torch.full((overlap.shape[0], overlap.shape[2]), self.k, device=overlap.device)
+        fit = torch.where(samples.valid[:, None], overlap.transpose(1, 2), 0.0).nan_to_num_(nan=0.0)
+        largest = fit.topk(min(self.top, fit.shape[-1])).values
+        return largest.clamp(0, 1).sum(-1).long().clamp(min=1)
+
+    def _settled(
+        self, place: Tensor, chosen: Tensor, samples: Predictions, targets: Targets, background: Tensor
+    ) -> Tensor:
+        """(B, V) the one target of every sample, BACKGROUND where nobody takes it, given the claims (B, M, K)."""
+        image, target, _ = chosen.nonzero(as_tuple=True)
+        taken = image, place[chosen]
+        one = torch.ones_like(target)
+        holders = torch.zeros_like(background, dtype=torch.long).index_put_(taken, one, accumulate=True)
+        result = torch.full_like(holders, BACKGROUND)
+        result[taken] = target  # of several any: they are settled below
+        index, contested = packed(holders > 1)
+        took = None if self.conflict == "all" else _taken_at(index, contested, taken, target, holders, targets)
+        at = torch.arange(len(index), device=index.device)[:, None].expand_as(index)
+        owner = self._owners(samples_at(samples, index, contested), targets, background[at, index], took)
+        result[at[contested], index[contested]] = owner[contested]
+        return result
+
+    def _owners(self, samples: Predictions, targets: Targets, background: Tensor, took: Tensor | None) -> Tensor:
+        """(B, V) the target that each sample costs least, of those that took it (B, M, V) or of all (None).
+
+        Of equal costs, as targets of one class have where a box meets neither, the one with the nearer centre.
+        """
+        shape = samples.boxes.shape[:2]
+        lowest, nearest = samples.boxes.new_full((2, *shape), torch.inf, dtype=torch.float64)
+        owner = torch.zeros(shape, dtype=torch.long, device=lowest.device)
+        for start, part in parts_of(targets, shape[1]):
+            key = self._key(samples, part, overlaps(samples, part), background)
+            if took is not None:
+                key = key.masked_fill(~took[:, start : start + key.shape[1]], torch.inf)
+            cost = key.amin(1)
+            distance, first = _distances(samples, part).masked_fill(key > cost[:, None], torch.inf).min(1)
+            better = (cost < lowest) | ((cost == lowest) & (distance < nearest))
+            lowest, nearest = torch.where(better, cost, lowest), torch.where(better, distance, nearest)
+            owner = torch.where(better, first + start, owner)
+        return owner
+
+
+def _taken_at(
+    index: Tensor, contested: Tensor, taken: tuple[Tensor, Tensor], target: Tensor, holders: Tensor, targets: Targets
+) -> Tensor:
+    """(B, M, K) bool, which of the contested ones of an index (B, K) into samples like `holders` (B, V) each target took."""
+    image, place = contested.nonzero(as_tuple=True)
+    slot = torch.full_like(holders, BACKGROUND)
+    slot[image, index[image, place]] = place
+    slot = slot[taken]
+    at = slot >= 0
+    result = torch.zeros(*targets.mask.shape, index.shape[1], dtype=torch.bool, device=index.device)
+    result[taken[0][at], target[at], slot[at]] = True
+    return result
+
+
+def _distances(samples: Predictions, targets: Targets) -> Tensor:
+    """(B, M, N) squared distance of points from the centres of targets, pixels."""
+    points, centers = samples.all_points.unbind(-1), center(targets.boxes).unbind(-1)
+    across, down = (c[:, :, None] - p[:, None] for p, c in zip(points, centers, strict=True))
+    return across**2 + down**2
+
+
+def binary(predictions: Predictions, score: Any) -> Predictions:
+    """Predictions whose logits (B, N, C) are those of the score model's P, each class by itself.
+
+    A second branch that is part of P is left out, another one kept.
+    """
+    if not score.background_column and not score.uses_objectness:
+        return predictions
+    scores = score(predictions)
+    log_absent = scores.log_absent
+    logits = scores.probability.clamp(min=torch.finfo(log_absent.dtype).tiny).log() - log_absent
+    logits = torch.where(predictions.logits[..., : logits.shape[-1]].isnan(), torch.nan, logits)
+    return replace(predictions, logits=logits, objectness=None if score.uses_objectness else predictions.objectness)
+
+
+def parts_of(targets: Targets, samples: int) -> Iterator[tuple[int, Targets]]:
+    """The targets in parts of so many as may be compared with all samples at a time, each with where it begins."""
+    images, count = targets.mask.shape
+    step = max(PAIRS_AT_ONCE // max(images * samples, 1), 1)
+    for start in range(0, count, step):
+        names = ("boxes", "labels", "mask")
+        yield start, replace(targets, **{name: getattr(targets, name)[:, start : start + step] for name in names})
+
+
+def packed(flags: Tensor) -> tuple[Tensor, Tensor]:
+    """Where flags (B, N) are set, side by side: the index (B, V) of the set ones, and which of these are none (False)."""
+    image, place = flags.nonzero(as_tuple=True)
+    counts = flags.sum(1)
+    most = int(counts.max()) if len(counts) else 0
+    rank = torch.arange(len(image), device=flags.device) - (counts.cumsum(0) - counts)[image]
+    index = place.new_zeros(len(flags), most)
+    index[image, rank] = place
+    return index, torch.arange(most, device=flags.device) < counts[:, None]
+
+
+def samples_at(predictions: Predictions, index: Tensor, valid: Tensor) -> Predictions:
+    """The samples (B, V) of an index, of which some are valid, without levels."""
+    image = torch.arange(len(index), device=index.device)[:, None]
+    per_image = ("logits", "boxes", "objectness", "distribution")
+    parts = {f.name: getattr(predictions, f.name) for f in fields(predictions)}
+    parts |= {name: None if parts[name] is None else parts[name][image, index] for name in per_image}
+    for name, at in (("points", "points_at"), ("strides", "strides_at"), ("priors", "priors_at")):
+        parts[name] = None if parts[name] is None else getattr(predictions, at)(image.expand_as(index), index)
+    return Predictions(**{**parts, "level_sizes": None, "valid": valid})
+
+
+@MATCHINGS.register("simota")
+def simota(
+    radius: float = 1.5,
+    top: int = 10,
+    penalty: float = 1e6,
+    costs: Mapping[str, Any] | None = None,
+    ignore_threshold: float = 0.5,
+    score: Any = None,
+) -> DynamicK:
+    """SimOTA as YOLOX has had it since 2023: candidates in the centre squares, whether they lie in a box or not.
+
+    Args:
+        radius: half side of the centre square, strides.
+        top, penalty, ignore_threshold, score: as of `DynamicK`.
+        costs: in place of binary cross entropy 1, -log IoU 3.
+    """
+    square = Region(inside=False, radius=radius)
+    return DynamicK(
+        costs or SIMOTA_COSTS, square, square, penalty, None, top, "all", "overlap", ignore_threshold, score
+    )
+
+
+@MATCHINGS.register("simota_v1")
+def simota_v1(
+    radius: float = 2.5,
+    top: int = 10,
+    penalty: float = 1e5,
+    costs: Mapping[str, Any] | None = None,
+    ignore_threshold: float = 0.5,
+    score: Any = None,
+) -> DynamicK:
+    """SimOTA of YOLOX 0.1 to 0.3 and of mmdet: candidates in a box or a square, free of penalty in its own box and square.
+
+    Args:
+        radius: half side of the centre square, strides.
+        top, penalty, ignore_threshold, score: as of `DynamicK`.
+        costs: in place of binary cross entropy 1, -log IoU 3.
+    """
+    either, both = Region(radius=radius, either=True), Region(radius=radius)
+    return DynamicK(costs or SIMOTA_COSTS, either, both, penalty, None, top, "all", "overlap", ignore_threshold, score)
+
+
+@MATCHINGS.register("dynamic_soft_label")
+def dynamic_soft_label(
+    top: int = 13, costs: Mapping[str, Any] | None = None, ignore_threshold: float = 0.5, score: Any = None
+) -> DynamicK:
+    """RTMDet's matching: any sample inside any box, at no penalty outside its own.
+
+    Args:
+        top, ignore_threshold, score: as of `DynamicK`.
+        costs: in place of soft label 1, -log IoU 3, centre distance 1.
+    """
+    costs = costs or SOFT_LABEL_COSTS
+    return DynamicK(costs, Region(), top=top, ignore_threshold=ignore_threshold, score=score)
+
+
+@MATCHINGS.register("lla")
+def lla(
+    k: int = 10,
+    penalty: float = 1e3,
+    costs: Mapping[str, Any] | None = None,
+    ignore: Literal["overlap", "compete"] = "compete",
+    ignore_threshold: float = 0.5,
+    score: Any = None,
+) -> DynamicK:
+    """LLA's matching: the ten cheapest samples of the image, with a penalty on those outside the box.
+
+    Args:
+        k, penalty, ignore, ignore_threshold, score: as of `DynamicK`.
+        costs: in place of focal loss 1, -log IoU 1.5.
+    """
+    own = Region(margin=0.01)
+    costs = costs or TRANSPORT_COSTS
+    return DynamicK(costs, own=own, penalty=penalty, k=k, ignore=ignore, ignore_threshold=ignore_threshold, score=score)
