@@ -23,6 +23,7 @@ from ..engine.config import CONFIG, read
 from ..engine.files import write_json
 from ..engine.imports import IMPORTS, code_of, save
 from ..engine.reasons import reason
+from ..engine.resuming import conditions, differences
 from ..engine.train import SUMMARY, rehearse
 
 CELLS = "cells"  # folder of a comparison's runs
@@ -155,8 +156,7 @@ def _import_options(cell: Cell) -> list[str]:
 def _check_same(cell: Cell) -> None:
     if not (cell.folder / CONFIG).is_file():
         return
-    recorded = read(cell.folder / CONFIG)
-    different = sorted(key for key in cell.config if recorded.get(key) != cell.config[key])
+    different = conditions(differences(read(cell.folder / CONFIG), cell.config))
     if different:
         raise ValueError(
             f"work dir {cell.folder.parents[1]} holds a comparison under other conditions ({', '.join(different)} of "

@@ -100,8 +100,12 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any], prefix: str =
 
 def refused(changed: Mapping[str, tuple[Any, Any]]) -> dict[str, tuple[Any, Any]]:
     """The differences that make it another run."""
-    sound = (*FREE, *PLACES, *PACE)
-    return {key: values for key, values in changed.items() if not _is_one_of(key, sound)}
+    return {key: values for key, values in conditions(changed).items() if not _is_one_of(key, PACE)}
+
+
+def conditions(changed: Mapping[str, tuple[Any, Any]]) -> dict[str, tuple[Any, Any]]:
+    """The differences that change what a run learns; where its data lies is none."""
+    return {key: values for key, values in changed.items() if not _is_one_of(key, (*FREE, *PLACES))}
 
 
 def check_changes(changed: Mapping[str, tuple[Any, Any]], folder: Path) -> None:

@@ -66,7 +66,7 @@ def test_a_failed_cell_does_not_stop_the_others(tmp_path, trained):
 def test_another_comparison_in_the_same_folder_is_refused(tmp_path, trained):
     compare(plan(CONFIGS, [0], tmp_path))
     changed = {name: {**config, "schedule": {"epochs": 99}} for name, config in CONFIGS.items()}
-    with pytest.raises(ValueError, match=r"under other conditions \(schedule of fcos differ\)"):
+    with pytest.raises(ValueError, match=r"under other conditions \(schedule\.epochs of fcos differ\)"):
         plan(changed, [0], tmp_path)
 
 

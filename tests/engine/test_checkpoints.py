@@ -288,6 +288,8 @@ def test_the_best_is_used_unless_another_is_asked_for(finished):
     assert choose(folder, "epoch_3.pth").path == choose(folder, folder / "epoch_3.pth").path == folder / "epoch_3.pth"
     with pytest.raises(FileNotFoundError, match=r"checkpoint 'epoch_9\.pth' does not exist, nor does .*epoch_9\.pth"):
         choose(folder, "epoch_9.pth")
+    with pytest.raises(ValueError, match=r"is a folder; expected a file, such as .*best\.pth"):
+        choose(folder, folder)
 
 
 def test_a_run_without_a_best_gives_its_newest(copied):

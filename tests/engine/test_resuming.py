@@ -82,6 +82,7 @@ def test_a_longer_run_that_is_stopped_goes_on_at_its_pace(copied, source, tmp_pa
     with pytest.warns(Note), pytest.raises(KeyboardInterrupt):
         train(config_of(source, 4), copied, resume=True, quiet=True)
     monkeypatch.undo()
+    assert not (copied / "summary.json").exists()  # a run that goes on is not over
     with pytest.warns(Note):
         train(config_of(source, 4), copied, resume=True, quiet=True)
     with pytest.warns(Note):
