@@ -4,8 +4,12 @@ Call ``install()`` before the first import of mmdet or ``mmcv.ops``; calling it 
 whose modules import them does so.
 """
 
-from .checkpoint import check_intact, install_safe_loading, is_state, safe_load
+from typing import TYPE_CHECKING, Any
+
 from .on_import import after_import
+
+if TYPE_CHECKING:
+    from .checkpoint import check_intact, is_state, safe_load
 
 __all__ = ["check_intact", "install", "is_state", "mmcv_flavour", "safe_load"]
 
@@ -15,7 +19,16 @@ def install() -> None:
 
     Takes effect when mmcv and mmengine are imported, now if they are; imports neither.
     """
-    after_import({"mmcv": _serve_ops, "mmengine.runner.checkpoint": install_safe_loading})
+    after_import({"mmcv": _serve_ops, "mmengine.runner.checkpoint": _load_safely})
+
+
+def __getattr__(name: str) -> Any:
+    """What reads checkpoints: it imports torch, for which `detassign --help` and `doctor` do not wait."""
+    if name not in ("check_intact", "is_state", "safe_load"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from . import checkpoint
+
+    return getattr(checkpoint, name)
 
 
 def mmcv_flavour() -> str:
@@ -23,6 +36,12 @@ def mmcv_flavour() -> str:
     from . import mmcv_ext
 
     return mmcv_ext.mmcv_flavour()
+
+
+def _load_safely() -> None:
+    from .checkpoint import install_safe_loading  # imports torch
+
+    install_safe_loading()
 
 
 def _serve_ops() -> None:

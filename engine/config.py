@@ -215,6 +215,11 @@ def read_recipe(name_or_path: str) -> dict[str, Any]:
         if path.suffix == ".py" and path.is_file()
         else fragments.load("recipes", name_or_path)
     )
+    for key in RECIPE_KEYS & recipe.keys():
+        kinds = Mapping if key == "changes" else (str, Mapping) if key == "assigner" else str
+        if not isinstance(recipe[key], kinds):
+            words = "a dict of keys and values" if key == "changes" else "a name"
+            raise ValueError(f"config {name_or_path}: {key} is {recipe[key]!r}; expected {words}")
     return {key: recipe[key] for key in RECIPE_KEYS if key in recipe}
 
 

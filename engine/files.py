@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,19 @@ def write_whole(write: Callable[[Path], Any], path: Path) -> None:
     """Let `write` make a file aside, then give it its name."""
     aside = path.with_name(path.name + ".part")
     try:
-        write(aside)
-        aside.replace(path)
+        with naming(path):
+            write(aside)
+            aside.replace(path)
     finally:
         aside.unlink(missing_ok=True)
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Lets an error that names no file, as that of a full disk, name this one, or the folder that is written to."""
+    try:
+        yield
+    except OSError as error:
+        if error.strerror and error.filename is None:
+            error.filename = str(path)
+        raise

@@ -56,7 +56,7 @@ def load_file(path: Path) -> dict[str, Any]:
     """
     try:
         variables = runpy.run_path(str(path))
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
         line = getattr(error, "lineno", None) or (lines[-1] if lines else None)
         place = f"{path}, line {line}" if line else str(path)

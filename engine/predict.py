@@ -30,6 +30,7 @@ from .config import CONFIG, source_of
 from .datasets import eval_steps
 from .device import device_of
 from .drawing import draw_detections
+from .files import naming
 from .fonts import warn_of_missing_letters
 from .progress import progress_bar
 from .train import calm, find_config
@@ -88,7 +89,7 @@ def predict(
     failures = []
     if draw:
         warn_of_missing_letters(source_of(config).classes)
-    with calm(), silent_decoder(), _naming(folder):
+    with calm(), silent_decoder(), naming(folder):
         detector = ImageDetector(config, checkpoint, score, limit, compiled)
         new_folder(folder).mkdir(parents=True, exist_ok=True)
         with _json_list(folder / PREDICTIONS) as write, progress_bar("predict", len(images), quiet) as advance:
@@ -340,14 +341,3 @@ def _json_list(path: Path) -> Iterator[Callable[[Any], None]]:
             file.write("\n]\n" if before == "," else "[]\n")
             file.flush()
             aside.replace(path)
-
-
-@contextmanager
-def _naming(folder: Path) -> Iterator[None]:
-    """Lets an error that names no file, as that of a full disk, name the folder."""
-    try:
-        yield
-    except OSError as error:
-        if error.strerror and error.filename is None:
-            error.filename = str(folder)
-        raise

@@ -33,7 +33,7 @@ from .config import CONFIG, find_source, read, source_of, validate
 from .datasets import eval_loader, train_loader
 from .device import device_of
 from .evaluation import AveragePrecision
-from .files import write_json
+from .files import naming, write_json
 from .hooks import (
     AssignmentStatistics,
     EpochSeed,
@@ -121,7 +121,7 @@ def train(config: Mapping[str, Any], work_dir: Path, resume: bool = False, quiet
     seeds = [EpochSeed(config["seed"]), TrainingProgress()]
     hooks = [metrics, observed, *seeds, SyncBuffersHook(), bar, keeper, *told]
     model.observer = observed
-    with calm():
+    with calm(), naming(work_dir):
         basics = _runner_basics(config, work_dir)
         runner = QuietRunner(model, str(work_dir), **loop, custom_hooks=hooks, **_from(start), **basics)
         if processes.is_first() and runner.max_epochs > (start.epoch if start else 0):

@@ -1,6 +1,7 @@
 """doctor on the command line: what is there, what would run where, and what is known to go wrong."""
 
 import json
+import subprocess
 import sys
 import warnings
 from importlib import metadata
@@ -278,3 +279,14 @@ def test_what_is_shown_wraps_between_words_in_a_narrow_terminal(status, capsys, 
     assert " ".join(" ".join(shown).split()) == (
         "cpu loaded cuda a long story of a module that was not built when all the rest was installed"
     )
+
+
+@pytest.mark.parametrize("package", ["safetensors", "numpy", "rich", "mmengine", "cv2"])
+def test_doctor_runs_without_what_it_is_asked_about(package):
+    code = f"import sys; sys.modules[{package!r}] = None\nfrom detassign.cli import main; main(['doctor'])"
+    result = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True)
+    assert result.returncode == 1
+    assert result.stderr == ""
+    (sentence,) = [line for line in result.stdout.splitlines() if line.startswith("error: ")]
+    assert "so nothing trains: " in sentence
+    assert package in sentence

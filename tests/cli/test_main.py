@@ -157,3 +157,10 @@ def test_letters_that_the_terminals_encoding_lacks_are_written_as_codes():
     assert done.stderr.isascii()
     assert rb"'\u56fe\x1b[2J'" in done.stderr
     assert b"Traceback" not in done.stderr
+
+
+def test_help_waits_for_no_torch():
+    code = "import sys; from detassign.cli import main\ntry:\n    main(['--help'])\n"
+    code += "except SystemExit:\n    print('torch' in sys.modules)"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert result.stdout.endswith("False\n"), result.stderr

@@ -13,7 +13,7 @@ LITE = mmcv_flavour() == "lite"
 
 
 def test_public_names_are_these():
-    assert sorted(detassign.compat.__all__) == ["install", "is_state", "mmcv_flavour", "safe_load"]
+    assert sorted(detassign.compat.__all__) == ["check_intact", "install", "is_state", "mmcv_flavour", "safe_load"]
     assert all(hasattr(detassign.compat, name) for name in detassign.compat.__all__)
 
 

@@ -224,3 +224,19 @@ def test_a_detectors_usual_denoising_by_name_keeps_its_amounts(source):
     changes = {"model.denoising.denoising.groups": 3}
     config = configs.compose("dino_r18_tiny", None, source, changes=changes)
     assert config["model"]["denoising"]["denoising"] == {"type": "cdn", "groups": 3}
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("import sys; sys.exit()", r"mine\.py, line 1: SystemExit"),
+        ("\nx = 1 / 0", r"mine\.py, line 2: ZeroDivisionError: division by zero"),
+        ("def f(:", r"mine\.py, line 1: SyntaxError"),
+        ("changes = 5", r"mine\.py: changes is 5; expected a dict"),
+        ("detector = None", r"mine\.py: detector is None; expected a name"),
+    ],
+)
+def test_a_recipe_that_does_not_run_or_says_something_else_is_named(text, sentence, tmp_path):
+    (tmp_path / "mine.py").write_text(text)
+    with pytest.raises(ValueError, match=sentence):
+        configs.read_recipe(str(tmp_path / "mine.py"))

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from detassign.engine.files import write_bytes, write_json
+from detassign.engine.files import write_bytes, write_json, write_whole
 
 
 def test_json_reads_back(tmp_path):
@@ -25,3 +25,14 @@ def test_a_full_disk_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch)
         write_bytes(b"new", tmp_path / "a")
     assert (tmp_path / "a").read_text() == "old"
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+def test_a_full_disk_names_the_file(tmp_path):
+    """The system's own error does not."""
+
+    def full(aside):
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(OSError, match="No space left") as caught:
+        write_whole(full, tmp_path / "epoch_1.pth")
+    assert caught.value.filename == str(tmp_path / "epoch_1.pth")
