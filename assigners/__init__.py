@@ -28,6 +28,7 @@ from .registry import (
 from .scores import Scores, Sigmoid, SigmoidObjectness, Softmax
 from .staged import Staged
 from .structures import BACKGROUND, Assignment, Matches, Predictions, Targets
+from .two_headed import TwoHeaded
 from .weighting import (
     CrossEntropy,
     Dual,
@@ -88,6 +89,7 @@ __all__ = [
     "Targets",
     "TaskAligned",
     "TopK",
+    "TwoHeaded",
     "aligned_bce",
     "assignment_losses",
     "box_weights",

@@ -74,6 +74,8 @@ class Assigner(nn.Module):
             raise ValueError(reason)
 
     __repr__ = describe
+    auxiliary: Assigner | None = None
+    """The assigner of a second head on the same features, for those that have one (`TwoHeaded`)."""
 
     def _usual_branch(self) -> Any:
         if getattr(self.weighting, "background_by_branch", False):
@@ -92,6 +94,12 @@ class Assigner(nn.Module):
     def cardinality(self) -> str:
         """one-to-one, one-to-few or one-to-many: whether inference needs NMS."""
         return self.matching.cardinality
+
+    @property
+    def bins(self) -> int | None:
+        """How many bins a distribution of distances is to have, where a box loss is of one."""
+        wanted = (getattr(term.part, "bins", None) for term in box_terms(self.box_loss).values())
+        return next(filter(None, wanted), None)
 
     def match(self, predictions: Predictions, targets: Targets) -> Matches:
         """The pairs alone."""

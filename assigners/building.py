@@ -7,10 +7,10 @@ from typing import Any
 
 from . import presets  # noqa: F401 (registers them)
 from .assigner import Assigner
+from .delegate import Delegate
 from .home import at_home
 from .registry import ASSIGNERS, describe_parts
 from .spec import parse
-from .staged import Staged
 
 OPTIONAL = ("score", "box_loss", "branch", "steady")
 PARTS = {"matching", "weighting", *OPTIONAL}
@@ -42,7 +42,7 @@ def build(
     >>> build("top_k(center_prior(sigma=1.5), k=9)+quality_focal(beta=1)", num_classes=80).weighting.box_weight
     'score'
     """
-    if isinstance(spec, Assigner | Staged):
+    if isinstance(spec, Assigner | Delegate):
         if changes:
             raise ValueError(f"assigner: a finished one takes no changes, got {sorted(changes)}")
         if spec.num_classes not in (None, num_classes):

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from .boxes import center, ciou, giou, iou, relative_giou, relative_l1, side_distances, sides
+from .checks import check_count
 from .registry import BOX_LOSSES, Weighted
 from .scores import Scores
 from .structures import Assignment, Matches, Predictions, Targets
@@ -112,12 +113,15 @@ class DistributionFocalLoss:
 
     Args:
         eps: GFL 0.1, YOLOv8 0.01.
+        bins: how many numbers a head is to have that leaves it open; GFL 17, YOLOv8 16.
     """
 
     needs = frozenset({"distribution", "points", "strides"})
 
-    def __init__(self, eps: float = 0.1) -> None:
+    def __init__(self, eps: float = 0.1, bins: int = 17) -> None:
+        check_count("bins", bins, 2)
         self.eps = eps
+        self.bins = bins
 
     def of_pairs(self, predictions: Predictions, targets: Targets, matches: Matches) -> Tensor:
         """(P,) loss of each pair."""

@@ -37,6 +37,7 @@ class Predictions:
         valid: (B, N) bool, False for samples outside an image (batch padding); None means all are valid.
         groups: G, when the B entries are G stacked batches (decoder layers, query groups), group after group: entry
             g * (B / G) + i is image i of group g. Every group is normalised and summed by itself. None is one batch.
+        auxiliary: what a second head, which only trains, predicts of the same images (`TwoHeaded`), or None.
 
     Raises:
         ValueError: when the shapes do not belong together, a mask is not bool or B is not a multiple of groups.
@@ -52,6 +53,7 @@ class Predictions:
     valid: Tensor | None = None
     groups: int | None = None
     distribution: Tensor | None = None
+    auxiliary: Predictions | None = None
 
     def __post_init__(self) -> None:
         if self.logits.dim() != 3:

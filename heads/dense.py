@@ -7,6 +7,7 @@ FCOS (arXiv 1904.01355) with the options of its descendants. Parameter names are
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any, Literal
 
 import torch
@@ -14,7 +15,7 @@ from mmcv.cnn import ConvModule, Scale
 from mmcv.ops import ModulatedDeformConv2dPack
 from torch import Tensor, nn
 
-from ..assigners import BRANCHES, Assigner, Assignment, Predictions, Targets, build
+from ..assigners import BRANCHES, Assigner, Assignment, Predictions, Targets, TwoHeaded, build
 from ..assigners.boxes import boxes_from_distances
 from ..assigners.description import constants
 from .points import flatten_levels, level_points
@@ -43,7 +44,7 @@ class DenseHead(nn.Module):
         distances: "exp" predicts log-distances in pixels (FCOS), "relu" distances in strides (FCOS with norm_on_bbox,
             DW).
         bins: each side's distance is a distribution over so many whole numbers of strides from 0, where the assigner
-            needs one (GFL 17, YOLOv8 16); `distances` is without meaning then.
+            needs one; None takes what its box loss asks for (GFL 17, YOLOv8 16). `distances` is without meaning then.
         norm_groups: groups of the towers' GroupNorm.
         conv_bias: give tower convolutions a bias although a norm follows (DW).
         dcn_on_last_conv: make the last convolution of both towers a modulated deformable one.
@@ -51,6 +52,8 @@ class DenseHead(nn.Module):
         class_prior: initial probability of every class.
         initial_distance: bias of the box convolution (DW starts boxes 4 strides to each side).
         home: the detector's usual assigner; parts by name take from it what they leave open.
+        one_to_one: an assigner for a second head on the same features, held fixed, which detects; the one with `assigner`
+            then only trains them (YOLOv10). None has no second head, unless the assigner is one for two (`TwoHeaded`).
 
     Raises:
         ValueError: for an unknown choice, and when the assigner needs what a dense head does not provide.
@@ -67,7 +70,7 @@ class DenseHead(nn.Module):
         branch: str | None = "auto",
         branch_on: Literal["reg", "cls"] = "reg",
         distances: Literal["exp", "relu"] = "relu",
-        bins: int = 17,
+        bins: int | None = None,
         norm_groups: int = 32,
         conv_bias: bool = False,
         dcn_on_last_conv: bool = False,
@@ -75,6 +78,7 @@ class DenseHead(nn.Module):
         class_prior: float = 0.01,
         initial_distance: float = 0.0,
         home: str | dict[str, Any] = "fcos",
+        one_to_one: Assigner | str | dict[str, Any] | None = None,
     ) -> None:
         super().__init__()
         for name, value in (("branch_on", branch_on), ("distances", distances)):
@@ -85,9 +89,11 @@ class DenseHead(nn.Module):
         self.distances = distances
         self.branch_on = branch_on
         self.assigner = build(assigner, num_classes, home)
+        if one_to_one is not None:
+            self.assigner = TwoHeaded(build(one_to_one, num_classes, home), self.assigner)
         self.branch = second_branch(self.assigner) if branch == "auto" else take_branch(self.assigner, branch)
         check_assigner(self.assigner, self.branch)
-        self.bins = bins if "distribution" in self.assigner.needs else None
+        self.bins = (bins or self.assigner.bins) if "distribution" in self.assigner.needs else None
 
         tower = {"norm_groups": norm_groups, "bias": conv_bias, "deformable": dcn_on_last_conv}
         self.cls_convs = make_tower(in_channels, feat_channels, stacked_convs, **tower)
@@ -99,6 +105,29 @@ class DenseHead(nn.Module):
         self.scales = nn.ModuleList(Scale(1.0) for _ in self.strides)
         self._initialize(class_prior, initial_distance)
         self.refinement = None if refinement is None else BoxRefinement(feat_channels, **refinement)
+        self.auxiliary: DenseHead | None = None
+        if self.assigner.auxiliary is not None:
+            parts = (
+                num_classes,
+                in_channels,
+                self.assigner.auxiliary,
+                feat_channels,
+                stacked_convs,
+                strides,
+                branch,
+                branch_on,
+            )
+            options = (
+                distances,
+                bins,
+                norm_groups,
+                conv_bias,
+                dcn_on_last_conv,
+                refinement,
+                class_prior,
+                initial_distance,
+            )
+            self.auxiliary = DenseHead(*parts, *options)
 
     extra_repr = constants
 
@@ -113,9 +142,15 @@ class DenseHead(nn.Module):
             nn.init.constant_(self.conv_cls.bias, -math.log((1 - class_prior) / class_prior))
 
     def forward(self, features: list[Tensor]) -> Predictions:
-        """Predictions from one feature map (B, in_channels, H_l, W_l) per stride."""
+        """Predictions from one feature map (B, in_channels, H_l, W_l) per stride; in training also of the auxiliary head."""
         if len(features) != len(self.strides):
             raise ValueError(f"features: expected {len(self.strides)} levels, got {len(features)}")
+        if self.auxiliary is None or not self.training:
+            return self._predictions(features)
+        own = self._predictions([feature.detach() for feature in features])
+        return replace(own, auxiliary=self.auxiliary(features))
+
+    def _predictions(self, features: list[Tensor]) -> Predictions:
         levels = [self._level(*level) for level in zip(features, self.scales, self.strides, strict=True)]
         logits, distances, branch, points, distribution = (list(column) for column in zip(*levels, strict=True))
         points = [p.flatten(0, 1) for p in points]

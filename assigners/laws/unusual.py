@@ -176,11 +176,12 @@ def an_object_without_candidates_takes_no_sample(make: Make, seed: int) -> None:
 def check_undisturbed(assigner: Assigner, table: Tensor, with_odd_one: Tensor, kind: str) -> None:
     """The first three objects keep their samples; one to one, each has one, whatever the fourth is.
 
-    A matching in which objects weigh on one another's choice says so (`moves_others`) and is not held to it.
+    A matching in which objects weigh on one another's choice says so (`moves_others`) and is not held to it; a one-to-one
+    matching in which an object may be left without a sample says so (`serves_all`), and there the three keep theirs.
     """
     if getattr(assigner.matching, "moves_others", False):
         return
-    if assigner.cardinality == "one-to-one":
+    if assigner.cardinality == "one-to-one" and getattr(assigner.matching, "serves_all", True):
         require((with_odd_one[..., 0].sum(1)[:, :3] == 1).all(), f"beside {kind} an object has not one sample")
     else:
         kept = torch.equal(with_odd_one[:, :, :3, 0], table[:, :, :3, 0])

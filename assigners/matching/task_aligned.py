@@ -52,6 +52,7 @@ class TaskAligned:
     """
 
     cardinality = "one-to-many"
+    serves_all = False  # also one to one: an object that loses its samples to others, or fits none, has none
 
     def __init__(
         self,

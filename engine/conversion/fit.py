@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from .rules import Translation
 
-CLASS_LAYER = re.compile(r"bbox_head\.(classes\.\d+|encoder_class|conv_cls)\.(weight|bias)")
+CLASS_LAYER = re.compile(r"bbox_head\.(?:auxiliary\.)?(classes\.\d+|encoder_class|conv_cls)\.(weight|bias)")
 LABELS = "denoising.labels.weight"
 COUNTER = "num_batches_tracked"
 
@@ -144,7 +144,7 @@ def rows_of(name: str, theirs: Tensor, rows: ClassRows, model: nn.Module) -> tup
         return rows.chosen
     if not CLASS_LAYER.fullmatch(name):
         return None
-    background = bool(model.bbox_head.assigner.score.background_column)
+    background = bool(_head_of(name, model).assigner.score.background_column)
     if "encoder_class" in name and model.bbox_head.encoder == "binary":
         return tuple(row if row < len(theirs) else None for row in range(len(rows.chosen) + background))
     return (*rows.chosen, rows.total if rows.background else None) if background else rows.chosen
@@ -152,9 +152,14 @@ def rows_of(name: str, theirs: Tensor, rows: ClassRows, model: nn.Module) -> tup
 
 def per_class(model: nn.Module) -> frozenset[str]:
     """Tensors of the model's assigner with a row for each class, which its parts declare as `per_class`."""
-    head = "bbox_head.assigner"
-    parts = model.get_submodule(head).named_modules(prefix=head)
-    return frozenset(f"{place}.{name}" for place, part in parts for name in getattr(part, "per_class", ()))
+    parts = model.bbox_head.named_modules(prefix="bbox_head", remove_duplicate=False)
+    assigners = ((place, part) for place, part in parts if ".assigner." in place)
+    return frozenset(f"{place}.{name}" for place, part in assigners for name in getattr(part, "per_class", ()))
+
+
+def _head_of(name: str, model: nn.Module) -> nn.Module:
+    """The head that a tensor belongs to, of two on the same features."""
+    return model.bbox_head.auxiliary if name.startswith("bbox_head.auxiliary.") else model.bbox_head
 
 
 def in_order(

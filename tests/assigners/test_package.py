@@ -80,6 +80,7 @@ def test_public_names_are_these():
         "Targets",
         "TaskAligned",
         "TopK",
+        "TwoHeaded",
         "aligned_bce",
         "assignment_losses",
         "box_weights",

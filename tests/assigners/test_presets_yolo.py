@@ -4,7 +4,7 @@ import pytest
 import torch
 from support.small import one_image, pairs, pyramid
 
-from detassign.assigners import Sigmoid, build
+from detassign.assigners import Sigmoid, build, set_progress
 
 
 def constants(assigner):
@@ -43,6 +43,35 @@ def test_a_pair_without_alignment_wins_no_sample():
     assert pairs(build("tal_v8", 3).match(predictions_with_bins(predictions), targets)) == {(0, 0, 0)}
     filled = build("tal_v8(best_of=filled)", 3)
     assert pairs(filled.match(predictions_with_bins(predictions), targets)) == {(0, 0, 0), (0, 1, 1)}
+
+
+def test_yolov10_has_a_head_with_one_sample_per_object_and_one_with_ten():
+    assigner = build("yolov10", num_classes=3)
+    assert assigner.cardinality == "one-to-one"
+    assert (assigner.matching.k, assigner.auxiliary.matching.k) == (1, 10)
+    assert assigner.current_weights == (1.0, 1.0)
+    for each in (assigner, assigner.auxiliary):
+        assert box_terms(each) == {"box": ("CIoULoss", 7.5), "dfl": ("DistributionFocalLoss", 1.5)}
+        assert each.matching.min_side == 0
+
+
+def test_yolo26_keeps_one_of_seven_and_moves_the_weight_to_it():
+    assigner = build("yolo26", num_classes=3)
+    assert (assigner.matching.k, assigner.matching.keep, assigner.matching.min_side) == (7, 1, 16.0)
+    assert (assigner.auxiliary.matching.k, assigner.auxiliary.matching.keep) == (10, None)
+    assert assigner.current_weights == pytest.approx((0.2, 0.8))
+    set_progress(assigner, 1.0)
+    assert assigner.current_weights == pytest.approx((0.9, 0.1))
+    assert box_terms(assigner) == {"box": ("CIoULoss", 7.5), "l1": ("RelativeSidesLoss", 1.5)}
+
+
+def test_yolov10_leaves_an_object_one_sample_where_the_original_may_hand_it_a_second():
+    """The two small objects contest the second point, which overlaps the large one most, although it did not ask."""
+    boxes = torch.tensor([[0.0, 0, 24, 8], [2, 0, 22, 8], [40, 0, 48, 8]])[None]
+    predictions = pyramid((1, 3, 8), boxes=boxes, distribution=torch.zeros(1, 3, 4, 16))
+    targets = one_image((0, 0, 24, 8, 0), (7, 0, 22, 8, 1), (7, 0, 21, 8, 1))
+    assert pairs(build("yolov10", 3).match(predictions, targets)) == {(0, 0, 0)}
+    assert pairs(build("yolov10(keep=None)", 3).match(predictions, targets)) == {(0, 0, 0), (0, 1, 0)}
 
 
 def predictions_with_bins(predictions):

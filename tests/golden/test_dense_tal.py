@@ -3,12 +3,14 @@
 The original multiplies the sum of the losses by the batch size, ours does not.
 """
 
+from dataclasses import replace
+
 import pytest
 import torch
 from support.dense import flat, targets_of
 from support.golden import cases
 
-from detassign.assigners import Predictions, Targets
+from detassign.assigners import Predictions, Targets, TwoHeaded
 from detassign.assigners.boxes import boxes_from_distances
 from detassign.assigners.presets.yolo import tal_v8
 
@@ -115,6 +117,21 @@ def test_tal_equals_yolos_code(case):
         check_losses(case, head, losses)
         total = total + weights[head] * sum(losses.values())
     total = total * case.config["batch"]
+    case.check("loss/total", total)
+    total.backward()
+    check_gradients(case, maps)
+
+
+@pytest.mark.parametrize("case", [*cases("dense_assign", "tal_yolov10_*"), *cases("dense_assign", "tal_yolo26_*")])
+def test_two_heads_in_one_loss_equal_yolos_code(case):
+    targets, maps, parts = sized_targets(case), {}, {}
+    for head in heads_of(case):
+        maps[head] = {n: [m.requires_grad_() for m in case.levels(f"input/{head}/{n}")] for n in ("box", "cls")}
+        parts[head] = predictions_of(case, head, maps[head]), assigner_of(case, head)
+    (many, many_assigner), (one, one_assigner) = (parts[head] for head in heads_of(case))
+    weights = case.config.get("head_weights", {"one2one": 1.0, "one2many": 1.0})
+    assigner = TwoHeaded(one_assigner, many_assigner, (weights["one2one"], weights["one2many"]))
+    total = case.config["batch"] * sum(assigner.loss(replace(one, auxiliary=many), targets).values())
     case.check("loss/total", total)
     total.backward()
     check_gradients(case, maps)

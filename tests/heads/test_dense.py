@@ -250,3 +250,52 @@ def test_assigning_what_the_head_predicted_gives_its_loss():
     assert assignment.pairs_per_target(TARGETS)[0].min() > 0
     for name, value in head.loss(features(), TARGETS).items():
         assert torch.equal(value, losses[name])
+
+
+TWO_HEADED = ["yolov10", "yolo26"]
+
+
+@pytest.mark.parametrize("assigner", TWO_HEADED)
+def test_a_second_head_trains_the_features_and_the_first_detects(assigner):
+    head, maps = small_head(assigner), [f.requires_grad_() for f in features()]
+    predictions = head(maps)
+    predictions.logits.sum().backward()
+    assert all(each.grad is None for each in maps)
+    predictions.auxiliary.logits.sum().backward()
+    assert all(each.grad.count_nonzero() > 0 for each in maps)
+    assert predictions.auxiliary.boxes.shape == predictions.boxes.shape
+    assert not torch.equal(predictions.auxiliary.logits, predictions.logits)
+
+
+@pytest.mark.parametrize("assigner", TWO_HEADED)
+def test_two_heads_have_their_losses_and_one_is_left_aside_at_inference(assigner):
+    head = small_head(assigner)
+    losses = head.loss(features(), TARGETS)
+    own = {name for name in losses if not name.endswith("_many")}
+    assert set(losses) == own | {f"{name}_many" for name in own}
+    assert head.eval()(features()).auxiliary is None
+    assert set(head.loss(features(), TARGETS)) == own
+
+
+def test_any_two_assigners_share_the_features():
+    head = small_head("atss", one_to_one="hungarian+dual+sigmoid_objectness")
+    losses = head.loss(features(), TARGETS)
+    assert {"loss_cls_pos", "loss_box", "loss_cls_pos_many", "loss_centerness_many"} <= set(losses)
+    assert "loss_centerness" not in losses
+    assert head.assigner.cardinality == "one-to-one"
+    assert head.branch == "objectness"
+    assert head.auxiliary.branch == "centerness"
+    assert small_head("atss").auxiliary is None
+
+
+def test_a_branch_of_ones_choice_is_that_of_both_heads():
+    head = small_head("fcos", one_to_one="hungarian+focal", branch="iou")
+    assert {"loss_iou", "loss_iou_many"} <= set(head.loss(features(), TARGETS))
+
+
+@pytest.mark.parametrize(("assigner", "bins"), [("tal_v8", 16), ("yolov10", 16), ("yolo26", None), ("fcos", None)])
+def test_a_distribution_has_as_many_bins_as_the_assigner_asks_for(assigner, bins):
+    head = small_head(assigner)
+    assert head.bins == bins
+    assert head.conv_reg.out_channels == 4 * (bins or 1)
+    assert small_head("tal_v8", bins=8)(features()).distribution.shape[-1] == 8
