@@ -257,6 +257,8 @@ def _named(folder: Path, wanted: Path) -> Path:
     """A checkpoint by its path, or by its name in the folder."""
     places = [wanted, folder / wanted] if wanted.name == str(wanted) else [wanted]
     found = next((place for place in places if place.is_file()), None)
+    if found is None and wanted.is_dir():
+        raise ValueError(f"checkpoint '{wanted}' is a folder; expected a file, such as {wanted / BEST}")
     if found is None:
         raise FileNotFoundError(
             f"checkpoint '{wanted}' does not exist" + f", nor does {places[-1]}" * (len(places) > 1)
