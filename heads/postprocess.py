@@ -7,12 +7,13 @@ from typing import Literal
 
 import torch
 from torch import Tensor
-from torchvision.ops import batched_nms, clip_boxes_to_image, nms
+from torchvision.ops import batched_nms, box_iou, clip_boxes_to_image, nms
 
 from ..assigners import Predictions
 
 DENSE_NMS = 0.6  # FCOS
 QUERY_NMS = 0.7  # DETA
+LEAST_OVERLAP = 0.01  # of a box that has a vote (PAA)
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,8 @@ class PostProcess:
         one_per_sample: only the best class of every sample goes on (DETR).
         clip: boxes end at the border of their image (query detectors leave them as they are).
         min_size: boxes whose clipped width or height is not above it are dropped; None keeps even empty boxes.
+        score_voting: every box that is left becomes the mean of the boxes of its class before NMS that it overlaps, weighted
+            by score and exp(-(1 - IoU)^2 / score_voting) (PAA, arXiv 2007.08103, has 0.025); None leaves boxes alone.
     """
 
     score_threshold: float = 0.05
@@ -48,13 +51,16 @@ class PostProcess:
     one_per_sample: bool = False
     clip: bool = True
     min_size: float | None = 0.0
+    score_voting: float | None = None
 
     def __post_init__(self) -> None:
-        for name in ("score_threshold", "nms_iou", "min_size"):
+        for name in ("score_threshold", "nms_iou", "min_size", "score_voting"):
             value = getattr(self, name)
-            others = {"nms_iou": (None, "auto"), "min_size": (None,)}.get(name, ())
+            others = {"nms_iou": (None, "auto"), "min_size": (None,), "score_voting": (None,)}.get(name, ())
             if not isinstance(value, float | int) and value not in others:
                 raise ValueError(f"post_process: {name} is {value!r}; expected a number")
+        if self.score_voting is not None and not self.score_voting > 0:
+            raise ValueError(f"post_process: score_voting is {self.score_voting!r}; expected a number above 0, or None")
         for name in ("per_level", "max_per_image"):
             value = getattr(self, name)
             if not isinstance(value, int) or value < 1:
@@ -108,7 +114,17 @@ class PostProcess:
         else:
             keep = batched_nms(boxes, scores, labels, overlap)
         keep = keep[: self.max_per_image]
-        return Detections(boxes[keep], scores[keep], labels[keep])
+        left = Detections(boxes[keep], scores[keep], labels[keep])
+        return left if self.score_voting is None else self._voted(left, candidates)
+
+    def _voted(self, left: Detections, candidates: Detections) -> Detections:
+        """The detections that NMS left, each with the box that the candidates of its class vote for."""
+        overlap = box_iou(left.boxes, candidates.boxes)  # (K, candidates)
+        votes = candidates.scores * torch.exp(-((1 - overlap) ** 2) / self.score_voting)
+        votes = votes * (overlap > LEAST_OVERLAP) * (left.labels[:, None] == candidates.labels)
+        total = votes.sum(1, keepdim=True)
+        boxes = torch.where(total > 0, votes @ candidates.boxes / total, left.boxes)  # an empty box has no votes
+        return replace(left, boxes=boxes)
 
     def __call__(
         self, scores: Tensor, factor: Tensor | None, predictions: Predictions, image: int, size: tuple[int, int]

@@ -6,12 +6,14 @@ from .center_sampling import CenterSampling
 from .dynamic_k import DynamicK, dynamic_soft_label, lla, simota, simota_v1
 from .hungarian import Hungarian
 from .max_iou import MaxIoU
+from .paa import PAA
 from .regions import Region
 from .task_aligned import TaskAligned
 from .top_k import TopK
 
 __all__ = [
     "ATSS",
+    "PAA",
     "CenterPrior",
     "CenterSampling",
     "DynamicK",

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from ..boxes import iou
+from ..checks import check_choice
 from ..registry import MATCHINGS
 from ..structures import BACKGROUND, Matches, Predictions, Targets
 from .pairs import inside_ignored, matches_from_target, prior_boxes, real_pairs
@@ -31,7 +32,8 @@ class MaxIoU:
         match_low_quality: switch that rule off with False.
         all_best: take every sample that shares a target's best IoU (exact equality) rather than one.
         conflict: a sample that is the best of several targets goes to the one with which its IoU is highest
-            ("best"), or to the last of the list ("last": the original's order-dependent rule).
+            ("best"), or to the last of the list ("last": the original's order-dependent rule); with "own" a sample that is
+            the best of any goes to the target that it overlaps most itself, which may be another one (PAA).
         ignore_threshold: share of an anchor in an ignore region from which it is neither; 0 switches off.
         prior_scale: side of the squares, in strides, when the predictions have no anchor boxes.
     """
@@ -46,12 +48,11 @@ class MaxIoU:
         minimum_iou: float = 0.0,
         match_low_quality: bool = True,
         all_best: bool = True,
-        conflict: Literal["best", "last"] = "best",
+        conflict: Literal["best", "last", "own"] = "best",
         ignore_threshold: float = 0.5,
         prior_scale: float = 4.0,
     ) -> None:
-        if conflict not in ("best", "last"):
-            raise ValueError(f'conflict: expected "best" or "last", got {conflict!r}')
+        check_choice("conflict", conflict, ("best", "last", "own"))
         self.positive_iou = positive_iou
         self.negative_iou = negative_iou
         self.minimum_iou = minimum_iou
@@ -70,7 +71,8 @@ class MaxIoU:
         target = torch.where(highest >= self.positive_iou, nearest, BACKGROUND)
         if self.match_low_quality:
             claimed = self._claimed(overlaps)
-            target = torch.where(claimed == BACKGROUND, target, claimed)
+            won = nearest if self.conflict == "own" else claimed
+            target = torch.where(claimed == BACKGROUND, target, won)
 
         low, high = self.negative_iou if isinstance(self.negative_iou, tuple | list) else (0.0, self.negative_iou)
         negative = (highest >= low) & (highest < high) | ~targets.mask.any(-1, keepdim=True)

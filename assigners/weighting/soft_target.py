@@ -35,7 +35,7 @@ from ..structures import Assignment, Matches, Predictions, Targets
 from .common import BOX_WEIGHTS, BoxWeight, Count, box_weights, countable, counted
 
 MODULATIONS = ("none", "distance", "target")
-COUNTS = ("positives", "targets", "weights")
+COUNTS = ("positives", "targets", "weights", "images")
 Modulation = Literal["none", "distance", "target"]
 
 
@@ -57,7 +57,8 @@ class SoftTarget:
             IoU of the predicted box ("iou", PAA, VFNet) or t ("target", TOOD).
         box_scale: multiplies w° after the normaliser is taken (the weight of the box term).
         count: the class terms are divided by the number of "positives", of "targets" (DETR's num_boxes, which counts a
-            target without a sample too, and a pair of a target that has several) or by the sum of t ("weights").
+            target without a sample too, and a pair of a target that has several), by the sum of t ("weights"), or by the
+            number of positives or of images, whichever is larger ("images", mmdet's PAA).
         box_count: the same for boxes, "weights" being the sum of w°; None follows `count` where that is "targets", and
             is "weights" else.
         floor_per_image: count an image without positives as one (mmdet's anchor heads do), not only a whole batch.

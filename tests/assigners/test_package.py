@@ -43,6 +43,7 @@ def test_public_names_are_these():
         "COSTS",
         "DENOISINGS",
         "MATCHINGS",
+        "PAA",
         "QUALITIES",
         "SCORES",
         "SOFT_TARGETS",

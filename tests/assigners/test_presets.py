@@ -8,6 +8,7 @@ from support.small import one_image, pyramid
 from detassign.assigners import (
     ASSIGNERS,
     ATSS,
+    PAA,
     CenterPrior,
     CenterSampling,
     Dual,
@@ -33,6 +34,7 @@ def parts(assigner):
         ("atss", (ATSS, SoftTarget, Sigmoid)),
         ("max_iou", (MaxIoU, SoftTarget, Sigmoid)),
         ("gfl", (ATSS, SoftTarget, Sigmoid)),
+        ("paa", (PAA, SoftTarget, Sigmoid)),
         ("dw", (CenterPrior, Dual, SigmoidObjectness)),
         ("dw_original", (CenterPrior, Dual, SigmoidObjectness)),
         ({"type": "dw", "score": "sigmoid"}, (CenterPrior, Dual, Sigmoid)),

@@ -102,3 +102,24 @@ def test_nms_that_nobody_settles_is_that_of_fcos():
     assert len(run(STACKED, [[0.8], [0.9], [0.7]]).scores) == len(
         run(STACKED, [[0.8], [0.9], [0.7]], nms_iou=0.6).scores
     )
+
+
+def test_boxes_vote_for_those_of_their_class_that_nms_leaves():
+    """IoU 0.9 and 0.5 with the first: votes 0.9, 0.8 exp(-0.01 / 0.025), 0.7 exp(-0.25 / 0.025)."""
+    votes = torch.tensor([0.9, 0.8, 0.7]) * torch.tensor([0.0, -0.4, -10.0]).exp()
+    heights = torch.tensor([10.0, 9.0, 5.0])
+    found = run(STACKED, [[0.9], [0.8], [0.7]], nms_iou=0.4, score_voting=0.025)
+    assert found.boxes[0].tolist() == pytest.approx([0, 0, 10, float((votes * heights).sum() / votes.sum())])
+    assert found.scores.tolist() == pytest.approx([0.9])
+    other = run(STACKED, [[0.9, 0.0], [0.0, 0.8], [0.0, 0.7]], nms_iou=0.4, score_voting=0.025)
+    assert other.boxes[0].tolist() == pytest.approx(STACKED[0])  # nobody else of its class votes
+
+
+@pytest.mark.parametrize("width", [0, -0.1, "wide"])
+def test_the_width_of_a_vote_is_a_number_above_nothing(width):
+    with pytest.raises(ValueError, match=r"post_process: score_voting is .*; expected a number"):
+        PostProcess(score_voting=width)
+
+
+def test_nobody_votes_where_nothing_is_found():
+    assert len(run(APART, [[0.0], [0.0], [0.0]], score_voting=0.025).boxes) == 0

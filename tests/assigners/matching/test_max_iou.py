@@ -80,5 +80,5 @@ def test_without_priors_squares_are_drawn_around_the_points():
 
 
 def test_an_unknown_conflict_rule_is_refused():
-    with pytest.raises(ValueError, match='conflict: expected "best" or "last", got \'first\''):
+    with pytest.raises(ValueError, match="conflict: expected one of best, last, own, got 'first'"):
         MaxIoU(conflict="first")
