@@ -29,7 +29,8 @@ def paa(
         num_classes: C.
         first, k, separation, single_candidate, strict: as of `PAA`.
     """
-    matching = PAA(first, k, separation=separation, single_candidate=single_candidate, strict=strict)
+    choices = {"separation": separation, "single_candidate": single_candidate, "strict": strict}
+    matching = PAA(first, k, **choices, num_classes=num_classes)
     weighting = focal(box_weight="iou", box_scale=1.3, box_floor=1e-6)
     return Assigner(matching, weighting, num_classes=num_classes, branch=IoUBranch(0.5))
 
