@@ -9,6 +9,7 @@ import click
 
 from ..data import DATASETS, Report, check, make_dataset, make_subset
 from ..data.files import json_text, new_folder
+from ..engine.terminal import printable
 from .common import data_option, data_progress, data_root_option, find_data
 from .tables import table
 
@@ -96,8 +97,8 @@ def _show(report: Report) -> None:
         table([report.name, *splits], [[name, *(row.get(name, "-") for row in rows)] for name in names])
     for kind, findings in (("error", report.errors), ("warning", report.warnings), ("remark", report.remarks)):
         for found in findings:
-            click.echo(f"{kind}: {found}")
-    click.echo(f"{report.name}: {len(report.errors)} errors, {len(report.warnings)} warnings")
+            click.echo(printable(f"{kind}: {found}"))
+    click.echo(printable(f"{report.name}: {len(report.errors)} errors, {len(report.warnings)} warnings"))
 
 
 def _flat(statistics: dict[str, Any], above: str = "") -> dict[str, str]:
