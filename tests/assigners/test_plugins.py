@@ -1,7 +1,5 @@
 """Parts that installed packages bring."""
 
-from importlib.metadata import EntryPoint
-
 import pytest
 from support.own_parts import NEAREST
 
@@ -10,20 +8,18 @@ from detassign.assigners import MATCHINGS, build, plugins
 pytestmark = pytest.mark.usefixtures("own_parts")
 
 
-class Distribution:
-    name, version = "own-package", "1.2"
-
-
 @pytest.fixture
 def install(tmp_path, monkeypatch):
-    """Puts a module where Python finds it and makes it the only plugin there is."""
+    """Installs a distribution whose one module is a plugin."""
 
     def installed(name, code):
         (tmp_path / f"{name}.py").write_text(code)
-        plugin = EntryPoint("mine", name, plugins.GROUP)._for(Distribution)
-        monkeypatch.setattr(plugins, "entry_points", lambda group: [plugin] if group == plugins.GROUP else [])
+        described = tmp_path / "own_package-1.2.dist-info"
+        described.mkdir()
+        (described / "METADATA").write_text("Metadata-Version: 2.1\nName: own-package\nVersion: 1.2\n")
+        (described / "entry_points.txt").write_text(f"[detassign.plugins]\nmine = {name}\n")
+        monkeypatch.syspath_prepend(tmp_path)
 
-    monkeypatch.syspath_prepend(tmp_path)
     plugins.load_plugins.cache_clear()
     yield installed
     plugins.load_plugins.cache_clear()
