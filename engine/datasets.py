@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import random
+import resource
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any
 
@@ -115,6 +116,8 @@ def _dataset(source: DataSource, split: str, transforms: list[dict[str, Any]]) -
 def _loader(
     dataset: DetectionData, sampler: DefaultSampler, batch_size: int, workers: int, **options: Any
 ) -> DataLoader:
+    if workers:
+        _allow_open_files()
     return DataLoader(
         dataset,
         batch_size,
@@ -126,6 +129,14 @@ def _loader(
         persistent_workers=False,  # a new epoch's workers are seeded from torch's state, which a resumed run restores
         **options,
     )
+
+
+def _allow_open_files() -> None:
+    """As many as the system lets this process have: a worker hands over each tensor as one, and without it the run hangs."""
+    allowed, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if allowed != most:
+        with suppress(OSError, ValueError):  # where there is no limit, some systems take no number
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _seed_worker(_: int) -> None:

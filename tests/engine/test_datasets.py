@@ -1,6 +1,7 @@
 """mmdet's data set under our rules: label order, crowds, empty images, order of batches."""
 
 import json
+import resource
 
 import cv2
 import numpy as np
@@ -88,3 +89,15 @@ def test_an_image_too_thin_to_be_resized_is_named(folder, side):
     cv2.imwrite(str(folder / "images" / "a.png"), np.zeros(shape, np.uint8))
     with pytest.raises(ValueError, match=r"a\.png \(\d+ x \d+\) cannot be read or resized"):
         list(train_loader(resolve(folder), {**SETTINGS, "workers": 0}, batch_size=2, seed=0))
+
+
+def test_processes_that_read_data_may_have_as_many_files_open_as_the_system_allows(folder):
+    """They hand over every tensor as an open file; a job that runs out of them hangs."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    allowed, most = before
+    resource.setrlimit(resource.RLIMIT_NOFILE, (allowed - 1, most))
+    try:
+        train_loader(resolve(folder), {**SETTINGS, "workers": 1}, batch_size=1, seed=0)
+        assert resource.getrlimit(resource.RLIMIT_NOFILE) == (most, most)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
