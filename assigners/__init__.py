@@ -9,7 +9,19 @@ from .building import build
 from .checks import AssignmentWarning
 from .denoising import ContrastiveDenoising, Denoising, DenoisingQueries, Noise
 from .losses import assignment_losses
-from .matching import ATSS, PAA, CenterPrior, CenterSampling, DynamicK, Hungarian, MaxIoU, Region, TaskAligned, TopK
+from .matching import (
+    ATSS,
+    PAA,
+    CenterPrior,
+    CenterSampling,
+    DynamicK,
+    Hungarian,
+    MaxIoU,
+    OptimalTransport,
+    Region,
+    TaskAligned,
+    TopK,
+)
 from .normalizers import mean_over_ranks, normalizers
 from .progress import Progress, set_progress
 from .quality import ExpGIoU, PowerIoU, PredictedIoU, predicted_iou
@@ -76,6 +88,7 @@ __all__ = [
     "Matches",
     "MaxIoU",
     "Noise",
+    "OptimalTransport",
     "PowerIoU",
     "PredictedIoU",
     "Predictions",

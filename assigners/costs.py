@@ -9,7 +9,7 @@ all C classes is never computed for every pair; it compares boxes in pixels, who
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 
 import torch
@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn.functional import logsigmoid
 
 from .boxes import center, iou, relative_giou, relative_l1
-from .registry import COSTS
+from .registry import COSTS, Weighted
 from .scores import log1mexp
 from .structures import Predictions, Targets
 
@@ -197,6 +197,27 @@ class CenterDistanceCost(InParts):
         across, down = (c[:, :, None] - p[:, None] for p, c in zip(points, centers, strict=True))  # (B, M, N)
         distance = torch.hypot(across, down) / predictions.all_strides[:, None]
         return (self.base ** (distance - self.offset)).transpose(1, 2)
+
+
+def cost_as_background(costs: Mapping[str, Weighted], predictions: Predictions) -> Tensor:
+    """(B, N) what samples cost whatever their target: a weighted sum over the terms that are in parts."""
+    total = predictions.boxes.new_zeros(predictions.boxes.shape[:2])
+    for term, weight in costs.values():
+        if hasattr(term, "of_samples"):
+            total = total + weight * term.of_samples(predictions)
+    return total
+
+
+def cost_of_pairs(
+    costs: Mapping[str, Weighted], predictions: Predictions, targets: Targets, overlap: Tensor, background: Tensor
+) -> Tensor:
+    """(B, M, N) the weighted sum of all terms, given the IoUs (B, N, M) and what samples cost as background (B, N)."""
+    total = background[:, None]
+    for term, weight in costs.values():
+        in_parts = hasattr(term, "of_pairs")
+        part = term.of_pairs(predictions, targets, overlap) if in_parts else term(predictions, targets)
+        total = total + (part if weight == 1 else weight * part).transpose(1, 2)
+    return total
 
 
 def overlaps(predictions: Predictions, targets: Targets) -> Tensor:

@@ -228,6 +228,11 @@ class Targets:
         measures = {name: getattr(moved, name) for name in ("boxes", "ignore_boxes", "sizes")}
         return replace(moved, **{name: t.to(dtype) for name, t in measures.items() if t is not None})
 
+    def part(self, start: int, stop: int) -> Targets:
+        """The targets from one place to another of every image."""
+        names = ("boxes", "labels", "mask")
+        return replace(self, **{name: getattr(self, name)[:, start:stop] for name in names})
+
     def repeat(self, groups: int) -> Targets:
         """The targets of `groups` stacked batches, (groups * B, ...), group after group (see `Predictions.groups`)."""
         if groups == 1:

@@ -6,6 +6,7 @@ from .center_sampling import CenterSampling
 from .dynamic_k import DynamicK, dynamic_soft_label, lla, simota, simota_v1
 from .hungarian import Hungarian
 from .max_iou import MaxIoU
+from .optimal_transport import OptimalTransport
 from .paa import PAA
 from .regions import Region
 from .task_aligned import TaskAligned
@@ -19,6 +20,7 @@ __all__ = [
     "DynamicK",
     "Hungarian",
     "MaxIoU",
+    "OptimalTransport",
     "Region",
     "TaskAligned",
     "TopK",

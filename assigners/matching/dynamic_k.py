@@ -15,15 +15,12 @@ from torch import Tensor
 
 from ..boxes import center
 from ..checks import check_choice, check_count
-from ..costs import overlaps
+from ..costs import cost_as_background, cost_of_pairs, overlaps
 from ..quality import predicted_iou
 from ..registry import COSTS, MATCHINGS, SCORES
 from ..structures import BACKGROUND, Matches, Predictions, Targets
-from .pairs import inside_ignored, prior_boxes, with_ignored
+from .pairs import PAIRS_IN_CACHE, inside_ignored, prior_boxes, with_ignored
 from .regions import Region
-
-PAIRS_AT_ONCE = 2**21
-"""Pairs of a sample and a target that are compared at a time: few enough to stay near the processor."""
 
 SIMOTA_COSTS = {"binary_cross_entropy": 1.0, "iou_log": {"weight": 3.0, "eps": 1e-8}}
 SOFT_LABEL_COSTS = {"soft_label": 1.0, "iou_log": {"weight": 3.0, "eps": 1e-7}, "center_distance": 1.0}
@@ -122,7 +119,7 @@ class DynamicK:
 
     def _match(self, predictions: Predictions, targets: Targets) -> Matches:
         samples, index = self._looked_at(binary(predictions, self.score), targets)
-        background = self.cost_as_background(samples)
+        background = cost_as_background(self.costs, samples)
         target = self._settled(*self._claims(samples, targets, background), samples, targets, background)
         image, place = target.ge(0).nonzero(as_tuple=True)
         matches = Matches(image, index[image, place], target[image, place], predictions.boxes.new_ones(len(image)))
@@ -155,26 +152,9 @@ class DynamicK:
         place, chosen = (torch.cat(column, 1) for column in zip(*found, strict=True))
         return place, chosen
 
-    def cost_as_background(self, samples: Predictions) -> Tensor:
-        """(B, N) what samples cost whatever their target."""
-        total = samples.boxes.new_zeros(samples.boxes.shape[:2])
-        for term, weight in self.costs.values():
-            if hasattr(term, "of_samples"):
-                total = total + weight * term.of_samples(samples)
-        return total
-
-    def cost_of_pairs(self, samples: Predictions, targets: Targets, overlap: Tensor, background: Tensor) -> Tensor:
-        """(B, M, N) the weighted sum of all terms, given the IoUs (B, N, M) and what samples cost as background (B, N)."""
-        total = background[:, None]
-        for term, weight in self.costs.values():
-            in_parts = hasattr(term, "of_pairs")
-            part = term.of_pairs(samples, targets, overlap) if in_parts else term(samples, targets)
-            total = total + (part if weight == 1 else weight * part).transpose(1, 2)
-        return total
-
     def _key(self, samples: Predictions, targets: Targets, overlap: Tensor, background: Tensor) -> Tensor:
         """(B, M, V) what pairs are chosen by, inf for those that must not be."""
-        cost = self.cost_of_pairs(samples, targets, overlap, background)
+        cost = cost_of_pairs(self.costs, samples, targets, overlap, background)
         if self.own is not None and self.penalty:
             outside = ~self.own.holds(samples, targets)
             cost = (
@@ -268,10 +248,9 @@ def binary(predictions: Predictions, score: Any) -> Predictions:
 def parts_of(targets: Targets, samples: int) -> Iterator[tuple[int, Targets]]:
     """The targets in parts of so many as may be compared with all samples at a time, each with where it begins."""
     images, count = targets.mask.shape
-    step = max(PAIRS_AT_ONCE // max(images * samples, 1), 1)
+    step = max(PAIRS_IN_CACHE // max(images * samples, 1), 1)
     for start in range(0, count, step):
-        names = ("boxes", "labels", "mask")
-        yield start, replace(targets, **{name: getattr(targets, name)[:, start : start + step] for name in names})
+        yield start, targets.part(start, start + step)
 
 
 def packed(flags: Tensor) -> tuple[Tensor, Tensor]:

@@ -8,11 +8,15 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from ..boxes import center, covered_share, side_distances, sides, squares
+from ..boxes import center, covered_share, sides, squares
 from ..structures import BACKGROUND, Matches, Predictions, Targets
+from .regions import Region
 
 PAIRS_AT_ONCE = 2**24
 """Pairs of a sample and a target that are compared at a time: bounds what crowded images cost in memory."""
+
+PAIRS_IN_CACHE = 2**21
+"""The same where numbers are worked out for every pair: few enough to stay near the processor."""
 
 
 def prior_boxes(predictions: Predictions, scale: float) -> Tensor:
@@ -65,23 +69,33 @@ def candidate_pairs(
     images, samples = predictions.logits.shape[:2]
     count = targets.boxes.shape[1]
     step = chunk or max(PAIRS_AT_ONCE // max(images * samples, 1), 1)
-    real, points = real_pairs(predictions, targets), predictions.all_points[:, :, None]
-    reach = None if radius is None else radius * predictions.all_strides[:, :, None, None]
+    region = Region(inside, margin, radius) if inside or radius is not None else None
+    enlarged = replace(targets, boxes=_at_least(targets.boxes, min_side))
     parts = []
     for start in range(0, max(count, 1), step):
-        boxes = targets.boxes[:, None, start : start + step]
-        fits = real[..., start : start + step]
-        if inside:
-            fits = fits & (side_distances(points, _at_least(boxes, min_side)).amin(-1) > margin)
-        if reach is not None:
-            fits = fits & ((points - center(boxes)).abs() < reach).all(-1)
-        image, sample, target = fits.expand(images, samples, -1).nonzero(as_tuple=True)
+        part = enlarged.part(start, start + step)
+        fits = real_pairs(predictions, part).expand(images, samples, -1)
+        if region is not None:
+            fits = fits & _held(region, predictions, part)
+        image, sample, target = fits.nonzero(as_tuple=True)
         parts.append((image, sample, target + start))
     image, sample, target = (torch.cat(column) for column in zip(*parts, strict=True))
     if len(parts) == 1:
         return image, sample, target
     order = ((image * samples + sample) * count + target).argsort()
     return image[order], sample[order], target[order]
+
+
+def _held(region: Region, predictions: Predictions, targets: Targets) -> Tensor:
+    """(B, N, M) bool, whether each sample lies in each target's region; compared piece by piece, in the processor's cache."""
+    images, samples = predictions.logits.shape[:2]
+    count = targets.boxes.shape[1]
+    step = max(PAIRS_IN_CACHE // max(images * samples, 1), 1)
+    result = torch.empty(images, samples, count, dtype=torch.bool, device=targets.boxes.device)
+    for start in range(0, count, step):
+        piece = targets.part(start, start + step)
+        result[..., start : start + step] = region.holds(predictions, piece).transpose(1, 2)
+    return result
 
 
 def _at_least(boxes: Tensor, side: float) -> Tensor:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import reduce
+from operator import and_
 from typing import Any
 
 from torch import Tensor
@@ -63,8 +65,10 @@ class Region:
     def _in_box(self, predictions: Predictions, targets: Targets) -> Tensor:
         x, y = (value[:, None] for value in predictions.all_points.unbind(-1))  # (B, 1, N)
         left, top, right, bottom = (value[:, :, None] for value in targets.boxes.unbind(-1))  # (B, M, 1)
-        across = (x - left > self.margin) & (right - x > self.margin)
-        return across & (y - top > self.margin) & (bottom - y > self.margin)
+        sides = (x, left), (right, x), (y, top), (bottom, y)
+        return reduce(
+            and_, (after > before if not self.margin else after - before > self.margin for after, before in sides)
+        )
 
     def _near_center(self, predictions: Predictions, targets: Targets) -> Tensor:
         points, middle = predictions.all_points.unbind(-1), center(targets.boxes).unbind(-1)

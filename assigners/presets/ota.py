@@ -5,13 +5,27 @@ from __future__ import annotations
 from typing import Any
 
 from ..assigner import Assigner
-from ..matching import dynamic_soft_label, simota_v1
+from ..matching import OptimalTransport, dynamic_soft_label, simota_v1
 from ..matching import lla as lla_matching
 from ..matching import simota as simota_matching
 from ..registry import ASSIGNERS
 from ..scores import Sigmoid
 from ..staged import Staged
 from ..weighting import focal, iou_bce, soft_label
+
+
+@ASSIGNERS.register("ota")
+def ota(num_classes: int, radius: float = 2.5, top: int = 20, without_candidates: str = "cheapest") -> Assigner:
+    """OTA (arXiv 2103.14259): optimal transport x focal loss, GIoU weight 2, an IoU branch.
+
+    Differs from its code in objects without candidates, which there take part in the transport, by rounding errors.
+
+    Args:
+        num_classes: C.
+        radius, top, without_candidates: as of `OptimalTransport`.
+    """
+    matching = OptimalTransport(radius=radius, top=top, without_candidates=without_candidates)
+    return Assigner(matching, focal(box_scale=2.0), Sigmoid(), num_classes=num_classes, branch="iou")
 
 
 @ASSIGNERS.register("simota")

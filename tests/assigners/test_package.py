@@ -67,6 +67,7 @@ def test_public_names_are_these():
         "Matches",
         "MaxIoU",
         "Noise",
+        "OptimalTransport",
         "PowerIoU",
         "PredictedIoU",
         "Predictions",

@@ -8,7 +8,8 @@ from support.golden import cases
 from detassign.assigners import MATCHINGS as REGISTERED
 from detassign.assigners import Predictions, Targets, build
 from detassign.assigners.boxes import boxes_from_distances
-from detassign.assigners.costs import overlaps
+from detassign.assigners.costs import cost_as_background, overlaps
+from detassign.assigners.matching.sinkhorn import sinkhorn
 
 
 def leaves(case, *names):
@@ -68,7 +69,7 @@ def recorded_costs(case, matching, predictions, targets, image):
     with torch.no_grad():
         samples, index = matching._looked_at(one, own)
         overlap = overlaps(samples, own)
-        key = matching._key(samples, own, overlap, matching.cost_as_background(samples))
+        key = matching._key(samples, own, overlap, cost_as_background(matching.costs, samples))
         return index[0], key[0], overlap[0].t(), matching._counts(overlap, samples)[0]
 
 
@@ -212,6 +213,61 @@ def split_ignored(case):
         boxes.append(box[label >= 0]), labels.append(label[label >= 0]), ignored.append(box[label < 0])
         order.append((label >= 0).nonzero()[:, 0])
     return Targets.from_lists(boxes, labels, ignored), order
+
+
+@pytest.mark.parametrize("case", cases("dense_assign", "ota_*"))
+def test_ota_equals_its_authors_code(case):
+    maps, config = leaves(case, "cls", "dist", "iou"), case.config
+    predictions, targets = transport_predictions(case, maps), targets_of(case, config["batch"])
+    assigner = build(
+        "ota",
+        num_classes=config["num_classes"],
+        radius=config["center_radius"],
+        top=config["top_candidates"],
+        without_candidates="transport",
+    )
+    assignment, losses = assigner.assign_and_loss(predictions, targets)
+    matches = assignment.matches
+
+    index = gt_index(matches, predictions.logits.shape[:2])
+    case.check("target/gt_index", index)
+    case.check("norm/num_foreground", torch.tensor(float(len(matches.image))))
+    case.check("target/ious", recorded_overlaps(case, predictions, matches))
+    for image in range(config["batch"]):
+        check_plan(case, assigner.matching, predictions, targets, image)
+    check_transport_losses(case, losses)
+    sum(losses.values()).backward()
+    check_gradients(case, maps)
+
+
+def recorded_overlaps(case, predictions, matches):
+    """(B * N,) IoU of every sample with its target; of the others what is recorded."""
+    overlap = case.tensor("target/ious").view(predictions.logits.shape[:2]).clone()
+    overlap[matches.image, matches.sample] = matches.score
+    return overlap.flatten()
+
+
+def check_plan(case, matching, predictions, targets, image):
+    """Costs, supplies and what is sent where, of targets that have candidates and of the background."""
+    with torch.no_grad():
+        pairs, cost, background, supply, _ = matching.problem(predictions, targets)
+        slot, row = pairs.image * predictions.logits.shape[1] + pairs.sample, pairs.flat_target(targets)
+        valid = torch.ones_like(background, dtype=torch.bool)
+        sent, kept = sinkhorn(cost, slot, row, background, supply, valid, matching.eps, matching.iterations)
+    own, count = pairs.image == image, int(targets.mask[image].sum())
+    left = background.shape[1] - supply[image].sum()
+    case.check(f"ot/{image}/mu", torch.cat([supply[image, :count], left[None]]).float())
+    place = pairs.target[own], pairs.sample[own]
+    costs = case.tensor(f"ot/{image}/cost").clone()
+    forced = costs[place] > 1e5  # without candidates
+    costs[place] = torch.where(forced, costs[place], cost[own].detach())
+    costs[-1] = background[image]
+    case.check(f"ot/{image}/cost", costs)
+    if f"ot/{image}/pi" in case:
+        plan = torch.zeros_like(costs)
+        plan[place] = sent[own].exp().float()
+        plan[-1] = kept[image].exp()
+        case.check(f"ot/{image}/pi", plan)
 
 
 @pytest.mark.parametrize("case", cases("dense_assign", "lla_*"))

@@ -126,7 +126,7 @@ def test_the_pairs_do_not_depend_on_how_many_are_compared_at_a_time(name, monkey
         logits=torch.randn(points.logits.shape, generator=generator),
     )
     whole = pairs(MATCHINGS.build(name)(predictions, targets))
-    monkeypatch.setattr(dynamic_k, "PAIRS_AT_ONCE", 900)
+    monkeypatch.setattr(dynamic_k, "PAIRS_IN_CACHE", 900)
     assert pairs(MATCHINGS.build(name)(predictions, targets)) == whole
     assert len(whole) > 80
 
