@@ -1,7 +1,7 @@
 """How long assigners take and how much memory: matching, weighting, loss and backward, beside mmdet's heads and dense forms.
 
-Every side starts from the same simulated predictions, as maps or flattened, and ends with the gradients of its loss. The sides take
-turns; memory is the peak of a fresh process. A side that needs more than `MOST_MEMORY` is not waited for.
+Every side starts from the same simulated predictions, as maps or flattened, and ends with the gradients of its loss. The
+sides take turns; memory is the peak of a fresh process. A side that needs more than `MOST_MEMORY` is not waited for.
 """
 
 from __future__ import annotations
@@ -18,16 +18,17 @@ import torch
 from torch import Tensor
 
 from ..assigners import ASSIGNERS, Predictions, Targets, build
+from ..assigners.losses import OnShares, box_terms
 from ..engine.simulation import simulate
 from .clocks import host_seconds
 from .dense_forms import DENSE_FORMS
 from .memory import can_measure, extra_bytes
-from .mmdet_heads import MMDET_HEADS, loss_of
+from .mmdet_heads import available_heads, loss_of
 
-__all__ = ["COUNTS", "Case", "SpeedRow", "contenders", "measure"]
+__all__ = ["COUNTS", "Case", "SpeedRow", "conditions", "contenders", "measure"]
 
 SHAPE, STRIDES, CLASSES, IMAGES = (800, 1344), (8, 16, 32, 64, 128), 80, 2  # 22,400 points
-LAYERS, QUERIES, ON_QUERIES = 7, 900, "relative"
+LAYERS, QUERIES = 7, 900
 COUNTS = (1, 10, 100, 1000)
 WEIGHED = (100, 1000)  # objects per image at which memory is measured, a fresh process each
 MOST_MEMORY = 12 * 2**30  # bytes of a process's memory
@@ -45,7 +46,7 @@ class Case:
 
 @dataclass(frozen=True)
 class SpeedRow:
-    """Median seconds of a step on so many threads and the peak memory beyond what was there; None where it did not survive."""
+    """Median seconds of a step on so many threads, None where the side did not survive; peak memory, None if not measured."""
 
     assigner: str
     objects: int
@@ -58,10 +59,23 @@ class SpeedRow:
         return asdict(self)
 
 
+def conditions() -> dict[str, Any]:
+    """What holds for every row."""
+    return {
+        "points": 22400,
+        "queries": f"{LAYERS} layers of {QUERIES}",
+        "classes": CLASSES,
+        "images": IMAGES,
+        "dtype": "float32",
+        "most_memory": MOST_MEMORY,
+        "torch": torch.__version__,
+    }
+
+
 def contenders(assigners: Iterable[str] | None = None) -> dict[str, list[str]]:
     """The sides of every assigner, ours first."""
-    names = list(assigners or ASSIGNERS)
-    peers = {"mmdet": MMDET_HEADS, "dense form": DENSE_FORMS}
+    names = [name for name in assigners or ASSIGNERS]
+    peers = {"mmdet": available_heads(), "dense form": DENSE_FORMS}
     return {name: ["detassign", *(side for side, known in peers.items() if name in known)] for name in names}
 
 
@@ -75,29 +89,33 @@ def measure(
     for name, sides in contenders(assigners).items():
         for objects in counts:
             cases = [Case(name, objects, side) for side in sides]
-            memory = {case: _memory(case) if objects in WEIGHED else 0 for case in cases}
-            yield [row for count in threads for row in _timed(memory, count, repeats)]
+            peaks = {case: _memory(case) for case in cases} if objects in WEIGHED and can_measure() else {}
+            alive = [case for case in cases if peaks.get(case, 0) is not None]
+            seconds = {count: _timed(alive, count, repeats) for count in threads}
+            yield [
+                SpeedRow(name, objects, case.side, count, seconds[count].get(case), peaks.get(case))
+                for count in threads
+                for case in cases
+            ]
 
 
-def _timed(memory: dict[Case, int | None], threads: int, repeats: int) -> list[SpeedRow]:
-    """Medians of the sides that survive, in turns."""
+def _timed(cases: Sequence[Case], threads: int, repeats: int) -> dict[Case, float]:
+    """Median seconds of each side, measured in turns."""
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
-        steps = {case: prepare(case) for case, peak in memory.items() if peak is not None}
+        steps = {case: prepare(case) for case in cases}
         times = {case: [] for case in steps}
         for _ in range(repeats + 1):
             for case, step in steps.items():
                 times[case].append(host_seconds(step))
     finally:
         torch.set_num_threads(before)
-    medians: dict[Case, float] = {case: statistics.median(seconds[1:]) for case, seconds in times.items()}
-    return [SpeedRow(*asdict(case).values(), threads, medians.get(case), peak) for case, peak in memory.items()]
+    return {case: statistics.median(seconds[1:]) for case, seconds in times.items()}
 
 
 def _memory(case: Case) -> int | None:
-    if not can_measure():
-        return 0
+    """Peak of a fresh process, bytes beyond what was there; None where it does not survive `MOST_MEMORY`."""
     try:
         return extra_bytes(partial(_limited, case))
     except (MemoryError, RuntimeError, BrokenProcessPool):
@@ -114,7 +132,7 @@ def prepare(case: Case) -> Callable[[], Tensor]:
     torch.manual_seed(0)
     assigner = build(case.assigner, CLASSES)
     targets = make_targets(case.objects)
-    on_queries = any(name.startswith(ON_QUERIES) for name in _box_losses(assigner))
+    on_queries = "points" not in assigner.needs and all(isinstance(part, OnShares) for part in _box_losses(assigner))
     predictions = query_predictions(targets) if on_queries else dense_predictions(targets)
     if assigner.score.background_column:
         predictions = replace(predictions, logits=torch.nn.functional.pad(predictions.logits, (0, 1)))
@@ -136,11 +154,8 @@ def _step(form: Callable[[Predictions, Targets], Tensor], predictions: Predictio
     return loss.detach()
 
 
-def _box_losses(assigner: Any) -> list[str]:
-    """Names of the classes of an assigner's box losses."""
-    loss = assigner.box_loss
-    parts = [term.part for term in loss.values()] if isinstance(loss, dict) else [loss]
-    return [type(part).__name__.lower() for part in parts]
+def _box_losses(assigner: Any) -> list[Any]:
+    return [term.part for term in box_terms(assigner.box_loss).values()]
 
 
 def make_targets(objects: int) -> Targets:
@@ -175,10 +190,10 @@ def query_predictions(targets: Targets) -> Predictions:
     """Decoder layers whose queries lie around the objects, with a spread that the next layer halves."""
     generator = torch.Generator().manual_seed(3)
     near = targets.boxes[:, torch.randint(targets.boxes.shape[1], (QUERIES,), generator=generator)]
-    layers = [
-        near + 32 / 2**layer * torch.randn(near.shape, generator=generator) for layer in range(LAYERS)
-    ]
+    layers = [near + 32 / 2**layer * torch.randn(near.shape, generator=generator) for layer in range(LAYERS)]
     boxes = torch.cat(layers)
-    boxes = torch.cat([torch.minimum(boxes[..., :2], boxes[..., 2:]), torch.maximum(boxes[..., :2], boxes[..., 2:])], -1)
+    boxes = torch.cat(
+        [torch.minimum(boxes[..., :2], boxes[..., 2:]), torch.maximum(boxes[..., :2], boxes[..., 2:])], -1
+    )
     logits = torch.randn(LAYERS * IMAGES, QUERIES, CLASSES, generator=generator) - 3
     return Predictions(logits, boxes, groups=LAYERS)

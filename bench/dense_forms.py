@@ -1,7 +1,7 @@
 """Assigners in the form in which their authors' code computes them: every sample against every object of an image, densely.
 
-What `bench assigners --speed` puts beside the sparse forms of this project where mmdet has no class for it. Formulas are those of
-the papers' code (DW: arXiv 2203.09730; task-aligned assignment as YOLOv8 has it; OTA: arXiv 2103.14259), written anew.
+What `bench assigners --speed` puts beside the sparse forms of this project where mmdet has no class for it. Formulas are
+those of the papers' code (DW: arXiv 2203.09730; task-aligned as in YOLOv8; OTA: arXiv 2103.14259), written anew.
 """
 
 from __future__ import annotations

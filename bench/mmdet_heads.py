@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from importlib.util import find_spec
 from typing import Any
 
 import torch
@@ -14,7 +15,7 @@ from torch import Tensor
 
 from ..assigners import Predictions, Targets
 
-__all__ = ["MMDET_HEADS", "loss_of"]
+__all__ = ["MMDET_HEADS", "available_heads", "loss_of"]
 
 ANCHORS = {"type": "AnchorGenerator", "ratios": [1.0], "octave_base_scale": 8, "scales_per_octave": 1}
 CODER = {"type": "DeltaXYWHBBoxCoder", "target_means": [0.0] * 4, "target_stds": [0.1, 0.1, 0.2, 0.2]}
@@ -72,15 +73,28 @@ MMDET_HEADS: dict[str, tuple[dict[str, Any], str]] = {
         ),
         "deltas branch",
     ),
-    "autoassign": ({"type": "AutoAssignHead", "loss_bbox": {"type": "GIoULoss", "loss_weight": 5.0}}, "distances branch"),
+    "autoassign": (
+        {"type": "AutoAssignHead", "loss_bbox": {"type": "GIoULoss", "loss_weight": 5.0}},
+        "distances branch",
+    ),
     "free_anchor": (
-        _anchored("FreeAnchorRetinaHead", MAX_IOU, loss_bbox={"type": "SmoothL1Loss", "beta": 0.11, "loss_weight": 0.75}),
+        _anchored(
+            "FreeAnchorRetinaHead", MAX_IOU, loss_bbox={"type": "SmoothL1Loss", "beta": 0.11, "loss_weight": 0.75}
+        ),
         "deltas",
     ),
     "simota_mmdet": ({"type": "YOLOXHead", "train_cfg": {"assigner": {"type": "SimOTAAssigner"}}}, "sides branch"),
     "foveabox": ({"type": "FoveaHead", "strides": [8, 16, 32, 64, 128]}, "raw"),
 }
 """By the name of our assigner: the head's config, and in what form it takes boxes and whether it has a second branch."""
+
+
+NEEDED = {"paa_mmdet": "sklearn"}  # what mmdet imports when the head is used
+
+
+def available_heads() -> list[str]:
+    """Names of the heads that work with what is installed."""
+    return [name for name in MMDET_HEADS if name not in NEEDED or find_spec(NEEDED[name])]
 
 
 def loss_of(name: str, predictions: Predictions, targets: Targets, shape: tuple[int, int]) -> Callable[[], Tensor]:
