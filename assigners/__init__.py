@@ -3,11 +3,14 @@
 Every assigner is a matching x a weighting over a score model, and answers with three weights (`Assignment`).
 """
 
+from .aggregators import Exponential, MeanMax
 from .assigner import Assigner
 from .branches import Centerness, Foreground, IoUBranch
 from .building import build
 from .checks import AssignmentWarning
 from .denoising import ContrastiveDenoising, Denoising, DenoisingQueries, Noise
+from .discounts import Ramp, RelativeFit
+from .encoded_losses import DeltaLoss, LogSidesLoss
 from .losses import assignment_losses
 from .matching import (
     ATSS,
@@ -20,17 +23,20 @@ from .matching import (
     OptimalTransport,
     Region,
     TaskAligned,
+    TopIoU,
     TopK,
 )
 from .normalizers import mean_over_ranks, normalizers
 from .progress import Progress, set_progress
 from .quality import ExpGIoU, PowerIoU, PredictedIoU, predicted_iou
 from .registry import (
+    AGGREGATORS,
     ASSIGNERS,
     BOX_LOSSES,
     BRANCHES,
     COSTS,
     DENOISINGS,
+    DISCOUNTS,
     MATCHINGS,
     QUALITIES,
     SCORES,
@@ -42,12 +48,14 @@ from .staged import Staged
 from .structures import BACKGROUND, Assignment, Matches, Predictions, Targets
 from .two_headed import TwoHeaded
 from .weighting import (
+    Bag,
     CrossEntropy,
     Dual,
     SoftTarget,
     aligned_bce,
     focal,
     iou_bce,
+    mean_max_bag,
     quality_focal,
     soft_label,
     task_aligned,
@@ -56,6 +64,7 @@ from .weighting import (
 from .weighting.common import box_weights, count_objects, count_positives, count_targets, countable, group_sum
 
 __all__ = [
+    "AGGREGATORS",
     "ASSIGNERS",
     "ATSS",
     "BACKGROUND",
@@ -63,6 +72,7 @@ __all__ = [
     "BRANCHES",
     "COSTS",
     "DENOISINGS",
+    "DISCOUNTS",
     "MATCHINGS",
     "PAA",
     "QUALITIES",
@@ -72,28 +82,35 @@ __all__ = [
     "Assigner",
     "Assignment",
     "AssignmentWarning",
+    "Bag",
     "CenterPrior",
     "CenterSampling",
     "Centerness",
     "ContrastiveDenoising",
     "CrossEntropy",
+    "DeltaLoss",
     "Denoising",
     "DenoisingQueries",
     "Dual",
     "DynamicK",
     "ExpGIoU",
+    "Exponential",
     "Foreground",
     "Hungarian",
     "IoUBranch",
+    "LogSidesLoss",
     "Matches",
     "MaxIoU",
+    "MeanMax",
     "Noise",
     "OptimalTransport",
     "PowerIoU",
     "PredictedIoU",
     "Predictions",
     "Progress",
+    "Ramp",
     "Region",
+    "RelativeFit",
     "Scores",
     "Sigmoid",
     "SigmoidObjectness",
@@ -102,6 +119,7 @@ __all__ = [
     "Staged",
     "Targets",
     "TaskAligned",
+    "TopIoU",
     "TopK",
     "TwoHeaded",
     "aligned_bce",
@@ -115,6 +133,7 @@ __all__ = [
     "focal",
     "group_sum",
     "iou_bce",
+    "mean_max_bag",
     "mean_over_ranks",
     "normalizers",
     "predicted_iou",

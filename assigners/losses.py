@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -11,12 +11,12 @@ from torch import Tensor
 
 from .boxes import center, ciou, giou, iou, relative_giou, relative_l1, side_distances, sides
 from .checks import check_count
+from .distances import BoxLoss, pair_distances
 from .registry import BOX_LOSSES, Weighted
 from .scores import Scores
 from .structures import Assignment, Matches, Predictions, Targets
 from .weighting.common import group_sum
 
-BoxLoss = Callable[[Tensor, Tensor], Tensor]
 RELATIVE = "relative_"
 
 
@@ -232,14 +232,6 @@ def _pair_losses(
         for name, (term, weight) in box_terms(box_loss).items()
     }
     return {"loss_cls_pos": positive / positive_norm}, {name: value / box_norm for name, value in box.items()}
-
-
-def pair_distances(distance: BoxLoss, predictions: Predictions, targets: Targets, matches: Matches) -> Tensor:
-    """(P,) distance of each pair's box from its target; one with `of_pairs` takes more than two boxes in pixels."""
-    of_pairs = getattr(distance, "of_pairs", None)
-    if of_pairs is not None:
-        return of_pairs(predictions, targets, matches)
-    return distance(matches.predicted_boxes(predictions), matches.target_boxes(targets))
 
 
 def _weighted(weight: Tensor, value: Tensor) -> Tensor:

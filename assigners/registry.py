@@ -279,6 +279,8 @@ WEIGHTINGS = Registry("weighting")
 SCORES = Registry("score model")
 QUALITIES = Registry("localisation quality")
 SOFT_TARGETS = Registry("soft target")
+AGGREGATORS = Registry("aggregator")
+DISCOUNTS = Registry("discount")
 BOX_LOSSES = Registry("box loss")
 BRANCHES = Registry("second branch")
 DENOISINGS = Registry("denoising")
@@ -291,6 +293,8 @@ EVERY = (
     COSTS,
     QUALITIES,
     SOFT_TARGETS,
+    AGGREGATORS,
+    DISCOUNTS,
     BOX_LOSSES,
     BRANCHES,
     DENOISINGS,

@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..assigners import (
+    AGGREGATORS,
     ASSIGNERS,
     BOX_LOSSES,
     BRANCHES,
     COSTS,
     DENOISINGS,
+    DISCOUNTS,
     MATCHINGS,
     QUALITIES,
     SCORES,
@@ -51,6 +53,8 @@ SECTIONS: dict[str, Callable[[], dict[str, str]]] = {
     "scores": partial(_described, SCORES),
     "qualities": partial(_described, QUALITIES),
     "soft-targets": partial(_described, SOFT_TARGETS),
+    "aggregators": partial(_described, AGGREGATORS),
+    "discounts": partial(_described, DISCOUNTS),
     "branches": partial(_described, BRANCHES),
     "box-losses": partial(_described, BOX_LOSSES),
     "denoisings": partial(_described, DENOISINGS),
@@ -68,8 +72,8 @@ SECTIONS: dict[str, Callable[[], dict[str, str]]] = {
 def command(sections: tuple[str, ...], as_json: bool, imports: tuple[str, ...]) -> None:
     """List what can be named: assigners and their parts, detectors, data sets, schedules, recipes; and what goes with what.
 
-    SECTION is one of assigners, matchings, costs, weightings, scores, qualities, soft-targets, branches, box-losses,
-    denoisings, detectors, datasets, schedules, recipes, matrix; all of them if left out.
+    SECTION is one of assigners, matchings, costs, weightings, scores, qualities, soft-targets, aggregators, discounts,
+    branches, box-losses, denoisings, detectors, datasets, schedules, recipes, matrix; all of them if left out.
 
     \b
     detassign list matchings weightings

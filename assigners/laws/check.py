@@ -12,9 +12,11 @@ from typing import Any
 from torch import nn
 
 from .. import (
+    AGGREGATORS,
     ASSIGNERS,
     BOX_LOSSES,
     COSTS,
+    DISCOUNTS,
     MATCHINGS,
     QUALITIES,
     SCORES,
@@ -155,6 +157,14 @@ def _with_soft_target(name: str) -> dict[str, Any]:
     return {"matching": "atss", "weighting": {"type": "soft_target", "target": name}}
 
 
+def _with_aggregator(name: str) -> dict[str, Any]:
+    return {"matching": "center_prior", "weighting": {"type": "bag", "aggregator": name}}
+
+
+def _with_discount(name: str) -> dict[str, Any]:
+    return {"matching": "center_prior", "weighting": {"type": "bag", "discount": name}}
+
+
 def _with_box_loss(name: str) -> dict[str, Any]:
     others = {} if name.endswith("l1") else {"relative_l1": 1.0}  # so that boxes learn, whatever the distance is of
     return {"matching": "center_prior", "weighting": "focal", "box_loss": {name: 1.0, **others}}
@@ -166,6 +176,8 @@ KINDS: list[tuple[Registry, Callable[[str], str | dict[str, Any]]]] = [
     (WEIGHTINGS, lambda name: around(weighting=name)),
     (SCORES, lambda name: around(score=name)),
     (SOFT_TARGETS, _with_soft_target),
+    (AGGREGATORS, _with_aggregator),
+    (DISCOUNTS, _with_discount),
     (QUALITIES, _with_quality),
     (COSTS, _with_cost),
     (BOX_LOSSES, _with_box_loss),

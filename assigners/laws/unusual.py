@@ -123,7 +123,7 @@ def a_batch_without_objects_is_no_spike(make: Make, seed: int) -> str:
 def _empty_ratio(make: Make, predictions: Predictions, targets: Targets) -> float:
     """The loss of a batch as if it had no objects, as a multiple of what it is."""
     empty = replace(targets, mask=torch.zeros_like(targets.mask))
-    without, usual = (float(sum(make().loss(predictions, given).values())) for given in (empty, targets))
+    without, usual = (float(sum(make().loss(predictions, given).values()).detach()) for given in (empty, targets))
     return without / usual
 
 

@@ -10,6 +10,7 @@ from .optimal_transport import OptimalTransport
 from .paa import PAA
 from .regions import Region
 from .task_aligned import TaskAligned
+from .top_iou import TopIoU
 from .top_k import TopK
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "OptimalTransport",
     "Region",
     "TaskAligned",
+    "TopIoU",
     "TopK",
     "dynamic_soft_label",
     "lla",

@@ -14,7 +14,7 @@ from ..boxes import area, center
 from ..checks import check_count
 from ..registry import MATCHINGS
 from ..structures import Matches, Predictions, Targets
-from .pairs import inside_ignored, inside_pairs, keep_best_target, prior_boxes
+from .pairs import PAIRS_AT_ONCE, inside_ignored, inside_pairs, keep_best_target, prior_boxes
 
 
 @MATCHINGS.register("center_prior")
@@ -32,11 +32,14 @@ class CenterPrior(nn.Module):
         minimum_score: pairs that score less leave the bag altogether.
         exclusive: a point inside several boxes answers for all (None), for the smallest ("area") or for the one with
             the nearest centre ("center").
+        guarantee: an object without a point inside takes so many points of the highest score, wherever they are; 0 leaves it
+            without any, as DW does (AutoAssign's `force_topk` takes 9).
         chunk: compare with so many targets at a time, to bound memory in crowded images; None takes all at once.
         ignore_threshold: as everywhere; DW has no such rule, and data without ignore regions is not affected.
 
     Raises:
-        ValueError: for a num_classes below 1, an unknown `exclusive`, a chunk below 1, or a hard prior that is to be learned.
+        ValueError: for a num_classes or chunk below 1, an unknown `exclusive`, a negative `guarantee`, or a hard prior that is
+            to be learned.
     """
 
     cardinality = "one-to-many"
@@ -52,6 +55,7 @@ class CenterPrior(nn.Module):
         hard_threshold: float | None = None,
         minimum_score: float = 0.0,
         exclusive: Literal["area", "center"] | None = None,
+        guarantee: int = 0,
         chunk: int | None = None,
         ignore_threshold: float = 0.5,
     ) -> None:
@@ -61,6 +65,7 @@ class CenterPrior(nn.Module):
         check_count("num_classes", num_classes, 1)
         if exclusive not in (None, "area", "center"):
             raise ValueError(f'exclusive: expected None, "area" or "center", got {exclusive!r}')
+        check_count("guarantee", guarantee, 0)
         if chunk is not None and chunk < 1:
             raise ValueError(f"chunk: expected at least 1 target at a time or None, got {chunk}")
         if learnable and hard_threshold is not None:
@@ -70,6 +75,7 @@ class CenterPrior(nn.Module):
         self.hard_threshold = hard_threshold
         self.minimum_score = minimum_score
         self.exclusive = exclusive
+        self.guarantee = guarantee
         self.chunk = chunk
         self.ignore_threshold = ignore_threshold
 
@@ -84,19 +90,61 @@ class CenterPrior(nn.Module):
         return self.mean.requires_grad
 
     def forward(self, predictions: Predictions, targets: Targets) -> Matches:
-        image, sample, target = inside_pairs(predictions, targets, self.chunk)
+        image, sample, target = self._pairs(predictions, targets)
         ignored = inside_ignored(prior_boxes(predictions, 1.0), targets, self.ignore_threshold)
         matches = Matches(image, sample, target, self._score(image, sample, target, predictions, targets), ignored)
         if self.minimum_score > 0:
             matches = matches.select(matches.score.detach() >= self.minimum_score)
         return matches if self.exclusive is None else self._one_target_per_point(matches, predictions, targets)
 
+    def _pairs(self, predictions: Predictions, targets: Targets) -> tuple[Tensor, Tensor, Tensor]:
+        """Image, sample and target (P,): the points inside, then those of objects that have none."""
+        inside = inside_pairs(predictions, targets, self.chunk)
+        if not self.guarantee:
+            return inside
+        bare = targets.mask.clone()
+        bare[inside[0], inside[2]] = False
+        return tuple(torch.cat(parts) for parts in zip(inside, self._nearest(bare, predictions, targets), strict=True))
+
+    @torch.no_grad()
+    def _nearest(self, bare: Tensor, predictions: Predictions, targets: Targets) -> tuple[Tensor, Tensor, Tensor]:
+        """Image, sample and target of the samples of highest score of the targets that `bare` (B, M) marks."""
+        image, target = bare.nonzero(as_tuple=True)
+        samples = predictions.logits.shape[1]
+        k = min(self.guarantee, samples)
+        parts = [image.new_zeros(0, k)]
+        every = torch.arange(samples, device=image.device)
+        for part in torch.arange(len(image), device=image.device).split(max(PAIRS_AT_ONCE // max(samples, 1), 1)):
+            at = image[part, None], every[None], target[part, None]
+            log_score = -self._distance(*at, predictions, targets)
+            if predictions.valid is not None:
+                log_score = log_score.masked_fill(~predictions.valid[image[part]], -torch.inf)
+            parts.append(log_score.topk(k).indices.sort().values)
+        nearest = torch.cat(parts)
+        columns = image.repeat_interleave(k), nearest.flatten(), target.repeat_interleave(k)
+        if predictions.valid is None:
+            return columns
+        kept = predictions.valid[columns[:2]]
+        return tuple(column[kept] for column in columns)
+
+    def _distance(
+        self, image: Tensor, sample: Tensor, target: Tensor, predictions: Predictions, targets: Targets
+    ) -> Tensor:
+        """Half the squared distance of points from the prior's best spot, in sigmas: −log of its score."""
+        offset, labels = self._offset(image, sample, target, predictions, targets), targets.labels[image, target]
+        return ((offset - self.mean[labels]) / self.sigma[labels]).square().sum(-1) / 2
+
+    def _offset(
+        self, image: Tensor, sample: Tensor, target: Tensor, predictions: Predictions, targets: Targets
+    ) -> Tensor:
+        """(..., 2) of points from the centres of boxes, in strides."""
+        offset = predictions.points_at(image, sample) - center(targets.boxes[image, target])
+        return offset / predictions.strides_at(image, sample)[..., None]
+
     def _score(
         self, image: Tensor, sample: Tensor, target: Tensor, predictions: Predictions, targets: Targets
     ) -> Tensor:
-        boxes, labels = targets.boxes[image, target], targets.labels[image, target]
-        offset = predictions.points_at(image, sample) - center(boxes)  # (P, 2)
-        in_strides = offset / predictions.strides_at(image, sample)[:, None]
+        in_strides, labels = self._offset(image, sample, target, predictions, targets), targets.labels[image, target]
         score = center_prior(in_strides, self.mean[labels], self.sigma[labels])
         return score if self.hard_threshold is None else (score > self.hard_threshold).to(score.dtype)
 

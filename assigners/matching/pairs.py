@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Literal
 
@@ -104,6 +105,13 @@ def _at_least(boxes: Tensor, side: float) -> Tensor:
         return boxes
     middle, half = center(boxes), sides(boxes).clamp(min=side) / 2
     return torch.cat([middle - half, middle + half], -1)
+
+
+def target_chunks(predictions: Predictions, targets: Targets) -> Iterator[slice]:
+    """Slices of the targets, one at least, that can be compared with all samples at a time (`PAIRS_AT_ONCE`)."""
+    count, step = targets.boxes.shape[1], max(PAIRS_AT_ONCE // max(predictions.logits[..., 0].numel(), 1), 1)
+    for start in range(0, max(count, 1), step):
+        yield slice(start, min(start + step, count))
 
 
 def matches_from_target(target: Tensor, score: Tensor | None = None, ignored: Tensor | None = None) -> Matches:

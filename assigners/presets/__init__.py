@@ -3,6 +3,6 @@
 A preset is an ordinary function; `detassign.assigners.build` finds it by name.
 """
 
-from . import dense, detr, dw, ota, paa, yolo
+from . import bags, dense, detr, dw, ota, paa, yolo
 
-__all__ = ["dense", "detr", "dw", "ota", "paa", "yolo"]
+__all__ = ["bags", "dense", "detr", "dw", "ota", "paa", "yolo"]

@@ -1,10 +1,12 @@
 """Weightings: how strongly each matched pair pulls and each sample pushes."""
 
+from .bag import Bag, mean_max_bag
 from .cross_entropy import CrossEntropy
 from .dual import Dual, dual_paper
 from .soft_target import SoftTarget, aligned_bce, focal, iou_bce, quality_focal, soft_label, task_aligned, varifocal
 
 __all__ = [
+    "Bag",
     "CrossEntropy",
     "Dual",
     "SoftTarget",
@@ -12,6 +14,7 @@ __all__ = [
     "dual_paper",
     "focal",
     "iou_bce",
+    "mean_max_bag",
     "quality_focal",
     "soft_label",
     "task_aligned",

@@ -27,6 +27,7 @@ Assigner(
       hard_threshold=None,
       minimum_score=0.0,
       exclusive='area',
+      guarantee=0,
       chunk=None,
       ignore_threshold=0.5,
     ),

@@ -135,3 +135,23 @@ def test_an_ignore_region_marks_samples_and_leaves_pairs():
 def test_senseless_arguments_are_refused(arguments, sentence):
     with pytest.raises(ValueError, match=sentence):
         CenterPrior(3, **arguments)
+
+
+def test_an_object_without_a_point_inside_takes_the_nearest_on_demand():
+    predictions = pyramid((4, 4, 8))
+    targets = one_image((0, 0, 8, 8, 0), (15, 15, 17, 17, 1))  # the second lies between four points
+    assert samples_of(CenterPrior(3)(predictions, targets), target=1) == []
+    matches = CenterPrior(3, guarantee=4)(predictions, targets)
+    assert samples_of(matches, target=0) == [0]
+    assert samples_of(matches, target=1) == [5, 6, 9, 10]
+    assert (matches.score > 0).all()
+
+
+def test_a_guarantee_gives_no_sample_outside_the_image():
+    valid = torch.ones(1, 16, dtype=torch.bool)
+    valid[0, [5, 6]] = False
+    predictions, targets = pyramid((4, 4, 8), valid=valid), one_image((15, 15, 17, 17, 1))
+    assert samples_of(CenterPrior(3, guarantee=2)(predictions, targets)) == [9, 10]
+    few = torch.zeros_like(valid)
+    few[0, 3] = True
+    assert samples_of(CenterPrior(3, guarantee=2)(pyramid((4, 4, 8), valid=few), targets)) == [3]
