@@ -6,9 +6,9 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from difflib import SequenceMatcher
-from inspect import Parameter, signature
+from inspect import Parameter, formatannotation, signature
 from itertools import chain
-from numbers import Real
+from numbers import Integral, Real
 from typing import Any, NamedTuple
 
 from .description import self_describing, shown
@@ -115,9 +115,19 @@ class Registry(Mapping[str, Callable[..., Any]]):
         if missing:
             raise ValueError(f"{self.kind} {name!r}: expected the parameter {missing[0]!r}, got {sorted(arguments)}")
         try:
-            return entry(**arguments)
+            built = entry(**arguments)  # which may say what is wrong in better words
         except TypeError as error:  # a text where a number belongs
+            self._check_types(spec, accepted)
             raise ValueError(f"{self.kind} {name!r}: cannot be made of {arguments} ({error})") from error
+        self._check_types(spec, accepted)
+        return built
+
+    def _check_types(self, spec: Mapping[str, Any], accepted: Mapping[str, Parameter]) -> None:
+        """Refuse a value of another type than its parameter's, which would only be noticed in use."""
+        for key, value in spec.items():
+            if key in accepted and not _suits(value, accepted[key]):
+                wanted = formatannotation(accepted[key].annotation).strip("'")
+                raise ValueError(f"{self.kind} {spec['type']!r}: expected {wanted} for {key}, got {value!r}")
 
     def describe(self, spec: str | Part) -> dict[str, Any]:
         """The dict of a spec of one part, {"type": name, ...arguments}, all arguments by name.
@@ -176,6 +186,20 @@ def _parameters(entry: Callable[..., Any]) -> tuple[dict[str, Parameter], bool]:
     catch_all = (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
     named = {name: parameter for name, parameter in parameters.items() if parameter.kind not in catch_all}
     return named, any(parameter.kind is Parameter.VAR_KEYWORD for parameter in parameters.values())
+
+
+PLAIN = {"int": Integral, "float": Real, "bool": bool, "str": str, "None": type(None)}
+"""Annotations that say all about a value."""
+
+
+def _suits(value: Any, parameter: Parameter) -> bool:
+    """Whether a value is of a parameter's type, where that is plain; True and False are no numbers."""
+    names = {name.strip(" '") for name in formatannotation(parameter.annotation).split("|")}
+    if not names <= PLAIN.keys():
+        return True
+    if isinstance(value, bool):
+        return "bool" in names
+    return isinstance(value, tuple(PLAIN[name] for name in names))
 
 
 def describe_parts(parts: Sequence[Part]) -> dict[str, Any]:
