@@ -44,6 +44,7 @@ from .registry import (
     WEIGHTINGS,
 )
 from .scores import Scores, Sigmoid, SigmoidObjectness, Softmax
+from .split import Split
 from .staged import Staged
 from .structures import BACKGROUND, Assignment, Matches, Predictions, Targets
 from .two_headed import TwoHeaded
@@ -51,6 +52,7 @@ from .weighting import (
     Bag,
     CrossEntropy,
     Dual,
+    LevelBalanced,
     SoftTarget,
     aligned_bce,
     focal,
@@ -98,6 +100,7 @@ __all__ = [
     "Foreground",
     "Hungarian",
     "IoUBranch",
+    "LevelBalanced",
     "LogSidesLoss",
     "Matches",
     "MaxIoU",
@@ -116,6 +119,7 @@ __all__ = [
     "SigmoidObjectness",
     "SoftTarget",
     "Softmax",
+    "Split",
     "Staged",
     "Targets",
     "TaskAligned",

@@ -23,14 +23,19 @@ class _OfPairs:
 
     power = 1.0
 
-    def __init__(self, weight: float = 1.0) -> None:
+    def __init__(self, weight: float = 1.0, as_boxes: bool = False) -> None:
         self.weight = weight
+        self.as_boxes = as_boxes
 
     def __call__(self, predictions: Predictions, targets: Targets, assignment: Assignment) -> Tensor:
         matches = assignment.matches
         logits = predictions.objectness[matches.image, matches.sample]
         wanted = self.wanted(predictions, targets, matches).to(logits)
         loss = binary_cross_entropy_with_logits(logits, wanted, reduction="none")
+        if self.as_boxes:
+            return (
+                self.weight * group_sum(loss * assignment.box, matches.image, predictions) / assignment.normalizers[2]
+            )
         return self.weight * group_sum(loss, matches.image, predictions) / _positives(predictions, matches)
 
 
@@ -39,6 +44,9 @@ class Centerness(_OfPairs):
     """FCOS's centerness of the pairs' points (arXiv 1904.01355, eq. 3)."""
 
     name = "centerness"
+
+    def __init__(self, weight: float = 1.0) -> None:
+        super().__init__(weight)
 
     def wanted(self, predictions: Predictions, targets: Targets, matches: Matches) -> Tensor:
         """(P,) the centerness of each pair's point."""
@@ -52,12 +60,13 @@ class IoUBranch(_OfPairs):
     Args:
         weight: coefficient of the loss.
         power: exponent of class score and branch where they are multiplied; 0.5 is their geometric mean (PAA, OTA).
+        as_boxes: weigh pairs by w° and divide their sum by Z°, as of boxes, instead of counting each as one (DDOD).
     """
 
     name = "iou"
 
-    def __init__(self, weight: float = 0.5, power: float = 0.5) -> None:
-        super().__init__(weight)
+    def __init__(self, weight: float = 0.5, power: float = 0.5, as_boxes: bool = False) -> None:
+        super().__init__(weight, as_boxes)
         self.power = power
 
     def wanted(self, predictions: Predictions, targets: Targets, matches: Matches) -> Tensor:

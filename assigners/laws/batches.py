@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import fields, replace
 from typing import Any
@@ -165,8 +166,18 @@ def pair_table(assignment: Assignment, samples: int, targets: Targets) -> Tensor
     return table
 
 
+def weighs_batches(assigner: Assigner) -> bool:
+    """Whether weights depend on what the whole batch, and those before it, matched (DDOD's weights of levels)."""
+    return getattr(assigner.weighting, "weighs_batches", False)
+
+
 def answer(assigner: Assigner, predictions: Predictions, targets: Targets) -> tuple[Tensor, Tensor, Tensor]:
-    """Pairs with their weights (B, N, M, 3), w⁻ (B, N, C), and the terms of the loss as one tensor."""
+    """Pairs with their weights (B, N, M, 3), w⁻ (B, N, C), and the terms of the loss as one tensor.
+
+    An assigner whose weights depend on the batches that it saw is asked without learning from this one.
+    """
+    if weighs_batches(assigner):
+        assigner = copy.deepcopy(assigner)
     assignment, losses = assigner.assign_and_loss(predictions, targets)
     table = pair_table(assignment, predictions.logits.shape[1], targets)
     return table, assignment.negative.detach(), torch.stack([losses[name] for name in sorted(losses)]).detach()

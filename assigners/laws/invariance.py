@@ -10,7 +10,7 @@ from torch import Tensor
 
 from .. import Assigner, Predictions, Targets
 from ..losses import box_terms as all_box_terms
-from .batches import answer, images, learned, objects, random_batch, samples
+from .batches import answer, images, learned, objects, random_batch, samples, weighs_batches
 from .law import Make, alike, law, require
 
 
@@ -124,12 +124,15 @@ def _geometry(predictions: Predictions, change, names: tuple[str, ...]) -> Predi
 
 @law
 def company_changes_no_weight(make: Make, seed: int) -> None:
-    """An image has the same pairs and weights in any batch; only normalisers see its company."""
+    """An image has the same pairs and weights in any batch; only normalisers see its company, unless a weighting says more."""
     assigner = make()
     predictions, targets = random_batch(assigner, seed, (3, 2))
     table, negative, _ = answer(assigner, predictions, targets)
     alone = answer(assigner, images(predictions, [0]), images(targets, [0]))
-    alike(alone[:2], (table[:1], negative[:1]), "an image alone has another answer than in a batch")
+    if weighs_batches(assigner):
+        alike((alone[0][..., 0],), (table[:1, ..., 0],), "an image alone has other pairs than in a batch")
+    else:
+        alike(alone[:2], (table[:1], negative[:1]), "an image alone has another answer than in a batch")
 
 
 @law
@@ -161,7 +164,7 @@ def invalid_samples_do_not_exist(make: Make, seed: int) -> None:
 
 @law
 def stacked_batches_are_answered_one_by_one(make: Make, seed: int) -> None:
-    """Batches stacked as groups have the answers, and the losses, that each has alone."""
+    """Batches stacked as groups have the answers, and the losses, that each has alone, unless a weighting says more."""
     assigner = make()
     batches = [random_batch(assigner, seed + place, counts_of(seed + place)) for place in range(3)]
     room = max(targets.mask.shape[1] for _, targets in batches)
@@ -172,6 +175,9 @@ def stacked_batches_are_answered_one_by_one(make: Make, seed: int) -> None:
     targets = replace(batches[0][1], **fields, sizes=torch.cat([t.sizes for _, t in batches]))
     table, negative, losses = answer(assigner, predictions, targets)
     tables = torch.cat([_with_room(part[0].transpose(1, 2), room).transpose(1, 2) for part in parts])
+    if weighs_batches(assigner):
+        alike((table[..., 0],), (tables[..., 0],), "stacked batches have other pairs")
+        return
     alike((table, negative), (tables, torch.cat([part[1] for part in parts])), "stacked batches have another answer")
     alike((losses,), (torch.stack([part[2] for part in parts], 1),), "stacked batches have another loss")
 

@@ -3,6 +3,6 @@
 A preset is an ordinary function; `detassign.assigners.build` finds it by name.
 """
 
-from . import bags, dense, detr, dw, ota, paa, yolo
+from . import bags, ddod, dense, detr, dw, ota, paa, quality, yolo
 
-__all__ = ["bags", "dense", "detr", "dw", "ota", "paa", "yolo"]
+__all__ = ["bags", "ddod", "dense", "detr", "dw", "ota", "paa", "quality", "yolo"]

@@ -8,7 +8,7 @@ from ..assigner import Assigner
 from ..matching import ATSS, CenterSampling, MaxIoU
 from ..registry import ASSIGNERS
 from ..scores import Sigmoid, SigmoidObjectness
-from ..weighting import Dual, focal, quality_focal
+from ..weighting import Dual, focal
 
 
 @ASSIGNERS.register("fcos")
@@ -32,12 +32,6 @@ def max_iou(
     """RetinaNet's rule on one square anchor per point: max-IoU x focal."""
     matching = MaxIoU(positive_iou=positive_iou, negative_iou=negative_iou, prior_scale=prior_scale)
     return Assigner(matching, focal(box_scale=2.0), Sigmoid(), num_classes=num_classes)
-
-
-@ASSIGNERS.register("gfl")
-def gfl(num_classes: int, k: int = 9, beta: float = 2.0) -> Assigner:
-    """GFL without its box distribution: ATSS x quality focal."""
-    return Assigner(ATSS(k=k), quality_focal(beta=beta), Sigmoid(), num_classes=num_classes)
 
 
 @ASSIGNERS.register("fcos_dual")

@@ -3,12 +3,15 @@
 from .bag import Bag, mean_max_bag
 from .cross_entropy import CrossEntropy
 from .dual import Dual, dual_paper
+from .level_balanced import LevelBalanced, LevelCounts
 from .soft_target import SoftTarget, aligned_bce, focal, iou_bce, quality_focal, soft_label, task_aligned, varifocal
 
 __all__ = [
     "Bag",
     "CrossEntropy",
     "Dual",
+    "LevelBalanced",
+    "LevelCounts",
     "SoftTarget",
     "aligned_bce",
     "dual_paper",

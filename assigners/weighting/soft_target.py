@@ -198,13 +198,14 @@ def focal(
     box_floor: float = 1.0,
     class_scale: float = 1.0,
     count: Count = "positives",
+    box_count: Count | None = None,
 ) -> SoftTarget:
     """Focal loss: one-hot targets, easy samples count less.
 
     Args:
         alpha: share of the positives, 1 − alpha that of the negatives; None leaves both signs unweighted.
         gamma: focal exponent; 0 is cross entropy.
-        box_weight, box_scale, floor_per_image, box_floor, class_scale, count: as of `SoftTarget`.
+        box_weight, box_scale, floor_per_image, box_floor, class_scale, count, box_count: as of `SoftTarget`.
     """
     positive, negative = (1.0, 1.0) if alpha is None else (alpha, 1 - alpha)
     return SoftTarget(
@@ -216,6 +217,7 @@ def focal(
         box_weight=box_weight,
         box_scale=box_scale,
         count=count,
+        box_count=box_count,
         floor_per_image=floor_per_image,
         box_floor=box_floor,
     )

@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from support.random_batches import CLASSES, random_predictions
+from support.random_batches import CLASSES, random_batch, random_predictions
 from support.small import one_image, pyramid
 
 from detassign.assigners import (
@@ -12,6 +12,7 @@ from detassign.assigners import (
     CenterPrior,
     CenterSampling,
     Dual,
+    LevelBalanced,
     MaxIoU,
     PowerIoU,
     Sigmoid,
@@ -20,6 +21,7 @@ from detassign.assigners import (
     SoftTarget,
     TopK,
     build,
+    predicted_iou,
 )
 
 
@@ -35,6 +37,8 @@ def parts(assigner):
         ("max_iou", (MaxIoU, SoftTarget, Sigmoid)),
         ("gfl", (ATSS, SoftTarget, Sigmoid)),
         ("paa", (PAA, SoftTarget, Sigmoid)),
+        ("vfnet", (ATSS, SoftTarget, Sigmoid)),
+        ("ddod", (ATSS, LevelBalanced, Sigmoid)),
         ("dw", (CenterPrior, Dual, SigmoidObjectness)),
         ("dw_original", (CenterPrior, Dual, SigmoidObjectness)),
         ({"type": "dw", "score": "sigmoid"}, (CenterPrior, Dual, Sigmoid)),
@@ -215,3 +219,35 @@ def test_the_detr_family_has_the_constants_of_its_papers(preset, costs, class_sc
     tiny = torch.tensor([[0.0, 0.0, 1e-3, 1e-3]])
     assert assigner.box_loss["giou"].part(tiny, tiny).item() == pytest.approx(1 - 1e-6 / (1e-6 + eps), abs=1e-6)
     assert list(build(preset, num_classes=3, costs={"iou": 1.0}).matching.costs) == ["iou"]
+
+
+def test_gfl_with_and_without_a_distribution_weighs_boxes_alike():
+    whole, plain = build("gfl", 3), build("gfl", 3, distribution=False)
+    assert whole.needs - plain.needs == {"distribution"}
+    predictions, targets = random_batch(whole)
+    for each in (whole, plain):
+        each.matching.prior_scale = 2.0  # or anchors would be as large as the image
+    assert len(whole.match(predictions, targets).sample)
+    with_bins, without = (each.loss(predictions, targets) for each in (whole, plain))
+    assert set(with_bins) - set(without) == {"loss_dfl"}
+    for name, value in without.items():
+        torch.testing.assert_close(with_bins[name], value)
+
+
+def test_vfnet_wants_the_iou_of_a_box_as_the_score_of_its_class_and_as_the_weight_of_the_box():
+    assigner = build("vfnet", 3)
+    assigner.matching.prior_scale = 2.0  # or anchors would be as large as the image
+    predictions, targets = random_batch(assigner)
+    assignment = assigner(predictions, targets)
+    assert len(assignment.positive)
+    overlap = predicted_iou(predictions, targets, assignment.matches)
+    torch.testing.assert_close(assignment.positive.detach(), overlap**2)
+    torch.testing.assert_close(assignment.box, 2 * overlap)
+
+
+def test_ddod_chooses_samples_by_two_mixtures_of_score_and_overlap():
+    assigner = build("ddod", 3)
+    assert [part.matching.alpha for part in assigner.assigners] == [0.8, 0.5]
+    assert build("ddod", 3, class_alpha=1.0).matching.alpha == 1.0
+    plain = build("ddod", 3, balance=False)
+    assert type(plain.weighting) is SoftTarget

@@ -17,8 +17,8 @@ from detassign.assigners import (
     CenterSampling,
     MaxIoU,
     Predictions,
+    build,
     focal,
-    quality_focal,
 )
 from detassign.assigners.boxes import boxes_from_distances
 from detassign.assigners.weighting.common import pair_centerness
@@ -179,7 +179,7 @@ def expected_distance(logits, bins):
 
 
 @pytest.mark.parametrize("case", cases("dense", "loss_gfl_*"))
-def test_quality_focal_equals_mmdets_gfl(case):
+def test_gfl_equals_mmdets(case):
     maps, bins = leaves(case), case.config["head"]["reg_max"] + 1
 
     def boxes_of(anchors, logits, strides):
@@ -190,11 +190,11 @@ def test_quality_focal_equals_mmdets_gfl(case):
     predictions = anchor_predictions(case, maps, boxes_of)
     targets = targets_of(case, case.config["batch"])
     predictions = replace(predictions, distribution=flat(maps["bbox_pred"]).unflatten(-1, (4, bins)))
-    weighting = quality_focal(beta=2.0, box_scale=1.0, floor_per_image=True)
-    box_loss = {"box": {"type": "giou", "weight": 2.0}, "dfl": 0.25}
-    assignment, losses = Assigner(ATSS(k=9), weighting, box_loss=box_loss).assign_and_loss(predictions, targets)
+    gfl = build("gfl", case.config["head"]["num_classes"])
+    assignment, losses = gfl.assign_and_loss(predictions, targets)
 
     check_targets(case, assignment, predictions, targets)
+    case.check("norm/avg_factor", assignment.normalizers[2])
     check_sum(case, "loss/loss_cls", losses["loss_cls_pos"] + losses["loss_cls_neg"])
     check_sum(case, "loss/loss_bbox", losses["loss_box"])
     check_sum(case, "loss/loss_dfl", losses["loss_dfl"])
