@@ -114,6 +114,17 @@ def target_chunks(predictions: Predictions, targets: Targets) -> Iterator[slice]
         yield slice(start, min(start + step, count))
 
 
+def overlapping_pairs(predictions: Predictions, targets: Targets) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Image, sample and target (P,) of the real pairs whose boxes share an area, so many targets at a time as memory allows."""
+    (x1, y1), (x2, y2) = (corner[:, :, None].unbind(-1) for corner in predictions.boxes.split(2, -1))
+    for part in target_chunks(predictions, targets):
+        piece = targets.part(part.start, part.stop)
+        left, top, right, bottom = piece.boxes[:, None].unbind(-1)
+        shared = (x1 < right) & (y1 < bottom) & (left < x2) & (top < y2)
+        image, sample, target = (real_pairs(predictions, piece) & shared).nonzero(as_tuple=True)
+        yield image, sample, target + part.start
+
+
 def matches_from_target(target: Tensor, score: Tensor | None = None, ignored: Tensor | None = None) -> Matches:
     """Pairs from the one target of each sample.
 

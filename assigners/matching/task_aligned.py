@@ -15,7 +15,14 @@ from ..checks import check_choice, check_count
 from ..registry import MATCHINGS, SCORES
 from ..scores import Scores
 from ..structures import Matches, Predictions, Targets
-from .pairs import PAIRS_AT_ONCE, candidate_pairs, inside_ignored, prior_boxes, settle_conflicts, with_ignored
+from .pairs import (
+    candidate_pairs,
+    inside_ignored,
+    overlapping_pairs,
+    prior_boxes,
+    settle_conflicts,
+    with_ignored,
+)
 from .top_k import rank_within
 
 
@@ -111,33 +118,40 @@ class TaskAligned:
     def candidates(self, predictions: Predictions, targets: Targets, scores: Scores) -> tuple[Matches, Tensor]:
         """All pairs of a point inside a box, scored by their alignment, and their overlap (P,)."""
         pairs = candidate_pairs(predictions, targets, margin=self.margin, min_side=self.min_side)
-        image, _, target = pairs
-        unscored = Matches(*pairs, predictions.boxes.new_zeros(len(image)))
-        boxes = unscored.predicted_boxes(predictions), targets.boxes[image, target]
-        alignment, overlap = self._alignment(unscored, unscored.labels(targets), *boxes, scores)
-        return Matches(*pairs, alignment), overlap
+        return self._graded(pairs, predictions, targets, scores)
 
-    def _alignment(
-        self, pairs: Matches, labels: Tensor, predicted: Tensor, boxes: Tensor, scores: Scores
-    ) -> tuple[Tensor, Tensor]:
-        """Alignment and overlap of pairs in any shape, each 0 where a prediction is not a number."""
-        overlap = OVERLAPS[self.overlap](predicted, boxes).nan_to_num(nan=0.0).clamp(0, 1)
-        score = scores.log_present(pairs, labels).exp().nan_to_num(nan=0.0)
-        return score**self.score_power * overlap**self.iou_power, overlap
+    def _graded(
+        self, pairs: tuple[Tensor, Tensor, Tensor], predictions: Predictions, targets: Targets, scores: Scores
+    ) -> tuple[Matches, Tensor]:
+        """Pairs scored by their alignment, and their overlap (P,), each 0 where a prediction is not a number."""
+        unscored = Matches(*pairs, predictions.boxes.new_zeros(len(pairs[0])))
+        boxes = unscored.predicted_boxes(predictions), unscored.target_boxes(targets)
+        overlap = OVERLAPS[self.overlap](*boxes).nan_to_num(nan=0.0).clamp(0, 1)
+        score = scores.log_present(unscored, unscored.labels(targets)).exp().nan_to_num(nan=0.0)
+        return Matches(*pairs, score**self.score_power * overlap**self.iou_power), overlap
 
     def _chosen(self, candidates: Matches, predictions: Predictions, targets: Targets, scores: Scores) -> Tensor:
         """(P,) whether a candidate is one of its target's k."""
+        if self.best_of == "filled":
+            best = self._best_of_filled(candidates, predictions, targets)[candidates.image, candidates.target]  # (P, k)
+            return (best == candidates.sample[:, None]).any(-1)
         aligned = candidates.score > 0
         if self.best_of == "inside":
-            return aligned & (rank_within(candidates.flat_target(targets), candidates.score) < self.k)
-        if self.best_of == "filled":
-            return self._among(self._best_of_filled(candidates, predictions, targets), candidates)
-        return aligned & self._among(self._best_of_all(predictions, targets, scores), candidates)
+            return aligned & self._leads(candidates, targets)
+        best = self._best_of_all(predictions, targets, scores)
+        return aligned & torch.isin(_pair_index(candidates, predictions, targets), best)
 
-    @staticmethod
-    def _among(best: Tensor, candidates: Matches) -> Tensor:
-        """(P,) whether the sample of a candidate is among the best (B, M, k) of its target."""
-        return (best[candidates.image, candidates.target] == candidates.sample[:, None]).any(-1)
+    def _leads(self, matches: Matches, targets: Targets) -> Tensor:
+        """(P,) whether a pair is one of its target's k best."""
+        return rank_within(matches.flat_target(targets), matches.score) < self.k
+
+    def _best_of_all(self, predictions: Predictions, targets: Targets, scores: Scores) -> Tensor:
+        """Index of every pair among its target's k best, wherever its point is."""
+        best = []
+        for pairs in overlapping_pairs(predictions, targets):
+            matches, _ = self._graded(pairs, predictions, targets, scores)
+            best.append(_pair_index(matches.select(self._leads(matches, targets)), predictions, targets))
+        return torch.cat(best)
 
     def _best_of_filled(self, candidates: Matches, predictions: Predictions, targets: Targets) -> Tensor:
         """(B, M, k) the samples of largest alignment, that of points outside being 0; ties fall as torch's topk breaks them."""
@@ -146,19 +160,7 @@ class TaskAligned:
         alignment[candidates.image, candidates.target, candidates.sample] = candidates.score
         return alignment.topk(min(self.k, samples)).indices
 
-    def _best_of_all(self, predictions: Predictions, targets: Targets, scores: Scores) -> Tensor:
-        """(B, M, k) the samples of largest alignment, wherever they are; so many targets at a time as memory allows."""
-        images, samples = predictions.logits.shape[:2]
-        image = torch.arange(images, device=targets.boxes.device)[:, None, None]
-        every = Matches(image, torch.arange(samples, device=image.device), image, image)
-        labels = torch.where(targets.mask, targets.labels, 0)  # padding may hold any label
-        step = max(PAIRS_AT_ONCE // max(images * samples, 1), 1)
-        parts = [labels.new_zeros(images, 0, min(self.k, samples))]
-        for start in range(0, labels.shape[1], step):
-            part = slice(start, start + step)
-            boxes = predictions.boxes[:, None], targets.boxes[:, part, None]
-            alignment, _ = self._alignment(every, labels[:, part, None], *boxes, scores)  # (B, m, N)
-            if predictions.valid is not None:
-                alignment = alignment * predictions.valid[:, None]
-            parts.append(alignment.topk(min(self.k, samples)).indices)
-        return torch.cat(parts, 1)
+
+def _pair_index(matches: Matches, predictions: Predictions, targets: Targets) -> Tensor:
+    """(P,) the place of each pair among all of every target and every sample."""
+    return matches.flat_target(targets) * predictions.logits.shape[1] + matches.sample

@@ -9,6 +9,7 @@ from detassign.assigners.matching.pairs import (
     inside_pairs,
     keep_best_target,
     matches_from_target,
+    overlapping_pairs,
     prior_boxes,
     real_pairs,
     settle_conflicts,
@@ -133,3 +134,15 @@ def test_a_tie_goes_to_the_lower_target():
     matches = Matches(torch.zeros(2).long(), torch.zeros(2).long(), torch.tensor([1, 0]), torch.ones(2))
     chosen = torch.ones(2, dtype=torch.bool)
     assert settle_conflicts(matches, chosen, torch.ones(2), pyramid((1, 1, 8)), targets).tolist() == [False, True]
+
+
+@pytest.mark.parametrize(("at_once", "parts"), [(2**24, 1), (1, 3)])
+def test_pairs_whose_boxes_share_an_area_come_in_parts(at_once, parts, monkeypatch):
+    monkeypatch.setattr("detassign.assigners.matching.pairs.PAIRS_AT_ONCE", at_once)
+    predictions = pyramid((1, 2, 8))  # boxes (0, 0) to (8, 8) and (8, 0) to (16, 8)
+    predictions.boxes[0, 1, 3] = torch.nan
+    targets = one_image((0, 0, 4, 4, 0), (8, 0, 16, 8, 0), (7, 7, 9, 9, 0))
+    found = list(overlapping_pairs(predictions, targets))
+    assert len(found) == parts
+    columns = [torch.cat(column).tolist() for column in zip(*found, strict=True)]
+    assert sorted(zip(*columns, strict=True)) == [(0, 0, 0), (0, 0, 2)]

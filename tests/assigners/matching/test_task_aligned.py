@@ -122,7 +122,7 @@ def test_few_targets_at_a_time_give_the_same_pairs(monkeypatch):
     predictions = row((0, 24), (2, 24), (4, 24))
     targets = one_image((0, 0, 24, 8, 0), (0, 0, 22, 8, 1), (8, 0, 24, 8, 2))
     whole = TaskAligned(k=2)(predictions, targets)
-    monkeypatch.setattr("detassign.assigners.matching.task_aligned.PAIRS_AT_ONCE", 1)
+    monkeypatch.setattr("detassign.assigners.matching.pairs.PAIRS_AT_ONCE", 1)
     parts = TaskAligned(k=2)(predictions, targets)
     assert pairs(parts) == pairs(whole)
     assert torch.equal(parts.score, whole.score)
