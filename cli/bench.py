@@ -78,6 +78,7 @@ def assigners(
         measure_speed(assigners and choose(assigners), objects, threads, repeats, out)
         return
     from ..bench.assigners import CELLS, compare, plan, results, try_all
+    from ..bench.differences import besides
     from ..bench.report import LEGEND, cells, rows, write_report
     from ..engine.config import ASSIGNER, assigner_name
     from ..engine.progress import progress_bar
@@ -97,9 +98,12 @@ def assigners(
     finished = results(planned)
     if finished:
         first = next(iter(configs.values()))
-        paths = write_report(finished, _conditions(first, given["detector"]), folder)
+        others = besides(configs)
+        told = _conditions(first, given["detector"]) | {"differs besides the assigner": "; ".join(others) or "nothing"}
+        paths = write_report(finished, told, folder)
         table(*cells(rows(finished)))
         say(LEGEND)
+        say("\n".join(["The rows differ besides in", *(f"  {line}" for line in others)] if others else []))
         click.echo("\n".join(str(path) for path in paths.values()))
     if failed:
         raise ValueError(
