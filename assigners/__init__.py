@@ -15,6 +15,7 @@ from .losses import assignment_losses
 from .matching import (
     ATSS,
     PAA,
+    POTO,
     CenterPrior,
     CenterSampling,
     DynamicK,
@@ -77,6 +78,7 @@ __all__ = [
     "DISCOUNTS",
     "MATCHINGS",
     "PAA",
+    "POTO",
     "QUALITIES",
     "SCORES",
     "SOFT_TARGETS",

@@ -8,6 +8,7 @@ from .hungarian import Hungarian
 from .max_iou import MaxIoU
 from .optimal_transport import OptimalTransport
 from .paa import PAA
+from .poto import POTO
 from .regions import Region
 from .task_aligned import TaskAligned
 from .top_iou import TopIoU
@@ -16,6 +17,7 @@ from .top_k import TopK
 __all__ = [
     "ATSS",
     "PAA",
+    "POTO",
     "CenterPrior",
     "CenterSampling",
     "DynamicK",

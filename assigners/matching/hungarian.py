@@ -59,7 +59,9 @@ class Hungarian:
 
     @torch.no_grad()
     def __call__(self, predictions: Predictions, targets: Targets) -> Matches:
-        cost, valid, mask = _on_host(self.cost(predictions, targets), predictions, targets)
+        cost = self.cost(predictions, targets)
+        valid = cost.new_ones(cost.shape[:2], dtype=torch.bool) if predictions.valid is None else predictions.valid
+        cost, valid, mask = on_host(cost, valid, targets.mask)
         image, sample, target = solve(cost, valid, mask)
         if not self._has_warned and not _all_finite(cost, valid, mask):
             self._warn(predictions, targets)
@@ -115,12 +117,11 @@ def _valid_first(cost: Tensor, flags: Tensor, axis: int) -> tuple[Tensor, Tensor
     return cost.gather(axis, index.expand_as(cost)), order
 
 
-def _on_host(cost: Tensor, predictions: Predictions, targets: Targets) -> tuple[Tensor, Tensor, Tensor]:
+def on_host(cost: Tensor, valid: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Cost (B, N, M), valid samples (B, N) and real targets (B, M) on the host, in one copy."""
-    valid = cost.new_ones(cost.shape[:2], dtype=torch.bool) if predictions.valid is None else predictions.valid
     if cost.device.type == "cpu":
-        return cost, valid, targets.mask
-    return unpacked(packed(cost, valid, targets.mask).cpu())
+        return cost, valid, mask
+    return unpacked(packed(cost, valid, mask).cpu())
 
 
 def packed(cost: Tensor, valid: Tensor, mask: Tensor) -> Tensor:

@@ -46,6 +46,7 @@ def test_public_names_are_these():
         "DISCOUNTS",
         "MATCHINGS",
         "PAA",
+        "POTO",
         "QUALITIES",
         "SCORES",
         "SOFT_TARGETS",

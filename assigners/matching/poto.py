@@ -1,0 +1,176 @@
+"""Prediction-aware one-to-one matching: of all ways to give every object one sample near its centre, the best in total.
+
+POTO (DeFCN, "End-to-End Object Detection with Fully Convolutional Network", arXiv 2012.03544, section 3.2), with its
+constants as defaults.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from ..boxes import center, giou
+from ..checks import check_choice
+from ..registry import MATCHINGS, SCORES
+from ..scores import Scores
+from ..soft_targets import Alignment
+from ..structures import Matches, Predictions, Targets
+from .dynamic_k import packed
+from .hungarian import on_host, solve
+from .pairs import candidate_pairs, inside_ignored, prior_boxes, settle_conflicts, with_ignored
+from .top_k import rank_within
+
+FOCAL_ALPHA, FOCAL_GAMMA, GIOU_WEIGHT = 0.25, 2.0, 2.0  # of the loss that a pair would have
+UNMATCHED = {"alignment": -1.0, "loss": -torch.inf}  # what an object without a sample counts in the total
+TIE = 1e-9  # of a quality: the nearest of samples that are equally good, where a box meets none of the predicted ones
+
+
+@MATCHINGS.register("poto")
+class POTO:
+    """Objects and samples matched one to one so that the sum of P^(1 - alpha) IoU^alpha is largest.
+
+    Candidates alone are compared: a problem has a row for each of them and not for each sample of the image, and all images
+    are solved in one call. An object without a sample counts -1, so of two objects that want one sample both are served, if
+    that is possible and not too bad for the other.
+
+    Differs from DeFCN's code: there an object without candidates gets an arbitrary sample, which solvers take from the top
+    left corner (`leftovers=True`); of candidates that are equally good, as those of IoU 0 are, the nearest is taken; a
+    prediction that is not a number is no candidate, and raises there, as do an image without objects under "argmax" and a
+    batch without any.
+
+    Args:
+        alpha: power of the IoU, 1 - alpha that of P.
+        radius: candidates lie in the square of this half side, strides, about the object's centre, cut to its box; None
+            takes all points of the box (CrowdHuman).
+        quality: "alignment", the product above; or "loss", minus the loss that the pair would have, focal over all classes
+            and 2 (1 - GIoU), where a matched object more goes before any sum.
+        choice: "hungarian"; or "argmax": every object takes its best sample, and one that several take goes to the one it
+            is best for, the others having none (as good in the paper, and cheaper).
+        leftovers: hand every object a sample, and be it no candidate.
+        ignore_threshold: share of a sample's cell in an ignore region from which it is not pushed down; 0 switches off.
+        score: the score model that P comes from; an assigner offers its own, None is a sigmoid.
+
+    Raises:
+        ValueError: for an alpha outside [0, 1], an unknown choice, and leftovers of "argmax".
+
+    >>> boxes = torch.tensor([[[0.0, 0.0, 8.0, 8.0], [0.0, 0.0, 8.0, 12.0]]])
+    >>> points = torch.tensor([[4.0, 4.0], [4.0, 5.0]])
+    >>> predictions = Predictions(torch.zeros(1, 2, 3), boxes, points=points, strides=torch.full((2,), 8.0))
+    >>> POTO()(predictions, Targets.from_lists([boxes[0, :1]], [torch.tensor([1])])).sample
+    tensor([0])
+    """
+
+    cardinality = "one-to-one"
+    serves_all = False  # an object without candidates has no sample
+
+    def __init__(
+        self,
+        alpha: float = 0.8,
+        radius: float | None = 1.5,
+        quality: Literal["alignment", "loss"] = "alignment",
+        choice: Literal["hungarian", "argmax"] = "hungarian",
+        leftovers: bool = False,
+        ignore_threshold: float = 0.5,
+        score: Any = None,
+    ) -> None:
+        if not 0 <= alpha <= 1:
+            raise ValueError(f"alpha: expected a number from 0 to 1, got {alpha}")
+        check_choice("quality", quality, tuple(UNMATCHED))
+        check_choice("choice", choice, ("hungarian", "argmax"))
+        if leftovers and choice == "argmax":
+            raise ValueError("leftovers: only the choice 'hungarian' has any, got 'argmax'")
+        self.alpha = alpha
+        self.radius = radius
+        self.quality = quality
+        self.choice = choice
+        self.leftovers = leftovers
+        self.ignore_threshold = ignore_threshold
+        self.score = SCORES.build("sigmoid" if score is None else score)
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """Points and the strides of their cells, and what the score model needs."""
+        return frozenset({"points", "strides"}) | self.score.needs
+
+    @torch.no_grad()
+    def __call__(self, predictions: Predictions, targets: Targets) -> Matches:
+        scores = self.score(predictions)
+        candidates = near_candidates(predictions, targets, scores, self.radius)
+        value = self.value(candidates, predictions, targets, scores)
+        key = value.double() + TIE * nearness(candidates, predictions, targets)
+        choose = self._best_for_each if self.choice == "argmax" else self._best_in_total
+        matches = self._scored(choose(candidates, key, predictions, targets), predictions, targets, scores)
+        return with_ignored(matches, inside_ignored(prior_boxes(predictions, 1.0), targets, self.ignore_threshold))
+
+    def value(self, pairs: Matches, predictions: Predictions, targets: Targets, scores: Scores) -> Tensor:
+        """(P,) what the sum over pairs, which is to be largest, has of each."""
+        if self.quality == "loss":
+            return -foreground_loss(pairs, predictions, targets, scores)
+        return Alignment(1 - self.alpha, self.alpha)(predictions, targets, pairs, scores)
+
+    def _scored(self, pairs: Matches, predictions: Predictions, targets: Targets, scores: Scores) -> Matches:
+        """The pairs scored by their value, that of a loss as exp(-loss)."""
+        value = self.value(pairs, predictions, targets, scores)
+        score = value.exp().nan_to_num(nan=0.0) if self.quality == "loss" else value
+        return Matches(pairs.image, pairs.sample, pairs.target, score)
+
+    @staticmethod
+    def _best_for_each(candidates: Matches, key: Tensor, predictions: Predictions, targets: Targets) -> Matches:
+        chosen = rank_within(candidates.flat_target(targets), key) < 1
+        return candidates.select(settle_conflicts(candidates, chosen, key, predictions, targets))
+
+    def _best_in_total(self, candidates: Matches, key: Tensor, predictions: Predictions, targets: Targets) -> Matches:
+        flags = self._looked_at(candidates, predictions, targets)
+        index, valid = packed(flags)
+        place = (flags.cumsum(1) - 1)[candidates.image, candidates.sample]
+        unmatched = -UNMATCHED[self.quality]
+        cost = key.new_full((*index.shape, targets.mask.shape[1]), unmatched)
+        cost[candidates.image, place, candidates.target] = -key
+        cost, valid, mask = on_host(cost, valid, targets.mask)
+        image, place, target = solve(cost, valid, mask)
+        if not self.leftovers:
+            real = cost[image, place, target] < unmatched
+            image, place, target = image[real], place[real], target[real]
+        image, place, target = (each.to(index.device) for each in (image, place, target))
+        return Matches(image, index[image, place], target, predictions.boxes.new_ones(len(image)))
+
+    def _looked_at(self, candidates: Matches, predictions: Predictions, targets: Targets) -> Tensor:
+        """(B, N) bool, the samples that may be matched."""
+        shape, device = predictions.logits.shape[:2], predictions.logits.device
+        if self.leftovers:
+            every = torch.ones(shape, dtype=torch.bool, device=device)
+            return every if predictions.valid is None else predictions.valid
+        flags = torch.zeros(shape, dtype=torch.bool, device=device)
+        flags[candidates.image, candidates.sample] = True
+        return flags
+
+
+def near_candidates(predictions: Predictions, targets: Targets, scores: Scores, radius: float | None) -> Matches:
+    """Pairs, scored 1, whose point lies in the box and near its centre and whose prediction is a number."""
+    image, sample, target = candidate_pairs(predictions, targets, radius=radius)
+    pairs = Matches(image, sample, target, predictions.boxes.new_ones(len(image)))
+    sound = pairs.predicted_boxes(predictions).isfinite().all(-1)
+    return pairs.select(sound & ~scores.log_present(pairs, pairs.labels(targets)).isnan())
+
+
+def nearness(pairs: Matches, predictions: Predictions, targets: Targets) -> Tensor:
+    """(P,) 1 for a point in the centre of its target's box, falling with the distance in strides."""
+    offset = predictions.points_at(pairs.image, pairs.sample) - center(pairs.target_boxes(targets))
+    distance = offset.double().square().sum(-1).sqrt()
+    return 1 / (1 + distance / predictions.strides_at(pairs.image, pairs.sample))
+
+
+def foreground_loss(pairs: Matches, predictions: Predictions, targets: Targets, scores: Scores) -> Tensor:
+    """(P,) the loss that each pair would have: focal over all classes, and 2 (1 - GIoU).
+
+    What a sample costs as background is added up once, and a pair's only where its target's class changes it.
+    """
+    background = (1 - FOCAL_ALPHA) * scores.probability**FOCAL_GAMMA * -scores.log_absent  # (B, N, C)
+    labels = pairs.labels(targets)
+    log_present = scores.log_present(pairs, labels)
+    positive = FOCAL_ALPHA * (1 - log_present.exp()) ** FOCAL_GAMMA * -log_present
+    own = background.sum(-1)[pairs.image, pairs.sample] - background[pairs.image, pairs.sample, labels]
+    overlap = giou(pairs.predicted_boxes(predictions), pairs.target_boxes(targets))
+    return own + positive + GIOU_WEIGHT * (1 - overlap)

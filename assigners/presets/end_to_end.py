@@ -1,0 +1,52 @@
+"""Fully convolutional detectors without NMS: one sample for every object, or one and a few that are so by halves."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from ..assigner import Assigner
+from ..registry import ASSIGNERS
+from ..weighting import focal
+
+
+@ASSIGNERS.register("poto")
+def poto(
+    num_classes: int,
+    radius: float | None = 1.5,
+    quality: Literal["alignment", "loss"] = "alignment",
+    choice: Literal["hungarian", "argmax"] = "hungarian",
+    leftovers: bool = False,
+    score: Any = "sigmoid",
+) -> Assigner:
+    """POTO (DeFCN, arXiv 2012.03544): one sample per object x focal loss, GIoU weight 2; boxes by the number of pairs.
+
+    What differs from its code is said at the matching, `POTO`.
+
+    Args:
+        num_classes: C.
+        radius, quality, choice, leftovers: as of `POTO`.
+        score: the score model.
+    """
+    matching = {"type": "poto", "radius": radius, "quality": quality, "choice": choice, "leftovers": leftovers}
+    return Assigner(matching, focal(box_scale=2.0), score, num_classes=num_classes)
+
+
+@ASSIGNERS.register("poto_filter")
+def poto_filter(
+    num_classes: int,
+    radius: float | None = 1.5,
+    quality: Literal["alignment", "loss"] = "alignment",
+    choice: Literal["hungarian", "argmax"] = "hungarian",
+    leftovers: bool = False,
+    score: Any = "sigmoid_objectness",
+) -> Assigner:
+    """POTO over the product of class score and a second branch, which in DeFCN comes from 3D max filtering.
+
+    The filter is a part of the head, `branch_tower="max_filter"`.
+
+    Args:
+        num_classes: C.
+        radius, quality, choice, leftovers: as of `POTO`.
+        score: the score model; DeFCN multiplies probabilities, {"type": "sigmoid_objectness", "space": "probability"}.
+    """
+    return poto(num_classes, radius, quality, choice, leftovers, score)

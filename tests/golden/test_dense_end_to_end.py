@@ -1,0 +1,116 @@
+"""POTO against DeFCN's code: quality, candidates, pairs, targets, normalisers, losses, gradients."""
+
+import pytest
+import torch
+from support.dense import flat, targets_of
+from support.golden import cases
+from support.small import pairs
+
+from detassign.assigners import Predictions, build
+from detassign.assigners.boxes import boxes_from_distances, side_distances
+from detassign.assigners.matching.poto import near_candidates
+
+SETTINGS = {
+    "poto": {},
+    "argmax": {"choice": "argmax"},
+    "foreground_loss": {"quality": "loss"},
+    "filter": {"score": {"type": "sigmoid_objectness", "space": "probability"}},
+}
+
+
+def leaves(case, *names):
+    return {name: [m.requires_grad_() for m in case.levels(f"input/{name}")] for name in names}
+
+
+def predictions_of(case, maps, branch):
+    """Distances are in pixels, from the centres of the cells."""
+    points, strides = case.tensor("input/points"), case.tensor("input/strides")
+    boxes = boxes_from_distances(points, flat(maps["dist"]))
+    objectness = flat(maps[branch])[..., 0] if maps.get(branch) else None
+    sizes = tuple(level[0, 0].numel() for level in maps["cls"])
+    return Predictions(flat(maps["cls"]), boxes, objectness, points, strides, sizes)
+
+
+def poto_of(case, **changes):
+    config = case.config
+    radius = config["center_sampling_radius"] or None
+    assigner = build("poto", config["num_classes"], radius=radius, **SETTINGS[config["variant"]], **changes)
+    assert assigner.matching.alpha == config["alpha"]
+    assert (assigner.weighting.matched_scale, assigner.weighting.gamma) == (
+        config["focal_alpha"],
+        config["focal_gamma"],
+    )
+    return assigner
+
+
+def check_quality(case, matching, predictions, targets):
+    """What the matching sums, -1 (the loss: 1e8) where a point is no candidate."""
+    with torch.no_grad():
+        scores = matching.score(predictions)
+        candidates = near_candidates(predictions, targets, scores, matching.radius)
+        value = matching.value(candidates, predictions, targets, scores)
+    sign, outside = (-1.0, 1e8) if matching.quality == "loss" else (1.0, -1.0)
+    table = value.new_full((*targets.mask.shape, predictions.logits.shape[1]), outside)
+    table[candidates.image, candidates.target, candidates.sample] = sign * value
+    for image, count in enumerate(targets.mask.sum(1).tolist()):
+        if f"match/{image}/quality" in case and count:
+            case.check(f"match/{image}/quality", table[image, :count])
+            case.check(f"match/{image}/candidates", table[image, :count] != outside)
+
+
+def check_pairs(case, matches, predictions, targets):
+    """Objects, classes and side distances of the samples that have any."""
+    at = matches.image, matches.sample
+    index = torch.full(predictions.logits.shape[:2], -1)
+    index[at] = matches.target
+    case.check("target/gt_index", index)
+    labels = torch.full_like(index, case.config["num_classes"])
+    labels[at] = matches.labels(targets)
+    case.check("target/labels", labels)
+    deltas = torch.zeros(*index.shape, 4)
+    deltas[at] = side_distances(predictions.points_at(*at), matches.target_boxes(targets))
+    case.check("target/deltas", deltas)
+
+
+def check_gradients(case, maps):
+    for name, levels in maps.items():
+        for level, each in enumerate(levels):
+            case.check(f"grad/{name}/{level}", torch.zeros_like(each) if each.grad is None else each.grad)
+
+
+def class_loss(losses, ending=""):
+    return losses[f"loss_cls_pos{ending}"] + losses[f"loss_cls_neg{ending}"]
+
+
+POTO_CASES = [
+    case
+    for case in cases("dense_assign", "poto_*")
+    if case.values[0] is None or case.values[0].config.get("variant") in SETTINGS
+]
+
+
+@pytest.mark.parametrize("case", POTO_CASES)
+def test_poto_equals_defcn(case):
+    maps = leaves(case, "cls", "dist", "filter")
+    predictions, targets = predictions_of(case, maps, "filter"), targets_of(case, case.config["batch"])
+    argmax = case.config["variant"] == "argmax"
+    assigner = poto_of(case, **({} if argmax else {"leftovers": True}))
+    check_quality(case, assigner.matching, predictions, targets)
+    assignment, losses = assigner.assign_and_loss(predictions, targets)
+
+    check_pairs(case, assignment.matches, predictions, targets)
+    case.check("norm/num_foreground", torch.tensor(float(len(assignment.matches.image))))
+    case.check("loss/loss_cls", class_loss(losses))
+    case.check("loss/loss_box_reg", losses["loss_box"])
+    sum(losses.values()).backward()
+    check_gradients(case, maps)
+
+
+@pytest.mark.parametrize("case", POTO_CASES)
+def test_by_default_potos_pairs_are_those_of_candidates(case):
+    predictions = predictions_of(case, leaves(case, "cls", "dist", "filter"), "filter")
+    targets, matching = targets_of(case, case.config["batch"]), poto_of(case).matching
+    candidates = pairs(near_candidates(predictions, targets, matching.score(predictions), matching.radius))
+    recorded = case.tensor("target/gt_index")
+    wanted = {(*at, int(recorded[tuple(at)])) for at in recorded.ge(0).nonzero().tolist()}
+    assert pairs(matching(predictions, targets)) == wanted & candidates
