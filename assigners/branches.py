@@ -88,6 +88,7 @@ class Foreground:
 
     name = "objectness"
     needs = frozenset({"objectness"})
+    rare = True  # it is true of few samples, and heads start it at the probability that they start classes with
 
     def __init__(self, weight: float = 1.0, power: float = 1.0, least_per_image: float = 1.0) -> None:
         self.weight = weight

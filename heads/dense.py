@@ -49,7 +49,7 @@ class DenseHead(nn.Module):
         conv_bias: give tower convolutions a bias although a norm follows (DW).
         dcn_on_last_conv: make the last convolution of both towers a modulated deformable one.
         refinement: None, or arguments of BoxRefinement such as {"border": "clamp"}.
-        class_prior: initial probability of every class.
+        class_prior: initial probability of every class, and of the second branch where few samples are what it says.
         initial_distance: bias of the box convolution (DW starts boxes 4 strides to each side).
         home: the detector's usual assigner; parts by name take from it what they leave open.
         one_to_one: an assigner for a second head on the same features, held fixed, which detects; the one with `assigner`
@@ -140,6 +140,8 @@ class DenseHead(nn.Module):
         nn.init.constant_(self.conv_reg.bias, initial_distance)
         if not self.assigner.score.background_column:
             nn.init.constant_(self.conv_cls.bias, -math.log((1 - class_prior) / class_prior))
+        if self.conv_centerness is not None and getattr(self.assigner.branch, "rare", False):
+            nn.init.constant_(self.conv_centerness.bias, -math.log((1 - class_prior) / class_prior))
 
     def forward(self, features: list[Tensor]) -> Predictions:
         """Predictions from one feature map (B, in_channels, H_l, W_l) per stride; in training also of the auxiliary head."""

@@ -253,11 +253,13 @@ class Columns:
     classes: int
     background: bool
     objectness: bool
+    rare: bool = False  # what objectness says, so that it starts as classes do
 
     @classmethod
     def of(cls, assigner: Assigner, num_classes: int) -> Columns:
         """What an assigner needs."""
-        return cls(num_classes, assigner.score.background_column, "objectness" in assigner.needs)
+        rare = getattr(assigner.branch, "rare", False)
+        return cls(num_classes, assigner.score.background_column, "objectness" in assigner.needs, rare)
 
     @property
     def count(self) -> int:
@@ -269,11 +271,12 @@ class Columns:
 
 
 def make_classifier(channels: int, columns: Columns, class_prior: float | None) -> nn.Linear:
-    """A linear classifier whose classes start at probability `class_prior`, where they do not share it with a background."""
+    """A linear classifier whose classes, and rare objectness, start at `class_prior`, unless they share a background."""
     classifier = nn.Linear(channels, columns.count)
     if class_prior is not None and not columns.background:
         nn.init.zeros_(classifier.bias)
-        nn.init.constant_(classifier.bias[: columns.classes], -math.log((1 - class_prior) / class_prior))
+        started = columns.classes + (columns.objectness and columns.rare)
+        nn.init.constant_(classifier.bias[:started], -math.log((1 - class_prior) / class_prior))
     return classifier
 
 

@@ -61,6 +61,12 @@ def test_negative_distances_do_not_turn_boxes_inside_out():
     assert torch.equal(predictions.boxes[0, :, 2:], predictions.points)
 
 
+def test_objectness_that_is_rarely_true_starts_as_classes_do_and_other_branches_even():
+    for assigner, start in (("simota", -math.log(0.98 / 0.02)), ("fcos", 0.0), ("dw", 0.0)):
+        head = small_head(assigner=assigner, class_prior=0.02)
+        assert head.conv_centerness.bias.item() == pytest.approx(start)
+
+
 def test_every_class_starts_at_the_class_prior_and_a_softmax_even():
     head = small_head(class_prior=0.02)
     torch.nn.init.zeros_(head.conv_cls.weight)

@@ -1,5 +1,6 @@
 """The query head under assigners that want points, strides, priors or objectness of queries."""
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -80,6 +81,14 @@ def test_an_assigner_that_asks_for_objectness_gets_an_output_for_it():
         scores, factor = model.bbox_head.scores(predictions)
     assert factor is None
     torch.testing.assert_close(scores, predictions.logits.sigmoid() * predictions.objectness.sigmoid()[..., None])
+
+
+def test_objectness_that_is_rarely_true_starts_as_classes_do():
+    prior = -math.log(0.98 / 0.02)
+    simota = QueryHead(CLASSES, "simota", channels=8, layers=1, class_prior=0.02)
+    assert simota.classes[0].bias.tolist() == pytest.approx([prior] * (CLASSES + 1))
+    dual = QueryHead(CLASSES, "dw", channels=8, layers=1, class_prior=0.02)
+    assert dual.classes[0].bias.tolist() == pytest.approx([*[prior] * CLASSES, 0.0])
 
 
 def _inputs(model, shape=(64, 96)):
