@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from torch import Tensor, nn
@@ -13,7 +14,7 @@ from .structures import Assignment, Matches, Predictions, Targets
 class Delegate(nn.Module):
     """Base of what holds `assigners` and lets one of them, `current`, answer for it as an `Assigner` does."""
 
-    assigners: nn.ModuleList
+    assigners: Iterable[Assigner]
     auxiliary: Any = None
 
     @property

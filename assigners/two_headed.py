@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from .assigner import Assigner
 from .delegate import Delegate
@@ -37,20 +37,26 @@ class TwoHeaded(Delegate):
         for name, pair in (("weights", weights), ("final_weights", final_weights or weights)):
             if len(pair) != 2 or min(pair) < 0:
                 raise ValueError(f"{name}: expected two numbers of at least 0, got {pair!r}")
-        self.assigners = nn.ModuleList((one_to_one, one_to_many))
+        self.one_to_one = one_to_one
+        self.one_to_many = one_to_many
         self.weights = tuple(weights)
         self.final_weights = None if final_weights is None else tuple(final_weights)
         self.progress = Progress()
 
     @property
+    def assigners(self) -> tuple[Assigner, Assigner]:
+        """Both, the one-to-one first."""
+        return self.one_to_one, self.one_to_many
+
+    @property
     def current(self) -> Assigner:
         """The one-to-one assigner."""
-        return self.assigners[0]
+        return self.one_to_one
 
     @property
     def auxiliary(self) -> Assigner:
         """The one-to-many assigner, that of the head that only trains."""
-        return self.assigners[1]
+        return self.one_to_many
 
     @property
     def needs(self) -> frozenset[str]:

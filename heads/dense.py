@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from ..assigners import BRANCHES, Assigner, Assignment, Predictions, Targets, TwoHeaded, build
 from ..assigners.boxes import boxes_from_distances
 from ..assigners.description import constants
+from .outputs import assigners_of
 from .points import flatten_levels, level_points
 from .refinement import BoxRefinement
 
@@ -53,7 +54,8 @@ class DenseHead(nn.Module):
         initial_distance: bias of the box convolution (DW starts boxes 4 strides to each side).
         home: the detector's usual assigner; parts by name take from it what they leave open.
         one_to_one: an assigner for a second head on the same features, held fixed, which detects; the one with `assigner`
-            then only trains them (YOLOv10). None has no second head, unless the assigner is one for two (`TwoHeaded`).
+            then only trains them (YOLOv10). A dict `assigner` may name it as well, {"type": "atss", "one_to_one": ...}. None
+            has no second head, unless the assigner is one for two (`TwoHeaded`).
 
     Raises:
         ValueError: for an unknown choice, and when the assigner needs what a dense head does not provide.
@@ -88,9 +90,11 @@ class DenseHead(nn.Module):
         self.strides = tuple(strides)
         self.distances = distances
         self.branch_on = branch_on
-        self.assigner = build(assigner, num_classes, home)
+        self.assigner, others = assigners_of(assigner, ("one_to_one",), num_classes, home)
         if one_to_one is not None:
-            self.assigner = TwoHeaded(build(one_to_one, num_classes, home), self.assigner)
+            others = {"one_to_one": build(one_to_one, num_classes, home)}
+        if others:
+            self.assigner = TwoHeaded(**others, one_to_many=self.assigner)
         self.branch = second_branch(self.assigner) if branch == "auto" else take_branch(self.assigner, branch)
         check_assigner(self.assigner, self.branch)
         self.bins = (bins or self.assigner.bins) if "distribution" in self.assigner.needs else None

@@ -294,6 +294,13 @@ def test_any_two_assigners_share_the_features():
     assert small_head("atss").auxiliary is None
 
 
+def test_a_dict_may_name_the_one_to_one_assigner():
+    head = small_head({"type": "atss", "one_to_one": "hungarian+focal"})
+    named = small_head("atss", one_to_one="hungarian+focal")
+    assert repr(head.assigner) == repr(named.assigner)
+    assert head.loss(features(), TARGETS) == named.loss(features(), TARGETS)
+
+
 def test_a_branch_of_ones_choice_is_that_of_both_heads():
     head = small_head("fcos", one_to_one="hungarian+focal", branch="iou")
     assert {"loss_iou", "loss_iou_many"} <= set(head.loss(features(), TARGETS))
