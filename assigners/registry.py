@@ -166,8 +166,8 @@ class Registry(Mapping[str, Callable[..., Any]]):
         >>> [(name, term.part(3), term.weight) for name, term in lengths.build_weighted({"ruler": 2.0}).items()]
         [('ruler', 3, 2.0)]
         """
-        if not spec:
-            raise ValueError(f"{self.kind}: expected at least one term with its weight, got {dict(spec)}")
+        if not isinstance(spec, Mapping) or not spec:
+            raise ValueError(f"{self.kind}: expected at least one term with its weight, got {spec!r}")
         return {name: self._term(name, value) for name, value in spec.items()}
 
     def _term(self, name: str, value: Any) -> Weighted:

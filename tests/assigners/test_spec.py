@@ -130,6 +130,7 @@ def test_a_spec_stands_wherever_a_part_is_named():
         ("dw(top_k=True)", "assigner 'dw': expected int | None for top_k, got True"),
         ("atss(k=None)+focal", "matching 'atss': expected int for k, got None"),
         ("atss+focal(gamma=steep)", "weighting 'focal': expected float for gamma, got 'steep'"),
+        ("hungarian(costs=[1])+focal", "matching cost: expected at least one term with its weight, got [1]"),
         ("dw(prior=3)", "assigner 'dw': cannot be made of"),
         ("dwx(1)", "unknown assigner 'dwx'; did you mean 'dw"),
         ("dw(score=softmx(1))", "unknown part 'softmx'; did you mean 'softmax'?"),
