@@ -57,6 +57,12 @@ def cuda_obstacle() -> str | None:
     return None
 
 
+def _sees_gpu() -> bool:
+    import torch
+
+    return torch.cuda.is_available()
+
+
 def cuda_extension() -> Extension:
     from torch.utils.cpp_extension import CUDAExtension
 
@@ -131,6 +137,8 @@ def extensions() -> dict[str, object]:
     obstacle = cuda_obstacle()
     if obstacle and os.environ.get("DETASSIGN_CUDA") == "1":
         raise SystemExit(f"DETASSIGN_CUDA=1 asks for the CUDA kernels, but {obstacle}.")
+    if not obstacle and not os.environ.get("TORCH_CUDA_ARCH_LIST") and not _sees_gpu():
+        raise SystemExit("DETASSIGN_CUDA=1 without a GPU: say for which, as in TORCH_CUDA_ARCH_LIST='8.0;9.0+PTX'.")
     if not obstacle:
         os.environ["CUDA_HOME"] = cuda_home()  # read when torch.utils.cpp_extension is imported
     print(f"detassign: CPU kernels, {'no CUDA kernels: ' + obstacle if obstacle else 'CUDA kernels'}")

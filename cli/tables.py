@@ -117,7 +117,7 @@ def terminal_width() -> int:
     from rich.console import Console
 
     given = os.environ.get("COLUMNS", "")
-    if sys.stdout.isatty() or (given.isdigit() and int(given)):
+    if (sys.stdout and sys.stdout.isatty()) or (given.isdigit() and int(given)):
         return Console(width=int(given) if given.isdigit() and int(given) else None).width
     return WIDE
 

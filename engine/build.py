@@ -13,6 +13,8 @@ from typing import Any
 from urllib.error import URLError
 
 import torch
+from mmdet.structures import DetDataSample
+from mmengine.structures import InstanceData
 from torch import nn
 
 from ..assigners.registry import unknown_name
@@ -66,19 +68,32 @@ def build_model(config: Mapping[str, Any], initialise: bool = True) -> Detector:
 
 @torch.no_grad()
 def check_fit(model: Detector) -> None:
-    """Send one small picture through a new model on the CPU.
+    """Send one small picture through a new model on the CPU, and through its losses.
 
     Raises:
-        ValueError: when one part does not take what another makes.
+        ValueError: when one part does not take what another makes, or has a value that it cannot compute with.
     """
-    model.eval()
+    model.eval()  # statistics of norms stay
     try:
-        model(torch.zeros(1, 3, SIDE, SIDE), mode="tensor")
+        with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            model(torch.zeros(1, 3, SIDE, SIDE), mode="tensor")
+            model(**model.data_preprocessor(_small_batch(), True), mode="loss")
     except ValueError:  # with a sentence of its own
         raise
     except Exception as error:  # whatever a part does not expect
-        raise ValueError(f"model: its parts do not fit together ({reason(error)})") from error
+        raise ValueError(
+            f"model: its parts or values do not go together ({reason(error)}); DETASSIGN_TRACEBACK=1 shows where"
+        ) from error
     model.train()
+
+
+def _small_batch() -> dict[str, Any]:
+    """One picture with one object, as a loader hands it over."""
+    sample = DetDataSample(metainfo={"img_id": 0, "img_shape": (SIDE, SIDE), "ori_shape": (SIDE, SIDE)})
+    box = torch.tensor([[SIDE / 4, SIDE / 4, SIDE * 3 / 4, SIDE * 3 / 4]])
+    sample.gt_instances = InstanceData(bboxes=box, labels=torch.zeros(1, dtype=torch.long))
+    return {"inputs": [torch.zeros(3, SIDE, SIDE, dtype=torch.uint8)], "data_samples": [sample]}
 
 
 def warn_of_cold_start(config: Mapping[str, Any], model: Detector) -> None:

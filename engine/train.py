@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Container, Mapping, Sequence
 from contextlib import redirect_stdout
 from functools import partial
-from inspect import signature
+from inspect import Parameter, signature
 from pathlib import Path
 from typing import Any
 
@@ -320,6 +320,11 @@ def _optimizer(model: nn.Module, config: Mapping[str, Any]) -> OptimWrapper:
     optimizer = OPTIMIZERS.get(schedule["optimizer"]["type"])
     if optimizer is None:
         raise ValueError(f"schedule.optimizer.type: torch has no optimizer {schedule['optimizer']['type']!r}")
+    closure = signature(optimizer.step).parameters.get("closure")
+    if closure and closure.default is Parameter.empty:
+        raise ValueError(
+            f"schedule.optimizer.type: {schedule['optimizer']['type']} computes the loss itself, training does not"
+        )
     if "fused" in signature(optimizer).parameters:
         settings.setdefault("fused", True)  # one kernel per group; a third of the time on small models
     wrapper = AmpOptimWrapper if config["amp"] else OptimWrapper

@@ -132,3 +132,10 @@ def test_output_that_nobody_reads_on_is_no_error():
     result = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
     assert result.stdout == "{"
     assert result.stderr == ""
+
+
+def test_a_closed_standard_output_is_no_error():
+    command = f"{sys.executable} -m detassign.cli list scores >&-"
+    result = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
+    assert "Traceback" not in result.stderr
+    assert result.returncode == 0

@@ -119,6 +119,7 @@ def test_resumed_equals_uninterrupted(run, source, tmp_path, monkeypatch):
         ("amp", True, "mixed precision training needs a GPU"),
         ("schedule.decay.type", "linear", "expected step or cosine, got 'linear'"),
         ("schedule.optimizer.foo", 3, "unexpected keyword argument 'foo'"),
+        ("schedule.optimizer", {"type": "LBFGS", "lr": 1.0}, "LBFGS computes the loss itself"),
         ("schedule.optimizer.betas", 3, "schedule.optimizer: AdamW refuses its arguments"),
     ],
 )
