@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import fields, replace
+from numbers import Real
 from typing import Any, Literal
 
 import torch
@@ -53,7 +54,7 @@ class DynamicK:
         score: the score model that class costs follow; an assigner offers its own, None is a sigmoid.
 
     Raises:
-        ValueError: for an unknown choice, and numbers of samples below 1.
+        ValueError: for an unknown choice, numbers of samples below 1, and a penalty that is no number of at least 0.
     """
 
     cardinality = "one-to-many"
@@ -74,6 +75,8 @@ class DynamicK:
     ) -> None:
         check_count("k", k, 1)
         check_count("top", top, 1)
+        if not isinstance(penalty, Real) or not penalty >= 0:
+            raise ValueError(f"penalty: expected a number of at least 0, got {penalty!r}")
         check_choice("conflict", conflict, ("all", "holders"))
         check_choice("ignore", ignore, ("overlap", "compete"))
         self.costs = COSTS.build_weighted(costs or SIMOTA_COSTS)

@@ -16,6 +16,7 @@ from ..registry import COSTS, MATCHINGS, SCORES
 from ..structures import Matches, Predictions, Targets
 from .dynamic_k import TRANSPORT_COSTS, DynamicK, binary, packed
 from .pairs import candidate_pairs, inside_ignored, keep_best_target, prior_boxes, with_ignored
+from .regions import Region
 from .sinkhorn import sinkhorn
 from .top_k import rank_within
 
@@ -67,6 +68,7 @@ class OptimalTransport:
         check_count("top", top, 1)
         check_count("iterations", iterations, 1)
         check_choice("without_candidates", without_candidates, ("cheapest", "none", "transport"))
+        Region(margin=margin, radius=radius)  # refuses what are no sizes
         if not eps > 0:
             raise ValueError(f"eps: expected a number above 0, got {eps}")
         self.costs = COSTS.build_weighted(costs or TRANSPORT_COSTS)

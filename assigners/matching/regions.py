@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import reduce
+from numbers import Real
 from operator import and_
 from typing import Any
 
@@ -26,7 +27,7 @@ class Region:
         either: one of the two is enough.
 
     Raises:
-        ValueError: when it asks for neither.
+        ValueError: when it asks for neither, and for a margin or radius that is no number of at least 0.
     """
 
     inside: bool = True
@@ -37,6 +38,9 @@ class Region:
     def __post_init__(self) -> None:
         if not self.inside and self.radius is None:
             raise ValueError("region: expected a box (inside), a square (radius) or both, got neither")
+        for name, value in (("margin", self.margin), ("radius", self.radius or 0)):
+            if not isinstance(value, Real) or not value >= 0:
+                raise ValueError(f"{name}: expected a number of at least 0, got {value!r}")
 
     @classmethod
     def of(cls, spec: Region | Mapping[str, Any] | None) -> Region | None:

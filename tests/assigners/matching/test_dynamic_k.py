@@ -191,6 +191,7 @@ def test_the_published_choices_have_their_constants():
     [
         ({"k": 0}, "k: expected a whole number of at least 1, got 0"),
         ({"top": 0}, "top: expected a whole number of at least 1, got 0"),
+        ({"penalty": -1}, "penalty: expected a number of at least 0, got -1"),
         ({"conflict": "first"}, "conflict: expected one of all, holders, got 'first'"),
         ({"ignore": "no"}, "ignore: expected one of overlap, compete, got 'no'"),
     ],

@@ -116,6 +116,7 @@ def test_ota_has_its_published_constants():
     [
         ({"top": 0}, "top: expected a whole number of at least 1, got 0"),
         ({"iterations": 0}, "iterations: expected a whole number of at least 1, got 0"),
+        ({"radius": -1}, "radius: expected a number of at least 0, got -1"),
         ({"eps": 0}, "eps: expected a number above 0, got 0"),
         ({"without_candidates": "any"}, "without_candidates: expected one of cheapest, none, transport, got 'any'"),
     ],

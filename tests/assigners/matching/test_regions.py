@@ -46,3 +46,6 @@ def test_a_region_comes_from_its_arguments():
         ValueError, match=r"region: expected a box \(inside\), a square \(radius\) or both, got neither"
     ):
         Region(inside=False)
+    for sizes in ({"radius": "wide"}, {"margin": -1}, {"radius": torch.nan}):
+        with pytest.raises(ValueError, match=r"(radius|margin): expected a number of at least 0, got"):
+            Region.of(sizes)
