@@ -31,7 +31,8 @@ class TaskAligned:
     """The k samples of largest alignment P^score_power overlap^iou_power whose points lie inside the object's box.
 
     A pair of alignment 0 is no pair. YOLO's code fills the places of an object that has fewer than k with arbitrary points of
-    alignment 0, and those in its box become positives with target 0: `best_of="filled"`.
+    alignment 0, and those in its box become positives with target 0; one that only such objects contest goes to the first of
+    the image, wherever that lies: `best_of="filled"`, for parity, is dense.
 
     | | TOOD | YOLOv8, 11 | YOLOv10's second head | current ultralytics | YOLO26's second head |
     |---|---|---|---|---|---|
@@ -109,6 +110,8 @@ class TaskAligned:
         scores = self.score(predictions)
         candidates, overlap = self.candidates(predictions, targets, scores)
         stays = self._chosen(candidates, predictions, targets, scores)
+        if self.best_of == "filled":
+            candidates, overlap, stays = _beside_first_target(candidates, overlap, stays, predictions)
         stays = settle_conflicts(candidates, stays, overlap, predictions, targets, self.conflict)
         matches = candidates.select(stays)
         if self.keep is not None:
@@ -164,3 +167,19 @@ class TaskAligned:
 def _pair_index(matches: Matches, predictions: Predictions, targets: Targets) -> Tensor:
     """(P,) the place of each pair among all of every target and every sample."""
     return matches.flat_target(targets) * predictions.logits.shape[1] + matches.sample
+
+
+def _beside_first_target(
+    candidates: Matches, overlap: Tensor, stays: Tensor, predictions: Predictions
+) -> tuple[Matches, Tensor, Tensor]:
+    """The candidates, and for each of their samples a pair without overlap with the first target, which no one chose."""
+    images, samples = predictions.logits.shape[:2]
+    slot = candidates.image * samples + candidates.sample
+    wanted = torch.zeros(images * samples, dtype=torch.bool, device=slot.device)
+    wanted[slot] = True
+    wanted[slot[candidates.target == 0]] = False
+    more = wanted.nonzero()[:, 0]
+    nothing = overlap.new_zeros(len(more))
+    columns = (candidates.image, more // samples), (candidates.sample, more % samples), (candidates.target, more * 0)
+    joined = Matches(*(torch.cat(column) for column in columns), torch.cat([candidates.score, nothing]))
+    return joined, torch.cat([overlap, nothing]), torch.cat([stays, nothing > 0])

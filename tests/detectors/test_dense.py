@@ -92,3 +92,9 @@ def test_a_box_that_is_inside_out_is_refused_before_it_goes_to_the_device():
         dense_detector().loss(torch.zeros(2, 3, 32, 32), batch)
     with pytest.raises(ValueError, match=sentence):
         targets_on(torch.device("meta"), batch, 2)
+
+
+@pytest.mark.parametrize("assigner", ["yolov10", "yolo26"])
+def test_the_head_with_one_sample_per_object_detects_without_nms(assigner):
+    assert dense_detector(assigner).post_process.nms_iou is None
+    assert dense_detector("tal_v8").post_process.nms_iou is not None

@@ -60,6 +60,15 @@ def test_places_that_are_left_may_be_filled_with_pairs_without_alignment():
     assert matches.score.tolist() == [0.5, 0.0]
 
 
+def test_a_sample_that_no_one_fits_goes_to_the_first_object_where_places_are_filled():
+    """As in YOLO's code, although the first object lies elsewhere; the sample's target is 0."""
+    predictions = row((0, 8), (80, 88), (80, 88))
+    targets = one_image((0, 0, 8, 8, 0), (8, 0, 16, 8, 1), (9, 0, 17, 8, 2))
+    matches = TaskAligned(k=3, best_of="filled", conflict="all")(predictions, targets)
+    assert pairs(matches) == {(0, 0, 0), (0, 1, 0)}
+    assert pairs(TaskAligned(k=3, best_of="inside", conflict="all")(predictions, targets)) == {(0, 0, 0)}
+
+
 def test_a_contested_sample_goes_to_the_object_that_it_overlaps_most():
     predictions = row((0, 8), (8, 16), (0, 24))
     targets = one_image((0, 0, 24, 8, 0), (0, 0, 16, 8, 0))
