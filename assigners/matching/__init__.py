@@ -4,8 +4,10 @@ from .atss import ATSS
 from .center_prior import CenterPrior
 from .center_sampling import CenterSampling
 from .dynamic_k import DynamicK, dynamic_soft_label, lla, simota, simota_v1
+from .fovea import Fovea
 from .hungarian import Hungarian
 from .max_iou import MaxIoU
+from .nearest_point import NearestPoint
 from .optimal_transport import OptimalTransport
 from .paa import PAA
 from .poto import POTO
@@ -13,6 +15,7 @@ from .regions import Region
 from .task_aligned import TaskAligned
 from .top_iou import TopIoU
 from .top_k import TopK
+from .uniform import Uniform
 
 __all__ = [
     "ATSS",
@@ -21,13 +24,16 @@ __all__ = [
     "CenterPrior",
     "CenterSampling",
     "DynamicK",
+    "Fovea",
     "Hungarian",
     "MaxIoU",
+    "NearestPoint",
     "OptimalTransport",
     "Region",
     "TaskAligned",
     "TopIoU",
     "TopK",
+    "Uniform",
     "dynamic_soft_label",
     "lla",
     "simota",

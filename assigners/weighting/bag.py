@@ -218,7 +218,7 @@ def softmax_within(values: Tensor, group: Tensor, groups: int) -> Tensor:
     >>> softmax_within(torch.tensor([1.0, 1.0, 5.0, torch.nan]), torch.tensor([0, 0, 1, 1]), 2)
     tensor([0.5000, 0.5000, 1.0000, 0.0000])
     """
-    values = values.nan_to_num(nan=-torch.inf, posinf=torch.finfo(values.dtype).max)
+    values = values.nan_to_num(nan=-torch.inf, posinf=torch.finfo(values.dtype).max, neginf=-torch.inf)
     largest = values.new_zeros(groups).scatter_reduce(0, group, values, "amax", include_self=False)
     raised = (values - largest.nan_to_num(neginf=0.0)[group]).exp()
     total = values.new_zeros(groups).index_add(0, group, raised)

@@ -14,7 +14,7 @@ from ..structures import Matches, Predictions, Targets
 
 BoxWeight = Literal["one", "centerness", "score", "iou", "target"]
 BOX_WEIGHTS = ("one", "centerness", "score", "iou", "target")
-Count = Literal["positives", "targets", "weights", "images"]
+Count = Literal["positives", "targets", "weights", "images", "positives_and_images"]
 
 
 def box_weights(
@@ -73,6 +73,9 @@ def counted(
     if kind == "images":
         images = len(predictions.logits) // (predictions.groups or 1)
         return count_positives(matches, predictions, floor_per_image=False).clamp(min=images)
+    if kind == "positives_and_images":
+        images = len(predictions.logits) // (predictions.groups or 1)
+        return count_positives(matches, predictions, floor_per_image=False) + images
     if kind == "weights":
         return group_sum(weights.detach(), matches.image, predictions)
     return count_positives(matches, predictions, floor_per_image)

@@ -35,7 +35,7 @@ from ..structures import Assignment, Matches, Predictions, Targets
 from .common import BOX_WEIGHTS, BoxWeight, Count, box_weights, countable, counted
 
 MODULATIONS = ("none", "distance", "target")
-COUNTS = ("positives", "targets", "weights", "images")
+COUNTS = ("positives", "targets", "weights", "images", "positives_and_images")
 Modulation = Literal["none", "distance", "target"]
 
 
@@ -58,7 +58,8 @@ class SoftTarget:
         box_scale: multiplies w° after the normaliser is taken (the weight of the box term).
         count: the class terms are divided by the number of "positives", of "targets" (DETR's num_boxes, which counts a
             target without a sample too, and a pair of a target that has several), by the sum of t ("weights"), or by the
-            number of positives or of images, whichever is larger ("images", mmdet's PAA).
+            number of positives or of images, whichever is larger ("images", mmdet's PAA), or by their sum
+            ("positives_and_images", FoveaBox).
         box_count: the same for boxes, "weights" being the sum of w°; None follows `count` where that is "targets", and
             is "weights" else.
         floor_per_image: count an image without positives as one (mmdet's anchor heads do), not only a whole batch.

@@ -103,8 +103,14 @@ def test_a_box_that_is_not_a_number_wants_nothing():
     ("argument", "message"),
     [
         ({"modulation": "focal"}, "modulation: expected one of none, distance, target, got 'focal'"),
-        ({"count": "boxes"}, "count: expected one of positives, targets, weights, got 'boxes'"),
-        ({"box_count": "boxes"}, "box_count: expected one of positives, targets, weights, got 'boxes'"),
+        (
+            {"count": "boxes"},
+            "count: expected one of positives, targets, weights, images, positives_and_images, got 'boxes'",
+        ),
+        (
+            {"box_count": "boxes"},
+            "box_count: expected one of positives, targets, weights, images, positives_and_images, got 'boxes'",
+        ),
         ({"negatives": "some"}, "negatives: expected one of all, matched, got 'some'"),
         ({"target": "best"}, "unknown soft target 'best'"),
     ],

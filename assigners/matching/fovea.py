@@ -1,0 +1,94 @@
+"""Fovea matching: the points in the middle of an object, on every level whose range holds its size (FoveaBox)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from ..boxes import area, center, sides
+from ..registry import MATCHINGS
+from ..structures import Matches, Predictions, Targets
+from .pairs import inside_ignored, keep_best_target, prior_boxes, real_pairs, target_chunks, with_ignored
+
+
+@MATCHINGS.register("fovea")
+class Fovea:
+    """Points in the box shrunk to `sigma` about its centre, sides included; of several objects the smallest takes a point.
+
+    FoveaBox (arXiv 1904.03797, section 3). An object whose shrunk box lies beyond the outermost points of a level takes these.
+    The root of its area must lie in a level's range; ranges overlap, so it is learned on one or two levels.
+
+    Args:
+        sigma: shrinks both sides.
+        ranges: (low, high) per level for the root of the area, pixels, ends included; None is from 2 to 8 strides, the
+            first level without lower and the last without upper limit: for strides 8 … 128 FoveaBox's 1-64, 32-128, … 256-2048.
+        ignore_threshold: share of a sample's cell in an ignore region from which it is not pushed down; 0 switches off.
+    """
+
+    cardinality = "one-to-many"
+    needs = frozenset({"points", "strides", "level_sizes"})
+
+    def __init__(
+        self, sigma: float = 0.4, ranges: Sequence[tuple[float, float]] | None = None, ignore_threshold: float = 0.5
+    ) -> None:
+        self.sigma = sigma
+        self.ranges = ranges
+        self.ignore_threshold = ignore_threshold
+
+    @property
+    def scale_invariant(self) -> bool:
+        """Ranges in pixels are meant for one image scale; derived ones follow the strides."""
+        return self.ranges is None
+
+    @torch.no_grad()
+    def __call__(self, predictions: Predictions, targets: Targets) -> Matches:
+        limits, outermost = self._limits(predictions), self._outermost(predictions)
+        real, points, parts = real_pairs(predictions, targets), predictions.all_points[:, :, None], []
+        for chunk in target_chunks(predictions, targets):
+            boxes = targets.boxes[:, None, chunk]
+            reach = self.sigma / 2 * sides(boxes)
+            low, high = center(boxes) - reach, center(boxes) + reach
+            if outermost is not None:
+                low, high = torch.minimum(low, outermost[1]), torch.maximum(high, outermost[0])
+            size = area(boxes).sqrt()
+            fits = (size >= limits[0][:, :, None]) & (size <= limits[1][:, :, None]) & real[..., chunk]
+            held = ((points >= low) & (points <= high)).all(-1) & fits & (area(boxes) > 0)
+            image, sample, target = held.expand(*predictions.logits.shape[:2], -1).nonzero(as_tuple=True)
+            parts.append((image, sample, target + chunk.start))
+        image, sample, target = (torch.cat(column) for column in zip(*parts, strict=True))
+        matches = Matches(image, sample, target, torch.ones_like(image, dtype=targets.boxes.dtype))
+        matches = keep_best_target(matches, -area(matches.target_boxes(targets)), predictions, targets)
+        return with_ignored(matches, inside_ignored(prior_boxes(predictions, 1.0), targets, self.ignore_threshold))
+
+    def _limits(self, predictions: Predictions) -> tuple[Tensor, Tensor]:
+        """(1 or B, N) twice, the least and the largest size of each sample's level."""
+        strides, levels = predictions.all_strides, predictions.level_sizes
+        if self.ranges is not None:
+            if len(self.ranges) != len(levels or ()):
+                raise ValueError(f"ranges: expected one pair per level ({len(levels or ())}), got {len(self.ranges)}")
+            counts = torch.tensor(levels, device=strides.device)
+            low, high = strides.new_tensor(self.ranges).T[:, None].repeat_interleave(counts, 2)
+            return low, high
+        low, high = 2 * strides, 8 * strides
+        if levels is not None:
+            low, high = low.clone(), high.clone()
+            low[:, : levels[0]] = 0
+            high[:, high.shape[1] - levels[-1] :] = torch.inf
+        return low, high
+
+    def _outermost(self, predictions: Predictions) -> tuple[Tensor, Tensor] | None:
+        """(1 or B, N, 1, 2) twice, the least and the largest coordinates of the points of each sample's level."""
+        if predictions.level_sizes is None:
+            return None
+        points, ends = predictions.all_points, []
+        for bound, reduce in ((torch.inf, "amin"), (-torch.inf, "amax")):
+            known = points
+            if predictions.valid is not None:
+                known = torch.where(predictions.valid[..., None], points, bound)
+            levels = [level for level in known.split(predictions.level_sizes, 1) if level.shape[1]]
+            ends.append(
+                torch.cat([getattr(level, reduce)(1, keepdim=True).expand_as(level) for level in levels], 1)[:, :, None]
+            )
+        return ends[0], ends[1]

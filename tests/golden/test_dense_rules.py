@@ -1,0 +1,144 @@
+"""YOLOF, FoveaBox and RepPoints' points against mmdet's: pairs, normalisers, losses, gradients.
+
+Inputs of losses are widened to float64, so what is compared is the recorded rounding and not ours.
+"""
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+from support.dense import flat, grid, targets_of
+from support.golden import cases
+
+from detassign.assigners import NearestPoint, Predictions, Targets, Uniform, build
+from detassign.assigners.boxes import boxes_from_distances, giou
+
+
+def double_leaves(case, *names):
+    """Level maps input/NAME/LEVEL in float64 that collect gradients, by name."""
+    return {name: [m.double().requires_grad_() for m in case.levels(f"input/{name}")] for name in names}
+
+
+def check_gradients(case, maps):
+    for name, levels in maps.items():
+        for level, level_map in enumerate(levels):
+            grad = torch.zeros_like(level_map) if level_map.grad is None else level_map.grad
+            case.check(f"grad/{name}/{level}", grad)
+
+
+def one_based(matches, image, samples):
+    """mmdet's convention for one image: target + 1, 0 background, -1 ignored."""
+    result, own = torch.zeros(samples, dtype=torch.long), matches.image == image
+    if matches.ignored is not None:
+        result[matches.ignored[image]] = -1
+    result[matches.sample[own]] = matches.target[own] + 1
+    return result
+
+
+@pytest.mark.parametrize("case", cases("dense_assign", "fovea_*"))
+def test_foveabox_equals_mmdets(case):
+    head, maps = case.config["head_config"], double_leaves(case, "cls", "reg")
+    points, strides, level_sizes = grid([m.shape[-2:] for m in maps["cls"]], head["strides"])
+    edges = torch.cat([torch.full((n, 1), float(e)) for n, e in zip(level_sizes, head["base_edge_list"], strict=True)])
+    boxes = boxes_from_distances(points.double(), flat(maps["reg"]).exp() * edges)
+    predictions = Predictions(flat(maps["cls"]), boxes, None, points.double(), strides.double(), level_sizes)
+    unit = head["base_edge_list"][0] / head["strides"][0]
+    assigner = build("foveabox", head["num_classes"], sigma=head["sigma"], ranges=head["scale_ranges"], unit=unit)
+    assigner.box_loss.beta = head["loss_bbox"]["beta"]
+
+    assignment, losses = assigner.assign_and_loss(predictions, targets_of(case, case.config["batch"]))
+    assert len(assignment.positive) == len(case.tensor("call/loss_bbox/0/weight"))
+    case.check("input/priors", points, "grad/cls/*")
+    case.check("call/loss_cls/0/avg_factor", assignment.normalizers[0])
+    case.check("call/loss_bbox/0/avg_factor", assignment.normalizers[2])
+    case.check("loss/loss_cls", losses["loss_cls_pos"] + losses["loss_cls_neg"])
+    case.check("loss/loss_bbox", losses["loss_box"])
+    sum(losses.values()).backward()
+    check_gradients(case, maps)
+
+
+def yolof_predictions(case, cls, reg):
+    """Boxes of YOLOF's code: centres move by no more than so many pixels, sides by the usual limit."""
+    anchors, coder = case.tensor("input/priors").double(), case.config["head_config"]["bbox_coder"]
+    deltas = flat(reg).reshape(len(reg[0]), len(anchors), 4)
+    middle, size = (anchors[:, :2] + anchors[:, 2:]) / 2, anchors[:, 2:] - anchors[:, :2]
+    middle = middle + (deltas[..., :2] * size).clamp(-coder["ctr_clamp"], coder["ctr_clamp"])
+    size = size * deltas[..., 2:].clamp(max=abs(math.log(16 / 1000))).exp()
+    boxes = torch.cat([middle - size / 2, middle + size / 2], -1)
+    logits = flat(cls).reshape(len(deltas), len(anchors), -1)
+    strides = torch.full((len(anchors),), float(case.config["strides"][0])).double()
+    points = (anchors[:, :2] + anchors[:, 2:]) / 2
+    return Predictions(logits, boxes, None, points, strides, (len(anchors),), priors=anchors)
+
+
+def in_float32(predictions):
+    names = ("logits", "boxes", "points", "strides", "priors")
+    return replace(predictions, **{name: getattr(predictions, name).detach().float() for name in names})
+
+
+@pytest.mark.parametrize("case", cases("dense_assign", "yolof_*"))
+def test_yolof_equals_mmdets(case):
+    """The original pulls boxes towards every object that chose a sample, so boxes are compared over all that was chosen."""
+    head, maps = case.config["head_config"], double_leaves(case, "cls", "reg")
+    predictions, targets = yolof_predictions(case, *maps.values()), targets_of(case, case.config["batch"])
+    assigner = build("yolof", head["num_classes"], conflict="last")
+    rule = head["train_cfg"]["assigner"]
+    assigner.matching.positive_iou, assigner.matching.negative_iou = rule["pos_ignore_thr"], rule["neg_ignore_thr"]
+    single, targets = (
+        in_float32(predictions),
+        targets.to("cpu", torch.float32),
+    )  # ties are those of the recorded precision
+    matches, chosen = assigner.match(single, targets), assigner.matching.chosen(single, targets)
+
+    assignment, losses = assigner.assign_and_loss(predictions, targets, matches)
+    for image in range(case.config["batch"]):
+        found = one_based(assignment.matches, image, predictions.logits.shape[1]) - 1
+        case.check(f"assign/assigner/{image}/gt_index", found)
+    case.check("call/loss_cls/0/avg_factor", assignment.normalizers[0])
+    case.check("call/loss_bbox/0/avg_factor", assignment.normalizers[2])
+    weight = (chosen.score >= assigner.matching.positive_iou).double()
+    chosen_by_image = torch.cat([weight[chosen.image == image] for image in range(case.config["batch"])])
+    case.check("call/loss_bbox/0/weight", chosen_by_image)
+    distance = 1 - giou(chosen.predicted_boxes(predictions), chosen.target_boxes(targets).double())
+    box = (weight * distance).sum() / assignment.normalizers[2]
+    case.check("loss/loss_cls", losses["loss_cls_pos"] + losses["loss_cls_neg"])
+    case.check("loss/loss_bbox", box)
+    (losses["loss_cls_pos"] + losses["loss_cls_neg"] + box).backward()
+    check_gradients(case, maps)
+
+
+def assigner_inputs(case, points, strides, priors, rows=slice(None)):
+    """Inputs of mmdet's assigners, of some samples."""
+    boxes, labels = case.tensor("gt/0/boxes").reshape(-1, 4), case.tensor("gt/0/labels").long()
+    logits, predicted = case.tensor("input/cls_logits")[None, rows], case.tensor("input/pred_boxes")[None, rows]
+    geometry = [None if each is None else each[rows] for each in (points, strides, priors)]
+    predictions = Predictions(logits, predicted, None, *geometry[:2], priors=geometry[2])
+    return predictions, Targets.from_lists([boxes], [labels])
+
+
+@pytest.mark.parametrize("name", ["point", "point3"])
+@pytest.mark.parametrize("case", cases("dense", "assign_*"))
+def test_nearest_points_equal_mmdets(case, name):
+    rule, points = case.config["assigners"][name], case.tensor("input/points_stride")
+    predictions, targets = assigner_inputs(case, points[:, :2], points[:, 2], None)
+    matches = NearestPoint(rule["pos_num"], rule["scale"])(predictions, targets)
+    case.check(f"out/{name}/gt_inds", one_based(matches, 0, len(points)))
+    labels = torch.full((len(points),), -1)
+    labels[matches.sample] = matches.labels(targets)
+    case.check(f"out/{name}/labels", labels)
+
+
+@pytest.mark.parametrize("case", cases("dense", "assign_*"))
+def test_uniform_matching_equals_mmdets_assigner(case):
+    """Recorded on the second level alone."""
+    rule, anchors = case.config["assigners"]["uniform"], case.tensor("input/anchors")
+    first, second = case.tensor("input/num_level_priors").tolist()[:2]
+    points, strides = (anchors[:, :2] + anchors[:, 2:]) / 2, anchors[:, 2] - anchors[:, 0]
+    predictions, targets = assigner_inputs(case, points, strides, anchors, slice(first, first + second))
+    matching = Uniform(rule["match_times"], rule["pos_ignore_thr"], rule["neg_ignore_thr"], conflict="last")
+    chosen = matching.chosen(predictions, targets)
+    case.check("out/uniform/target_boxes", chosen.target_boxes(targets))
+    case.check("out/uniform/pos_predicted_boxes", chosen.predicted_boxes(predictions))
+    case.check("out/uniform/pos_idx", chosen.score >= rule["pos_ignore_thr"])
+    case.check("out/uniform/gt_inds", one_based(matching(predictions, targets), 0, second))
