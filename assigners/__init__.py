@@ -24,6 +24,8 @@ from .matching import (
     MaxIoU,
     NearestPoint,
     OptimalTransport,
+    Ranking,
+    ReceptiveField,
     Region,
     TaskAligned,
     TopIoU,
@@ -44,10 +46,12 @@ from .registry import (
     MATCHINGS,
     QUALITIES,
     SCORES,
+    SIMILARITIES,
     SOFT_TARGETS,
     WEIGHTINGS,
 )
 from .scores import Scores, Sigmoid, SigmoidObjectness, Softmax
+from .similarity import KL, NWD, DotD
 from .split import Split
 from .staged import Staged
 from .structures import BACKGROUND, Assignment, Matches, Predictions, Targets
@@ -79,11 +83,14 @@ __all__ = [
     "COSTS",
     "DENOISINGS",
     "DISCOUNTS",
+    "KL",
     "MATCHINGS",
+    "NWD",
     "PAA",
     "POTO",
     "QUALITIES",
     "SCORES",
+    "SIMILARITIES",
     "SOFT_TARGETS",
     "WEIGHTINGS",
     "Assigner",
@@ -98,6 +105,7 @@ __all__ = [
     "DeltaLoss",
     "Denoising",
     "DenoisingQueries",
+    "DotD",
     "Dual",
     "DynamicK",
     "ExpGIoU",
@@ -119,6 +127,8 @@ __all__ = [
     "Predictions",
     "Progress",
     "Ramp",
+    "Ranking",
+    "ReceptiveField",
     "Region",
     "RelativeFit",
     "Scores",

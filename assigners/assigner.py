@@ -81,7 +81,8 @@ class Assigner(nn.Module):
         if getattr(self.weighting, "background_by_branch", False):
             return Foreground()
         weighted_by_centerness = getattr(self.weighting, "box_weight", None) == "centerness"
-        return Centerness() if weighted_by_centerness and not self.score.uses_objectness else None
+        least_side = getattr(self.weighting, "least_side", 0.0)
+        return Centerness(least_side=least_side) if weighted_by_centerness and not self.score.uses_objectness else None
 
     @property
     def needs(self) -> frozenset[str]:

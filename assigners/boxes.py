@@ -72,6 +72,26 @@ def _giou(boxes: Planes, others: Planes, floor: float, added: float) -> Tensor:
     return overlap / (union + added) - (enclosing - union) / (enclosing + added)
 
 
+def diou(boxes: Tensor, others: Tensor, eps: float = 1e-6) -> Tensor:
+    """Distance IoU of broadcast boxes (..., 4) and (..., 4) xyxy -> (...): IoU, less for far centres.
+
+    IoU - d^2 / c^2 (arXiv 1911.08287, eq. 5-7) with the squared distance d^2 of the centres and the squared diagonal c^2 of the
+    enclosing box; `eps` is added to both denominators.
+    """
+    (x1, y1, x2, y2), (u1, v1, u2, v2) = boxes.unbind(-1), others.unbind(-1)
+    shared = _intersection((x1, y1, x2, y2), (u1, v1, u2, v2))
+    overlap = shared / ((x2 - x1) * (y2 - y1) + (u2 - u1) * (v2 - v1) - shared + eps)
+    return overlap - _relative_center_distance((x1, y1, x2, y2), (u1, v1, u2, v2), eps)
+
+
+def _relative_center_distance(boxes: Planes, others: Planes, eps: float) -> Tensor:
+    """Squared distance of the centres by the squared diagonal of the enclosing box plus `eps`."""
+    (x1, y1, x2, y2), (u1, v1, u2, v2) = boxes, others
+    width, height = torch.maximum(x2, u2) - torch.minimum(x1, u1), torch.maximum(y2, v2) - torch.minimum(y1, v1)
+    distance = ((u1 + u2 - x1 - x2) ** 2 + (v1 + v2 - y1 - y2) ** 2) / 4
+    return distance / (width**2 + height**2 + eps)
+
+
 def ciou(boxes: Tensor, others: Tensor, eps: float = 1e-7) -> Tensor:
     """Complete IoU of broadcast boxes (..., 4) and (..., 4) xyxy -> (...): IoU, less for far centres and other shapes.
 
@@ -83,13 +103,9 @@ def ciou(boxes: Tensor, others: Tensor, eps: float = 1e-7) -> Tensor:
     width, height, other_width, other_height = x2 - x1, y2 - y1 + eps, u2 - u1, v2 - v1 + eps
     shared = _intersection((x1, y1, x2, y2), (u1, v1, u2, v2))
     overlap = shared / (width * height + other_width * other_height - shared + eps)
-    enclosing_width = torch.maximum(x2, u2) - torch.minimum(x1, u1)
-    enclosing_height = torch.maximum(y2, v2) - torch.minimum(y1, v1)
-    diagonal = enclosing_width**2 + enclosing_height**2 + eps
-    distance = ((u1 + u2 - x1 - x2) ** 2 + (v1 + v2 - y1 - y2) ** 2) / 4
     shape = (torch.atan(other_width / other_height) - torch.atan(width / height)) ** 2 * (4 / math.pi**2)
     share = (shape / (1 - overlap + shape + eps)).detach()
-    return overlap - distance / diagonal - share * shape
+    return overlap - _relative_center_distance((x1, y1, x2, y2), (u1, v1, u2, v2), eps) - share * shape
 
 
 OVERLAPS: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = {"iou": iou, "ciou": ciou}

@@ -41,16 +41,22 @@ class _OfPairs:
 
 @BRANCHES.register("centerness")
 class Centerness(_OfPairs):
-    """FCOS's centerness of the pairs' points (arXiv 1904.01355, eq. 3)."""
+    """FCOS's centerness of the pairs' points (arXiv 1904.01355, eq. 3).
+
+    Args:
+        weight: coefficient of the loss.
+        least_side: a point counts as so many strides from every side at least (RFLA 0.01).
+    """
 
     name = "centerness"
 
-    def __init__(self, weight: float = 1.0) -> None:
+    def __init__(self, weight: float = 1.0, least_side: float = 0.0) -> None:
         super().__init__(weight)
+        self.least_side = least_side
 
     def wanted(self, predictions: Predictions, targets: Targets, matches: Matches) -> Tensor:
         """(P,) the centerness of each pair's point."""
-        return pair_centerness(predictions, targets, matches)
+        return pair_centerness(predictions, targets, matches, self.least_side)
 
 
 @BRANCHES.register("iou")

@@ -19,3 +19,9 @@ def check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
     """Raise ValueError when `value` is none of the `choices` of an argument."""
     if value not in choices:
         raise ValueError(f"{name}: expected one of {', '.join(choices)}, got {value!r}")
+
+
+def check_positive(name: str, value: float) -> None:
+    """Raise ValueError for an argument that is not larger than 0."""
+    if not value > 0:
+        raise ValueError(f"{name}: expected a positive number, got {value!r}")

@@ -14,7 +14,7 @@ from .assigner import Assigner, refusal
 from .description import shown
 from .registry import ASSIGNERS, MATCHINGS, SCORES, WEIGHTINGS
 
-CONSTANTS = ("box_weight", "box_scale", "box_floor", "class_scale", "count", "floor_per_image")
+CONSTANTS = ("box_weight", "box_scale", "box_floor", "class_scale", "count", "floor_per_image", "least_side")
 """Arguments of weightings that belong to the detector rather than to the idea."""
 
 

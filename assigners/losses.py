@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
-from .boxes import center, ciou, giou, iou, relative_giou, relative_l1, side_distances, sides
-from .checks import check_count
+from .boxes import center, ciou, diou, giou, iou, relative_giou, relative_l1, side_distances, sides
+from .checks import check_choice, check_count, check_positive
 from .distances import BoxLoss, pair_distances
+from .gaussians import squared_wasserstein
 from .registry import BOX_LOSSES, Weighted
 from .scores import Scores
 from .structures import Assignment, Matches, Predictions, Targets
@@ -35,6 +36,17 @@ class GIoULoss:
 
     def __call__(self, predicted: Tensor, target: Tensor) -> Tensor:
         return 1 - giou(predicted, target)
+
+
+@BOX_LOSSES.register("diou")
+class DIoULoss:
+    """1 - distance IoU (arXiv 1911.08287); `eps` as of `boxes.diou`."""
+
+    def __init__(self, eps: float = 1e-6) -> None:
+        self.eps = eps
+
+    def __call__(self, predicted: Tensor, target: Tensor) -> Tensor:
+        return 1 - diou(predicted, target, self.eps)
 
 
 @BOX_LOSSES.register("ciou")
@@ -62,6 +74,49 @@ class IoUSquareLoss:
 
     def __call__(self, predicted: Tensor, target: Tensor) -> Tensor:
         return 1 - iou(predicted, target) ** 2
+
+
+@BOX_LOSSES.register("nwd")
+class NWDLoss:
+    """A function of the Wasserstein distance W of two boxes as Gaussians (NWD, arXiv 2110.13389).
+
+    It has a gradient where boxes do not meet, and tiny ones seldom do.
+
+    Args:
+        form: "exp" 1 - exp(-W / constant), "sqrt" W, "log" ln(W^2 + 1), "norm_sqrt" 1 - 1 / (1 + W), "w2" W^2.
+        constant: pixels, of "exp" alone; the mean side of the objects.
+        eps: added to W^2.
+
+    Raises:
+        ValueError: for an unknown form, and a constant that is not positive.
+    """
+
+    scale_invariant = False
+
+    def __init__(
+        self,
+        form: Literal["exp", "sqrt", "log", "norm_sqrt", "w2"] = "exp",
+        constant: float = 12.8,
+        eps: float = 1e-7,
+    ) -> None:
+        check_choice("form", form, tuple(OF_SQUARED_WASSERSTEIN))
+        check_positive("constant", constant)
+        self.form = form
+        self.constant = constant
+        self.eps = eps
+
+    def __call__(self, predicted: Tensor, target: Tensor) -> Tensor:
+        return OF_SQUARED_WASSERSTEIN[self.form](squared_wasserstein(predicted, target, self.eps), self.constant)
+
+
+OF_SQUARED_WASSERSTEIN: Mapping[str, Callable[[Tensor, float], Tensor]] = {
+    "exp": lambda squared, constant: 1 - (-squared.sqrt() / constant).exp(),
+    "sqrt": lambda squared, _: squared.sqrt(),
+    "log": lambda squared, _: squared.log1p(),
+    "norm_sqrt": lambda squared, _: 1 - 1 / (1 + squared.sqrt()),
+    "w2": lambda squared, _: squared,
+}
+"""The forms of `NWDLoss`, of W^2 and the constant."""
 
 
 @BOX_LOSSES.register("l1")

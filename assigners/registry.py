@@ -302,6 +302,7 @@ COSTS = Registry("matching cost")
 WEIGHTINGS = Registry("weighting")
 SCORES = Registry("score model")
 QUALITIES = Registry("localisation quality")
+SIMILARITIES = Registry("similarity")
 SOFT_TARGETS = Registry("soft target")
 AGGREGATORS = Registry("aggregator")
 DISCOUNTS = Registry("discount")
@@ -316,6 +317,7 @@ EVERY = (
     SCORES,
     COSTS,
     QUALITIES,
+    SIMILARITIES,
     SOFT_TARGETS,
     AGGREGATORS,
     DISCOUNTS,

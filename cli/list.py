@@ -21,6 +21,7 @@ from ..assigners import (
     MATCHINGS,
     QUALITIES,
     SCORES,
+    SIMILARITIES,
     SOFT_TARGETS,
     WEIGHTINGS,
 )
@@ -52,6 +53,7 @@ SECTIONS: dict[str, Callable[[], dict[str, str]]] = {
     "weightings": partial(_described, WEIGHTINGS),
     "scores": partial(_described, SCORES),
     "qualities": partial(_described, QUALITIES),
+    "similarities": partial(_described, SIMILARITIES),
     "soft-targets": partial(_described, SOFT_TARGETS),
     "aggregators": partial(_described, AGGREGATORS),
     "discounts": partial(_described, DISCOUNTS),
@@ -72,8 +74,8 @@ SECTIONS: dict[str, Callable[[], dict[str, str]]] = {
 def command(sections: tuple[str, ...], as_json: bool, imports: tuple[str, ...]) -> None:
     """List what can be named: assigners and their parts, detectors, data sets, schedules, recipes; and what goes with what.
 
-    SECTION is one of assigners, matchings, costs, weightings, scores, qualities, soft-targets, aggregators, discounts,
-    branches, box-losses, denoisings, detectors, datasets, schedules, recipes, matrix; all of them if left out.
+    SECTION is one of assigners, matchings, costs, weightings, scores, qualities, similarities, soft-targets, aggregators,
+    discounts, branches, box-losses, denoisings, detectors, datasets, schedules, recipes, matrix; all of them if left out.
 
     \b
     detassign list matchings weightings

@@ -20,6 +20,7 @@ from .. import (
     MATCHINGS,
     QUALITIES,
     SCORES,
+    SIMILARITIES,
     SOFT_TARGETS,
     WEIGHTINGS,
     Assigner,
@@ -153,6 +154,10 @@ def _with_quality(name: str) -> dict[str, Any]:
     return {"matching": "center_prior", "weighting": {"type": "dual", "quality": name}}
 
 
+def _with_similarity(name: str) -> dict[str, Any]:
+    return {"matching": {"type": "ranking", "metric": name}, "weighting": "focal"}
+
+
 def _with_soft_target(name: str) -> dict[str, Any]:
     return {"matching": "atss", "weighting": {"type": "soft_target", "target": name}}
 
@@ -179,6 +184,7 @@ KINDS: list[tuple[Registry, Callable[[str], str | dict[str, Any]]]] = [
     (AGGREGATORS, _with_aggregator),
     (DISCOUNTS, _with_discount),
     (QUALITIES, _with_quality),
+    (SIMILARITIES, _with_similarity),
     (COSTS, _with_cost),
     (BOX_LOSSES, _with_box_loss),
 ]

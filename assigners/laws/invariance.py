@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import random
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from .. import Assigner, Predictions, Targets
+from .. import Predictions, Targets
 from ..losses import box_terms as all_box_terms
 from .batches import answer, images, learned, objects, random_batch, samples, weighs_batches
 from .law import Make, alike, law, require
@@ -24,9 +25,9 @@ def shuffle(seed: int, length: int) -> Tensor:
     return torch.randperm(length, generator=torch.Generator().manual_seed(seed))
 
 
-def order_free(assigner: Assigner) -> bool:
+def order_free(*parts: Any) -> bool:
     """Whether the order of targets must not matter: not where a conflict goes, by choice, to the last of the list."""
-    return all(getattr(part, "conflict", None) != "last" for part in (assigner.matching, assigner.weighting))
+    return all(getattr(part, "conflict", None) != "last" for part in parts)
 
 
 @law
@@ -37,10 +38,15 @@ def objects_in_any_order(make: Make, seed: int) -> None:
     order = shuffle(seed, targets.mask.shape[1])
     table, negative, losses = answer(assigner, predictions, targets)
     got = answer(assigner, predictions, objects(targets, order))
-    if order_free(assigner):
+    if order_free(assigner.matching, assigner.weighting):
         alike(got, (table[:, :, order], negative, losses), "another order of objects changes the answer")
-    else:  # the pairs and their weights still follow; what the last target overwrites does not
+    elif order_free(
+        assigner.matching
+    ):  # the pairs and their weights still follow; what the last target overwrites does not
         alike(got[:1], (table[:, :, order],), "another order of objects changes the pairs")
+    else:  # the samples that are anybody's still follow; whose a contested one is does not
+        matched = [part[..., 0].amax(2) for part in (got[0], table)]
+        alike(matched[:1], matched[1:], "another order of objects changes which samples are matched")
 
 
 @law
@@ -70,7 +76,7 @@ def padding_changes_nothing(make: Make, seed: int) -> None:
     """Places without an object, whatever their boxes and labels hold, change nothing."""
     assigner = make()
     predictions, targets = random_batch(assigner, seed, counts_of(seed))
-    padded, places = _with_padding(targets, seed, anywhere=order_free(assigner))
+    padded, places = _with_padding(targets, seed, anywhere=order_free(assigner.matching, assigner.weighting))
     table, negative, losses = answer(assigner, predictions, padded)
     empty = [place for place in range(padded.mask.shape[1]) if place not in places.tolist()]
     require(not table[:, :, empty].count_nonzero(), "a place without an object has a sample")

@@ -11,6 +11,8 @@ from .nearest_point import NearestPoint
 from .optimal_transport import OptimalTransport
 from .paa import PAA
 from .poto import POTO
+from .ranking import Ranking
+from .receptive_field import ReceptiveField
 from .regions import Region
 from .task_aligned import TaskAligned
 from .top_iou import TopIoU
@@ -29,6 +31,8 @@ __all__ = [
     "MaxIoU",
     "NearestPoint",
     "OptimalTransport",
+    "Ranking",
+    "ReceptiveField",
     "Region",
     "TaskAligned",
     "TopIoU",

@@ -6,22 +6,21 @@ object keep its best anchor.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from ..boxes import iou
 from ..checks import check_choice
-from ..registry import MATCHINGS
+from ..registry import MATCHINGS, SIMILARITIES
 from ..structures import BACKGROUND, Matches, Predictions, Targets
 from .pairs import inside_ignored, matches_from_target, prior_boxes, real_pairs
 
 
 @MATCHINGS.register("max_iou")
 class MaxIoU:
-    """Match by the IoU of anchor boxes with targets.
+    """Match by the IoU of anchor boxes with targets, or by another similarity, which is then what is called IoU below.
 
     Args:
         positive_iou: from this IoU on, a sample is positive for the target it overlaps most.
@@ -36,6 +35,7 @@ class MaxIoU:
             the best of any goes to the target that it overlaps most itself, which may be another one (PAA).
         ignore_threshold: share of an anchor in an ignore region from which it is neither; 0 switches off.
         prior_scale: side of the squares, in strides, when the predictions have no anchor boxes.
+        metric: "iou" or another of `SIMILARITIES`, such as "nwd" or "dotd" for tiny objects; a name, a dict or a callable.
     """
 
     cardinality = "one-to-many"
@@ -51,6 +51,7 @@ class MaxIoU:
         conflict: Literal["best", "last", "own"] = "best",
         ignore_threshold: float = 0.5,
         prior_scale: float = 4.0,
+        metric: Any = "iou",
     ) -> None:
         check_choice("conflict", conflict, ("best", "last", "own"))
         self.positive_iou = positive_iou
@@ -61,6 +62,17 @@ class MaxIoU:
         self.conflict = conflict
         self.ignore_threshold = ignore_threshold
         self.prior_scale = prior_scale
+        self.metric = SIMILARITIES.build(metric)
+
+    @property
+    def scale_invariant(self) -> bool:
+        """As the metric is."""
+        return getattr(self.metric, "scale_invariant", True)
+
+    @property
+    def kind(self) -> tuple[Any, ...]:
+        """By what it measures, whatever its thresholds."""
+        return MaxIoU, type(self.metric)
 
     def __call__(self, predictions: Predictions, targets: Targets) -> Matches:
         priors = prior_boxes(predictions, self.prior_scale)
@@ -86,7 +98,7 @@ class MaxIoU:
         possible = real_pairs(predictions, targets)
         if crowd is not None:
             possible = possible & ~crowd[..., None]
-        overlaps = torch.where(possible, iou(priors[:, :, None], targets.boxes[:, None]), -1.0)
+        overlaps = torch.where(possible, self.metric(targets.boxes[:, None], priors[:, :, None]), -1.0)
         return pad(overlaps, (0, 1), value=-1.0)
 
     def _claimed(self, overlaps: Tensor) -> Tensor:

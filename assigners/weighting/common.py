@@ -18,33 +18,46 @@ Count = Literal["positives", "targets", "weights", "images", "positives_and_imag
 
 
 def box_weights(
-    kind: BoxWeight, predictions: Predictions, targets: Targets, matches: Matches, scores: Scores, wanted: Tensor
+    kind: BoxWeight,
+    predictions: Predictions,
+    targets: Targets,
+    matches: Matches,
+    scores: Scores,
+    wanted: Tensor,
+    least_side: float = 0.0,
 ) -> Tensor:
     """(P,) w° of each pair, without gradient.
 
     1, the centerness of its point in the box (FCOS), its sample's best P (GFL), the IoU of its box (VFNet), or `wanted`,
-    the score (P,) that it should reach (TOOD).
+    the score (P,) that it should reach (TOOD). `least_side` is of the centerness, see `pair_centerness`.
     """
     if kind == "target":
         return wanted
     if kind == "iou":
         return predicted_iou(predictions, targets, matches)
     if kind == "centerness":
-        return pair_centerness(predictions, targets, matches)
+        return pair_centerness(predictions, targets, matches, least_side)
     if kind == "score":
         return scores.probability.detach().amax(-1)[matches.image, matches.sample]
     return torch.ones_like(matches.score, dtype=predictions.boxes.dtype)
 
 
-def pair_centerness(predictions: Predictions, targets: Targets, matches: Matches) -> Tensor:
-    """(P,) FCOS centerness of each pair's point in its target's box; anchors count with their centres."""
+def pair_centerness(predictions: Predictions, targets: Targets, matches: Matches, least_side: float = 0.0) -> Tensor:
+    """(P,) FCOS centerness of each pair's point in its target's box; anchors count with their centres.
+
+    A point is at least `least_side` strides from every side, so that one outside the box has a centerness that is not 0 (RFLA).
+    """
     if predictions.priors is not None:
         points = center(predictions.priors_at(matches.image, matches.sample))
     elif predictions.points is not None:
         points = predictions.points_at(matches.image, matches.sample)
     else:
         raise ValueError("centerness: the predictions have neither points nor priors to measure it from")
-    return centerness(side_distances(points, matches.target_boxes(targets)))
+    distances = side_distances(points, matches.target_boxes(targets))
+    if least_side:
+        least = least_side * predictions.strides_at(matches.image, matches.sample)
+        distances = torch.maximum(distances, least[:, None])
+    return centerness(distances)
 
 
 def group_sum(values: Tensor, image: Tensor | None, predictions: Predictions) -> Tensor:

@@ -55,6 +55,7 @@ class SoftTarget:
         class_scale: multiplies w⁺ and w⁻ (the weight of the class terms).
         box_weight: w° is 1 ("one"), the centerness ("centerness", FCOS), the sample's best score ("score", GFL), the
             IoU of the predicted box ("iou", PAA, VFNet) or t ("target", TOOD).
+        least_side: a point counts as so many strides from every side at least, where the centerness is measured (RFLA 0.01).
         box_scale: multiplies w° after the normaliser is taken (the weight of the box term).
         count: the class terms are divided by the number of "positives", of "targets" (DETR's num_boxes, which counts a
             target without a sample too, and a pair of a target that has several), by the sum of t ("weights"), or by the
@@ -87,6 +88,7 @@ class SoftTarget:
         box_count: Count | None = None,
         floor_per_image: bool = False,
         box_floor: float = 1.0,
+        least_side: float = 0.0,
     ) -> None:
         check_choice("modulation", modulation, MODULATIONS)
         check_choice("box_weight", box_weight, BOX_WEIGHTS)
@@ -110,11 +112,13 @@ class SoftTarget:
         self.box_count = box_count or ("targets" if count == "targets" else "weights")
         self.floor_per_image = floor_per_image
         self.box_floor = box_floor
+        self.least_side = least_side
 
     @property
     def needs(self) -> frozenset[str]:
-        """What the soft target needs, and points where the centerness is measured from them."""
-        return getattr(self.target, "needs", frozenset()) | ({"points"} if self.box_weight == "centerness" else set())
+        """What the soft target needs, and points and strides where the centerness is measured from them."""
+        own = {"points"} if self.box_weight == "centerness" else set()
+        return getattr(self.target, "needs", frozenset()) | own | ({"strides"} if own and self.least_side else set())
 
     @property
     def kind(self) -> tuple[Any, ...]:
@@ -145,7 +149,7 @@ class SoftTarget:
         negative = negative * countable(predictions, matches)
         positive = modulation * wanted * (wanted == strongest)  # one class wanted twice learns the better target
 
-        box = box_weights(self.box_weight, predictions, targets, matches, scores, wanted)
+        box = box_weights(self.box_weight, predictions, targets, matches, scores, wanted, self.least_side)
         count = counted(self.count, wanted, targets, matches, predictions, self.floor_per_image)
         box_count = counted(self.box_count, box, targets, matches, predictions, self.floor_per_image)
         norm = normalizers(count, count, box_count, floor=(1.0, 1.0, self.box_floor))
@@ -200,13 +204,14 @@ def focal(
     class_scale: float = 1.0,
     count: Count = "positives",
     box_count: Count | None = None,
+    least_side: float = 0.0,
 ) -> SoftTarget:
     """Focal loss: one-hot targets, easy samples count less.
 
     Args:
         alpha: share of the positives, 1 − alpha that of the negatives; None leaves both signs unweighted.
         gamma: focal exponent; 0 is cross entropy.
-        box_weight, box_scale, floor_per_image, box_floor, class_scale, count, box_count: as of `SoftTarget`.
+        box_weight, box_scale, floor_per_image, box_floor, class_scale, count, box_count, least_side: as of `SoftTarget`.
     """
     positive, negative = (1.0, 1.0) if alpha is None else (alpha, 1 - alpha)
     return SoftTarget(
@@ -221,6 +226,7 @@ def focal(
         box_count=box_count,
         floor_per_image=floor_per_image,
         box_floor=box_floor,
+        least_side=least_side,
     )
 
 

@@ -68,6 +68,7 @@ def test_an_assigner_trains_its_branch_where_the_head_has_one(name):
 
 def test_a_weighting_brings_the_branch_that_it_counts_on_unless_told_otherwise():
     assert build("fcos", 3).branch.name == "centerness"
+    assert Assigner("center_sampling", focal(box_weight="centerness", least_side=0.25)).branch.least_side == 0.25
     assert build("max_iou", 3).branch is None
     assert build("atss+iou_bce", 3).branch.name == "objectness"
     assert Assigner("center_sampling", focal(box_weight="centerness"), branch=None).branch is None

@@ -60,7 +60,13 @@ def test_a_weight_of_zero_silences_infinity_but_not_what_is_no_number():
     ("name", "value"),
     [
         ("giou", 1 - 1 / 3),
+        ("diou", 1 - 1 / 3 + 1 / 13),
         ("ciou", 1 - 1 / 3 + 1 / 13),
+        ("nwd", 1 - math.exp(-1 / 12.8)),
+        ("nwd(form=sqrt)", 1.0),
+        ("nwd(form=log)", math.log(2)),
+        ("nwd(form=norm_sqrt)", 0.5),
+        ("nwd(form=w2)", 1.0),
         ("iou_log", math.log(3)),
         ("iou_square", 8 / 9),
         ("l1", 2.0),
@@ -70,6 +76,21 @@ def test_a_weight_of_zero_silences_infinity_but_not_what_is_no_number():
 def test_box_losses_are_these(name, value):
     loss = BOX_LOSSES.build(name)(torch.tensor([[0.0, 0.0, 2.0, 2.0]]), torch.tensor([[1.0, 0.0, 3.0, 2.0]]))
     assert loss.tolist() == pytest.approx([value])
+
+
+@pytest.mark.parametrize("form", ["exp", "sqrt", "log", "norm_sqrt", "w2"])
+def test_the_nwd_loss_of_boxes_apart_or_equal_has_a_finite_gradient(form):
+    predicted = torch.tensor([[0.0, 0.0, 2.0, 2.0], [5.0, 0.0, 7.0, 2.0]], requires_grad=True)
+    BOX_LOSSES.build("nwd", form=form)(predicted, torch.tensor([[5.0, 0.0, 7.0, 2.0]] * 2)).sum().backward()
+    assert predicted.grad.isfinite().all()
+    assert (predicted.grad[0, [0, 2]] < 0).all()  # to the right
+
+
+def test_an_nwd_loss_of_unknown_form_or_without_constant_is_refused():
+    with pytest.raises(ValueError, match="form: expected one of exp, sqrt, log, norm_sqrt, w2, got 'l2'"):
+        BOX_LOSSES.build("nwd", form="l2")
+    with pytest.raises(ValueError, match="constant: expected a positive number, got 0"):
+        BOX_LOSSES.build("nwd", constant=0)
 
 
 def test_log_iou_of_boxes_apart_is_finite():

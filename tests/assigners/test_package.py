@@ -44,11 +44,14 @@ def test_public_names_are_these():
         "COSTS",
         "DENOISINGS",
         "DISCOUNTS",
+        "KL",
         "MATCHINGS",
+        "NWD",
         "PAA",
         "POTO",
         "QUALITIES",
         "SCORES",
+        "SIMILARITIES",
         "SOFT_TARGETS",
         "WEIGHTINGS",
         "Assigner",
@@ -63,6 +66,7 @@ def test_public_names_are_these():
         "DeltaLoss",
         "Denoising",
         "DenoisingQueries",
+        "DotD",
         "Dual",
         "DynamicK",
         "ExpGIoU",
@@ -84,6 +88,8 @@ def test_public_names_are_these():
         "Predictions",
         "Progress",
         "Ramp",
+        "Ranking",
+        "ReceptiveField",
         "Region",
         "RelativeFit",
         "Scores",
@@ -131,6 +137,7 @@ def test_registered_names_are_at_least_these():
     )
     assert {"cross_entropy", "dual", "dual_paper", "focal", "quality_focal"} <= set(assigners.WEIGHTINGS)
     assert {"sigmoid", "sigmoid_objectness", "softmax"} <= set(assigners.SCORES)
+    assert {"dotd", "exp_kl", "iou", "kl", "kl_10", "nwd", "wd"} <= set(assigners.SIMILARITIES)
     assert {"exp_giou", "power_iou", "predicted_iou"} <= set(assigners.QUALITIES)
     assert {"giou", "iou_log", "l1", "relative_giou", "relative_l1"} <= set(assigners.BOX_LOSSES)
     assert {"cross_entropy", "focal", "giou", "iou", "l1", "softmax"} <= set(assigners.COSTS)

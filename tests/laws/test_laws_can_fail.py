@@ -131,6 +131,14 @@ BENT = {
 }
 
 
+def test_the_samples_of_a_matching_whose_conflicts_go_to_the_last_may_not_follow_the_order_either():
+    """It says that contested samples do; here those of the first object are lost."""
+    matching = Matching(kept=lambda m, p, t: m.target > 0)
+    matching.conflict = "last"
+    with pytest.raises(Broken, match="another order of objects changes which samples are matched"):
+        LAWS["objects_in_any_order"].check(lambda: Bent(matching=matching), range(6))
+
+
 def test_every_law_has_an_assigner_that_breaks_it():
     assert set(BENT) == set(LAWS)
 

@@ -79,6 +79,17 @@ def test_without_priors_squares_are_drawn_around_the_points():
     assert matches.score[best] == 1
 
 
+def test_another_similarity_may_take_the_place_of_iou():
+    """By the distance of centres alone: 0, 2, 2.75, 4 and 70 pixels; exp(-d / 4) is 1, 0.61, 0.5, 0.37 and 0."""
+    metric = {"type": "dotd", "constant": 4.0}
+    matches = MaxIoU(0.55, 0.4, metric=metric)(anchors(), one_image(TARGET))
+    assert pairs(matches) == {(0, 0, 0), (0, 1, 0)}
+    assert matches.ignored.tolist() == [[False, False, True, False, False]]
+    assert not MaxIoU(metric=metric).scale_invariant
+    assert MaxIoU().scale_invariant
+    assert MaxIoU(metric=metric).kind != MaxIoU().kind == MaxIoU(0.7).kind
+
+
 def test_an_unknown_conflict_rule_is_refused():
     with pytest.raises(ValueError, match="conflict: expected one of best, last, own, got 'first'"):
         MaxIoU(conflict="first")

@@ -40,6 +40,13 @@ def test_the_centerness_of_a_pair_is_that_of_its_point_or_of_its_anchors_centre(
     assert pair_centerness(pyramid((1, 2, 8), priors=anchors), targets, matches).tolist() == [1.0, 0.0]
 
 
+def test_a_point_outside_its_box_has_a_centerness_where_it_counts_as_just_inside():
+    targets = one_image((12, 0, 28, 8, 0))  # (4, 4) lies 8 to its left, 24 from its right side
+    arguments = pyramid((1, 4, 8)), targets, matches_of([0, 0], [0, 2])
+    assert pair_centerness(*arguments).tolist() == pytest.approx([0.0, 1.0])
+    assert pair_centerness(*arguments, least_side=0.25).tolist() == pytest.approx([(2 / 24) ** 0.5, 1.0])
+
+
 def test_queries_have_no_centerness():
     with pytest.raises(
         ValueError, match="centerness: the predictions have neither points nor priors to measure it from"

@@ -1,0 +1,131 @@
+"""Matching by rank: every object takes the k priors most similar to it, however little that is.
+
+The ranking assigner of NWD-RKA (arXiv 2206.13996): no threshold decides what is positive, so tiny objects, which overlap
+hardly any anchor, have samples like all others.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from ..boxes import center
+from ..checks import check_choice, check_count
+from ..registry import MATCHINGS, SIMILARITIES
+from ..structures import Matches, Predictions, Targets
+from .pairs import inside_ignored, keep_best_target, prior_boxes, prior_boxes_at, real_pairs, with_ignored
+from .top_k import rank_within
+
+PAIRS_AT_ONCE = 2**22
+"""Pairs of a sample and a target that are compared at a time: bounds what crowded images cost in memory."""
+
+
+@MATCHINGS.register("ranking")
+class Ranking:
+    """The k samples whose priors are most similar to the object, inside it or not.
+
+    NWD-RKA's code looks for values that equal one of an object's k largest, so equal ones all join, and lets the last object of
+    the list have a sample that several take: `ties="join"`, `conflict="last"`. Pairs without any similarity are none.
+
+    Args:
+        metric: similarity of an object and a prior; a name, a dict or a callable of `SIMILARITIES`.
+        k: samples of every object; 2 in Faster R-CNN, 3 in Cascade R-CNN, DetectoRS and RetinaNet.
+        ignore_above: samples without an object whose similarity to one reaches this are not pushed down; None pushes all down.
+            NWD-RKA's code has 0.3, its paper none.
+        ties: of samples of equal similarity those with the nearer centre, then of the lower index, are among the k ("rank"), or
+            all are that share the least ("join").
+        conflict: a sample that several objects take goes to the most similar ("best") or to the last of the list ("last").
+        ignore_threshold: share of a sample's cell in an ignore region from which it is not pushed down; 0 switches off.
+        prior_scale: side of the squares, in strides, when the predictions have no anchor boxes.
+
+    Raises:
+        ValueError: for an unknown choice, and a k below 1.
+    """
+
+    cardinality = "one-to-many"
+    needs = frozenset({"points", "strides"})
+    moves_others = True  # an object may take samples outside its box, also from another that is less similar to them
+
+    def __init__(
+        self,
+        metric: Any = "nwd",
+        k: int = 3,
+        ignore_above: float | None = None,
+        ties: Literal["rank", "join"] = "rank",
+        conflict: Literal["best", "last"] = "best",
+        ignore_threshold: float = 0.5,
+        prior_scale: float = 8.0,
+    ) -> None:
+        check_count("k", k, 1)
+        check_choice("ties", ties, ("rank", "join"))
+        check_choice("conflict", conflict, ("best", "last"))
+        self.metric = SIMILARITIES.build(metric)
+        self.k = k
+        self.ignore_above = ignore_above
+        self.ties = ties
+        self.conflict = conflict
+        self.ignore_threshold = ignore_threshold
+        self.prior_scale = prior_scale
+
+    @property
+    def scale_invariant(self) -> bool:
+        """As the metric is."""
+        return getattr(self.metric, "scale_invariant", True)
+
+    def __call__(self, predictions: Predictions, targets: Targets) -> Matches:
+        matches, highest = self.of_priors(prior_boxes(predictions, self.prior_scale), predictions, targets)
+        return beside_undecided(matches, highest, self.ignore_above, self.ignore_threshold, predictions, targets)
+
+    @torch.no_grad()
+    def of_priors(self, priors: Tensor, predictions: Predictions, targets: Targets) -> tuple[Matches, Tensor]:
+        """The pairs for priors (1 or B, N, 4), and each sample's largest similarity (B, N) to any object, 0 without one."""
+        images, samples = predictions.logits.shape[:2]
+        step = max(PAIRS_AT_ONCE // max(images * samples, 1), 1)
+        real = real_pairs(predictions, targets).transpose(1, 2)
+        highest = targets.boxes.new_zeros(images, samples)
+        found = [self._taken(highest[:, None][:, :0])]
+        for start in range(0, targets.boxes.shape[1], step):
+            part = slice(start, start + step)
+            similarity = self.metric(targets.boxes[:, part, None], priors[:, None])
+            similarity = torch.where(real[:, part] & (similarity > 0), similarity, 0.0)  # what is not a number as well
+            highest = torch.maximum(highest, similarity.amax(1))
+            image, sample, target, score = self._taken(similarity)
+            pairs = image, sample, target + start, score
+            found.append(pairs if self.ties == "join" else self._first_ones(*pairs, priors, targets))
+        matches = Matches(*(torch.cat(column) for column in zip(*found, strict=True)))
+        key = matches.score if self.conflict == "best" else matches.target.to(matches.score)
+        return keep_best_target(matches, key, predictions, targets), highest
+
+    def _taken(self, similarity: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Image, sample, target and similarity (P,) of all pairs that reach the k-th value of their target, of (B, M, N)."""
+        least = similarity.topk(min(self.k, similarity.shape[-1])).values.amin(-1, keepdim=True)
+        image, target, sample = ((similarity >= least) & (similarity > 0)).nonzero(as_tuple=True)
+        return image, sample, target, similarity[image, target, sample]
+
+    def _first_ones(
+        self, image: Tensor, sample: Tensor, target: Tensor, score: Tensor, priors: Tensor, targets: Targets
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Of the pairs (P,) each target's k most similar, of equal ones those with the nearer centre."""
+        offset = center(prior_boxes_at(priors, image, sample)) - center(targets.boxes[image, target])
+        nearest = offset.square().sum(-1).argsort(stable=True)
+        flat = (image * targets.boxes.shape[1] + target)[nearest]
+        kept = nearest[rank_within(flat, score[nearest]) < self.k]
+        return image[kept], sample[kept], target[kept], score[kept]
+
+
+def beside_undecided(
+    matches: Matches,
+    highest: Tensor,
+    ignore_above: float | None,
+    ignore_threshold: float,
+    predictions: Predictions,
+    targets: Targets,
+) -> Matches:
+    """The pairs beside samples that are ignored: in crowd regions, and those whose `highest` (B, N) reaches `ignore_above`."""
+    ignored = inside_ignored(prior_boxes(predictions, 1.0), targets, ignore_threshold)
+    if ignore_above is not None:
+        undecided = highest >= ignore_above
+        ignored = undecided if ignored is None else ignored | undecided
+    return with_ignored(matches, ignored)
