@@ -30,11 +30,10 @@ def squared_wasserstein(boxes: Tensor, others: Tensor, eps: float = EPSILON) -> 
 def divergence(boxes: Tensor, others: Tensor) -> Tensor:
     """Kullback-Leibler divergence of `others` from `boxes`, (...), which is not symmetric (RFLA, arXiv 2208.08738)."""
     (x, y, w, h), (u, v, other_w, other_h) = _centered(boxes), _centered(others)
-    across, down = (w + EPSILON) ** 2, (h + EPSILON) ** 2
-    other_across, other_down = (other_w + EPSILON) ** 2, (other_h + EPSILON) ** 2
-    spread = other_across / across + other_down / down
-    offset = 4 * ((x - u) ** 2 / across + (y - v) ** 2 / down)
-    return (spread + offset + torch.log(across / other_across) + torch.log(down / other_down) - 2) / 2
+    w, h, other_w, other_h = (side + EPSILON for side in (w, h, other_w, other_h))
+    across = (other_w**2 + (2 * x - 2 * u) ** 2) * (1 / w**2)
+    down = (other_h**2 + (2 * y - 2 * v) ** 2) * (1 / h**2)
+    return (across + down) / 2 - 1 + torch.log((w * h).abs() * (1 / (other_w * other_h).abs()))
 
 
 def _centered(boxes: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from ..boxes import center, sides, squares, strictly_inside
-from ..checks import check_count, check_positive
-from ..registry import MATCHINGS
+from ..checks import check_choice, check_count, check_positive
+from ..registry import MATCHINGS, SIMILARITIES
 from ..structures import Matches, Predictions, Targets
 from .pairs import prior_boxes
 from .ranking import Ranking, beside_undecided
@@ -70,19 +70,34 @@ class ReceptiveField:
         ignore_threshold: float = 0.5,
         carry_over: bool = False,
     ) -> None:
+        check_count("k", k, 1)
         check_count("shrunk_k", shrunk_k, 1)
+        check_choice("ties", ties, ("rank", "join"))
+        check_choice("conflict", conflict, ("best", "last"))
         check_positive("shrink", shrink)
         check_positive("fraction", fraction)
-        self.first = Ranking(metric, k, ties=ties, conflict=conflict)
-        self.second = Ranking(metric, shrunk_k, ties=ties, conflict=conflict)
+        self.metric = SIMILARITIES.build(metric)
+        self.k = k
+        self.shrunk_k = shrunk_k
         self.shrink = shrink
         self.fields = None if fields is None else tuple(fields)
         self.fraction = fraction
         self.inside = inside
         self.ignore_above = ignore_above
+        self.ties = ties
         self.conflict = conflict
         self.ignore_threshold = ignore_threshold
         self.carry_over = carry_over
+
+    @property
+    def first(self) -> Ranking:
+        """The first step."""
+        return Ranking(self.metric, self.k, ties=self.ties, conflict=self.conflict)
+
+    @property
+    def second(self) -> Ranking:
+        """The second step, of shrunk fields."""
+        return Ranking(self.metric, self.shrunk_k, ties=self.ties, conflict=self.conflict)
 
     @property
     def needs(self) -> frozenset[str]:

@@ -54,7 +54,7 @@ def original(case, carry_over):
     first, second = config["topk"]
     choices = {"metric": config["metric"], "k": first, "fraction": config["fraction"], "carry_over": carry_over}
     assigner = build("rfla_original", config["num_classes"], fields=fields_of_levels(case), **choices)
-    assigner.matching.second.k, assigner.matching.shrink = second, config["ratio"]
+    assigner.matching.shrunk_k, assigner.matching.shrink = second, config["ratio"]
     weighting = assigner.weighting
     weighting.gamma, weighting.matched_scale = config["focal_gamma"], config["focal_alpha"]
     weighting.background_scale = 1 - config["focal_alpha"]
