@@ -107,9 +107,12 @@ def _at_least(boxes: Tensor, side: float) -> Tensor:
     return torch.cat([middle - half, middle + half], -1)
 
 
-def target_chunks(predictions: Predictions, targets: Targets) -> Iterator[slice]:
-    """Slices of the targets, one at least, that can be compared with all samples at a time (`PAIRS_AT_ONCE`)."""
-    count, step = targets.boxes.shape[1], max(PAIRS_AT_ONCE // max(predictions.logits[..., 0].numel(), 1), 1)
+def target_chunks(predictions: Predictions, targets: Targets, at_once: int | None = None) -> Iterator[slice]:
+    """Slices of the targets, one at least, that can be compared with all samples when so many pairs (`PAIRS_AT_ONCE`) may be at a time."""
+    count, step = (
+        targets.boxes.shape[1],
+        max((at_once or PAIRS_AT_ONCE) // max(predictions.logits[..., 0].numel(), 1), 1),
+    )
     for start in range(0, max(count, 1), step):
         yield slice(start, min(start + step, count))
 

@@ -11,15 +11,14 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from ..boxes import center
 from ..checks import check_choice, check_count
 from ..registry import MATCHINGS, SIMILARITIES
 from ..structures import Matches, Predictions, Targets
-from .pairs import inside_ignored, keep_best_target, prior_boxes, prior_boxes_at, real_pairs, with_ignored
-from .top_k import rank_within
+from .pairs import inside_ignored, keep_best_target, prior_boxes, real_pairs, target_chunks, with_ignored
+from .top_k import nearest_of_best
 
 PAIRS_AT_ONCE = 2**22
-"""Pairs of a sample and a target that are compared at a time: bounds what crowded images cost in memory."""
+"""Pairs of a sample and a target that are compared at a time, few enough to stay near the processor."""
 
 
 @MATCHINGS.register("ranking")
@@ -81,38 +80,24 @@ class Ranking:
     @torch.no_grad()
     def of_priors(self, priors: Tensor, predictions: Predictions, targets: Targets) -> tuple[Matches, Tensor]:
         """The pairs for priors (1 or B, N, 4), and each sample's largest similarity (B, N) to any object, 0 without one."""
-        images, samples = predictions.logits.shape[:2]
-        step = max(PAIRS_AT_ONCE // max(images * samples, 1), 1)
         real = real_pairs(predictions, targets).transpose(1, 2)
-        highest = targets.boxes.new_zeros(images, samples)
-        found = [self._taken(highest[:, None][:, :0])]
-        for start in range(0, targets.boxes.shape[1], step):
-            part = slice(start, start + step)
-            similarity = self.metric(targets.boxes[:, part, None], priors[:, None])
-            similarity = torch.where(real[:, part] & (similarity > 0), similarity, 0.0)  # what is not a number as well
-            highest = torch.maximum(highest, similarity.amax(1))
-            image, sample, target, score = self._taken(similarity)
-            pairs = image, sample, target + start, score
-            found.append(pairs if self.ties == "join" else self._first_ones(*pairs, priors, targets))
-        matches = Matches(*(torch.cat(column) for column in zip(*found, strict=True)))
+        highest, found = targets.boxes.new_zeros(predictions.logits.shape[:2]), []
+        for chunk in target_chunks(predictions, targets, PAIRS_AT_ONCE):
+            similarity = self.metric(targets.boxes[:, chunk, None], priors[:, None])  # (B, m, N)
+            similarity = torch.where(real[:, chunk] & (similarity > 0), similarity, 0.0)  # what is not a number as well
+            highest = torch.cat([highest[:, None], similarity], 1).amax(1)
+            found.append(self._taken(similarity, chunk.start, priors, targets))
+        columns = zip(*((m.image, m.sample, m.target, m.score) for m in found), strict=True)
+        matches = Matches(*map(torch.cat, columns))
         key = matches.score if self.conflict == "best" else matches.target.to(matches.score)
         return keep_best_target(matches, key, predictions, targets), highest
 
-    def _taken(self, similarity: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Image, sample, target and similarity (P,) of all pairs that reach the k-th value of their target, of (B, M, N)."""
+    def _taken(self, similarity: Tensor, first: int, priors: Tensor, targets: Targets) -> Matches:
+        """The pairs that targets, counted from the `first`, take by their similarities (B, m, N)."""
         least = similarity.topk(min(self.k, similarity.shape[-1])).values.amin(-1, keepdim=True)
         image, target, sample = ((similarity >= least) & (similarity > 0)).nonzero(as_tuple=True)
-        return image, sample, target, similarity[image, target, sample]
-
-    def _first_ones(
-        self, image: Tensor, sample: Tensor, target: Tensor, score: Tensor, priors: Tensor, targets: Targets
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Of the pairs (P,) each target's k most similar, of equal ones those with the nearer centre."""
-        offset = center(prior_boxes_at(priors, image, sample)) - center(targets.boxes[image, target])
-        nearest = offset.square().sum(-1).argsort(stable=True)
-        flat = (image * targets.boxes.shape[1] + target)[nearest]
-        kept = nearest[rank_within(flat, score[nearest]) < self.k]
-        return image[kept], sample[kept], target[kept], score[kept]
+        pairs = Matches(image, sample, target + first, similarity[image, target, sample])
+        return pairs if self.ties == "join" else nearest_of_best(pairs, self.k, priors, targets)
 
 
 def beside_undecided(

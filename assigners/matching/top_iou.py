@@ -7,12 +7,12 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from ..boxes import center, giou, iou
+from ..boxes import giou, iou
 from ..checks import check_choice, check_count
 from ..registry import MATCHINGS
 from ..structures import Matches, Predictions, Targets
-from .pairs import inside_ignored, prior_boxes, prior_boxes_at, real_pairs, target_chunks, with_ignored
-from .top_k import rank_within
+from .pairs import inside_ignored, prior_boxes, real_pairs, target_chunks, with_ignored
+from .top_k import nearest_of_best
 
 
 @MATCHINGS.register("top_iou")
@@ -55,7 +55,7 @@ class TopIoU:
         priors = prior_boxes(predictions, self.prior_scale)
         pairs = self._candidates(priors, predictions, targets)
         if self.ties == "nearest":
-            pairs = self._nearest(pairs, priors, targets)
+            pairs = nearest_of_best(pairs, self.k, priors, targets)
         pairs = Matches(pairs.image, pairs.sample, pairs.target, pairs.score.clamp(min=0))
         return with_ignored(pairs, inside_ignored(priors, targets, self.ignore_threshold))
 
@@ -81,10 +81,3 @@ class TopIoU:
         if self.ties == "any":
             return overlap
         return torch.where(overlap > 0, overlap, giou(priors, boxes).clamp(max=0) - 1)
-
-    def _nearest(self, pairs: Matches, priors: Tensor, targets: Targets) -> Matches:
-        """The k best pairs of every object, of equal ones those whose anchors are nearest to its centre."""
-        anchors = prior_boxes_at(priors, pairs.image, pairs.sample)
-        distance = (center(anchors) - center(pairs.target_boxes(targets))).square().sum(-1)
-        pairs = pairs.select(distance.argsort(stable=True))
-        return pairs.select(rank_within(pairs.flat_target(targets), pairs.score) < self.k)

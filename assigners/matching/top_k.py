@@ -7,8 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..boxes import center
 from ..registry import MATCHINGS
 from ..structures import Matches, Predictions, Targets
+from .pairs import prior_boxes_at
 
 
 @MATCHINGS.register("top_k")
@@ -78,3 +80,10 @@ def rank_within(group: Tensor, score: Tensor) -> Tensor:
     starts[1:] = sorted_group[1:] != sorted_group[:-1]
     first = torch.where(starts, position, 0).cummax(0).values if len(group) else position
     return torch.empty_like(position).scatter_(0, order, position - first)
+
+
+def nearest_of_best(pairs: Matches, k: int, priors: Tensor, targets: Targets) -> Matches:
+    """The k best pairs of every target, of equal ones those whose priors (1 or B, N, 4) are nearest to its centre."""
+    offset = center(prior_boxes_at(priors, pairs.image, pairs.sample)) - center(pairs.target_boxes(targets))
+    pairs = pairs.select(offset.square().sum(-1).argsort(stable=True))
+    return pairs.select(rank_within(pairs.flat_target(targets), pairs.score) < k)
