@@ -108,7 +108,7 @@ def _at_least(boxes: Tensor, side: float) -> Tensor:
 
 
 def target_chunks(predictions: Predictions, targets: Targets, at_once: int | None = None) -> Iterator[slice]:
-    """Slices of the targets, one at least, that can be compared with all samples when so many pairs (`PAIRS_AT_ONCE`) may be at a time."""
+    """Slices of the targets, one at least, that can be compared with all samples: `at_once` pairs, or `PAIRS_AT_ONCE`."""
     count, step = (
         targets.boxes.shape[1],
         max((at_once or PAIRS_AT_ONCE) // max(predictions.logits[..., 0].numel(), 1), 1),
