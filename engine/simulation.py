@@ -26,6 +26,7 @@ ERROR_AT_BORDER = 0.25  # added half an object's size away from its centre, grow
 ERROR_PER_OCTAVE = 0.12  # added for each factor of two between an object's size and what suits the level
 SHARED_ERROR = 0.8  # share of the error's variance that an object's points on a level have in common
 BACKGROUND_SCORE = 0.02  # of every class that is not the object's
+BINS = 17  # of distributions of distances, as GFL's
 SCORE_NOISE = 0.3  # deviation of logits
 
 
@@ -54,7 +55,9 @@ def simulate(
     overlap = torch.zeros(len(owner))
     overlap[owned] = iou(boxes[owned], targets.boxes[0, owner[owned]])
     logits, objectness = _scores(overlap, targets.labels[0], owner, num_classes, generator)
-    return replace(blank, boxes=boxes[None], logits=logits[None], objectness=objectness[None])
+    distribution = _distribution(boxes, blank.points, blank.strides)
+    parts = {"boxes": boxes, "logits": logits, "objectness": objectness, "distribution": distribution}
+    return replace(blank, **{name: tensor[None] for name, tensor in parts.items()})
 
 
 def empty_pyramid(shape: tuple[int, int], strides: Sequence[int], num_classes: int) -> Predictions:
@@ -119,6 +122,13 @@ def _scores(
     probability[owned, labels[owner[owned]]] = overlap[owned].sqrt()
     logits = _logit(probability) + SCORE_NOISE * torch.randn(probability.shape, generator=generator)
     return logits, _logit(overlap) + SCORE_NOISE * torch.randn(overlap.shape, generator=generator)
+
+
+def _distribution(boxes: Tensor, points: Tensor, strides: Tensor) -> Tensor:
+    """(N, 4, BINS) logits of distributions of distances that are sure of boxes (N, 4), as far as they reach."""
+    distances = (side_distances(points, boxes) / strides[:, None]).clamp(0, BINS - 1)
+    share = 1 - (distances[..., None] - torch.arange(BINS)).abs()  # of the two whole numbers beside it
+    return share.clamp(min=1e-6).log()
 
 
 def _logit(probability: Tensor) -> Tensor:

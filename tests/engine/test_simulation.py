@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from detassign.assigners import BACKGROUND, SigmoidObjectness, Targets
-from detassign.assigners.boxes import iou
+from detassign.assigners.boxes import iou, side_distances
 from detassign.engine.simulation import empty_pyramid, simulate, smallest_owner
 
 BIG_AND_SMALL = Targets.from_lists([torch.tensor([[0.0, 0, 128, 128], [8, 8, 40, 40]])], [torch.tensor([0, 2])])
@@ -71,3 +71,11 @@ def test_two_images_are_refused():
     two = Targets.from_lists([torch.zeros(0, 4)] * 2, [torch.zeros(0)] * 2)
     with pytest.raises(ValueError, match="expected those of one image, got 2"):
         simulate(two, (64, 64), STRIDES, 2)
+
+
+def test_distributions_of_distances_mean_the_boxes_as_far_as_they_reach():
+    predictions = predicted()
+    bins = predictions.distribution.shape[-1]
+    mean = predictions.distribution.softmax(-1) @ torch.arange(float(bins))
+    distances = side_distances(predictions.points, predictions.boxes) / predictions.strides[:, None]
+    torch.testing.assert_close(mean, distances.clamp(0, bins - 1), rtol=1e-3, atol=1e-3)
