@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from .assigner import Assigner
+from .description import describe
 from .structures import Assignment, Matches, Predictions, Targets
 
 
@@ -16,6 +17,7 @@ class Delegate(nn.Module):
 
     assigners: Iterable[Assigner]
     auxiliary: Any = None
+    __repr__ = describe
 
     @property
     def current(self) -> Assigner:

@@ -34,6 +34,16 @@ class Split(Delegate):
         self.assigners = nn.ModuleList([classes, boxes])
 
     @property
+    def classes(self) -> Assigner:
+        """The assigner of the classes."""
+        return self.assigners[0]
+
+    @property
+    def boxes(self) -> Assigner:
+        """The assigner of the boxes."""
+        return self.assigners[1]
+
+    @property
     def current(self) -> Assigner:
         """That of the classes."""
         return self.assigners[0]

@@ -35,6 +35,11 @@ class Staged(Delegate):
         self.progress = Progress()
 
     @property
+    def stages(self) -> dict[float, Assigner]:
+        """The assigners by the share of the training at which they start."""
+        return dict(zip(self.starts, self.assigners, strict=True))
+
+    @property
     def current(self) -> Assigner:
         """The assigner whose time it is."""
         return self.assigners[bisect_right(self.starts, self.progress.share) - 1]

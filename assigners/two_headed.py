@@ -80,6 +80,3 @@ class TwoHeaded(Delegate):
         own, other = self.current_weights
         weighted = {name: own * value for name, value in losses.items()}
         return assignment, weighted | {f"{name}_many": other * value for name, value in others.items()}
-
-    def extra_repr(self) -> str:
-        return f"weights={self.weights}, final_weights={self.final_weights}"

@@ -59,7 +59,7 @@ def test_it_says_of_itself_what_the_one_to_one_assigner_says():
     assert type(assigner.matching) is type(one.matching)
     assert type(assigner.auxiliary.matching).__name__ == "ATSS"
     assert one.auxiliary is None
-    assert all(text in repr(assigner) for text in ("final_weights=None", "(one_to_one): ", "(one_to_many): "))
+    assert all(text in repr(assigner) for text in ("final_weights=None", "one_to_one=", "one_to_many="))
     assert build(assigner, num_classes=3) is assigner
 
 
