@@ -50,7 +50,7 @@ from .registry import (
     SOFT_TARGETS,
     WEIGHTINGS,
 )
-from .scores import Scores, Sigmoid, SigmoidObjectness, Softmax
+from .scores import GeometricMean, Scores, Sigmoid, SigmoidObjectness, Softmax
 from .similarity import KL, NWD, DotD
 from .split import Split
 from .staged import Staged
@@ -112,6 +112,7 @@ __all__ = [
     "Exponential",
     "Foreground",
     "Fovea",
+    "GeometricMean",
     "Hungarian",
     "IoUBranch",
     "LevelBalanced",

@@ -113,6 +113,28 @@ def log_product_complement(logits: Tensor, others: Tensor, log_product: Tensor) 
     return torch.where(log_product > -0.5, close_to_one, log1mexp(log_product))
 
 
+@SCORES.register("geometric_mean")
+class GeometricMean:
+    """P = sqrt(sigmoid(class logit) * sigmoid(objectness logit)), where both branches must agree (TOOD, arXiv 2108.07755).
+
+    Its gradient is finite and never vanishes on a side that is wrong, however close to 0 or 1 the sigmoids are.
+    """
+
+    needs = frozenset({"objectness"})
+    uses_objectness = True
+    background_column = False
+    rare = True  # the second branch says yes of as few samples as a class does
+
+    def __call__(self, predictions: Predictions) -> Scores:
+        logits, objectness = predictions.logits, predictions.objectness
+        if objectness is None:
+            raise ValueError("objectness: the score model geometric_mean needs it, got None")
+        product = logsigmoid(logits) + logsigmoid(objectness)[..., None]
+        present = product / 2
+        absent = log_product_complement(logits, objectness[..., None], product) - torch.log1p(present.exp())
+        return Scores(absent, lambda image, sample, label: present[image, sample, label])
+
+
 @SCORES.register("softmax")
 class Softmax:
     """P over C classes and a background, the last of C + 1 columns.

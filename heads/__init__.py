@@ -8,5 +8,6 @@ from .dense import DenseHead  # noqa: E402
 from .postprocess import Detections, PostProcess  # noqa: E402
 from .query import QueryHead  # noqa: E402
 from .refinement import BoxRefinement  # noqa: E402
+from .task_aligned import TaskAlignedTower  # noqa: E402
 
-__all__ = ["BoxRefinement", "DenseHead", "Detections", "PostProcess", "QueryHead"]
+__all__ = ["BoxRefinement", "DenseHead", "Detections", "PostProcess", "QueryHead", "TaskAlignedTower"]

@@ -16,16 +16,17 @@ from mmcv.ops import ModulatedDeformConv2dPack
 from torch import Tensor, nn
 
 from ..assigners import BRANCHES, Assigner, Assignment, Predictions, Targets, TwoHeaded, build
-from ..assigners.boxes import boxes_from_distances
+from ..assigners.boxes import boxes_from_distances, side_distances
 from ..assigners.description import constants
 from .outputs import assigners_of
 from .points import flatten_levels, level_points
 from .refinement import BoxRefinement
+from .task_aligned import TaskAlignedTower, TaskFeatures
 
 PROVIDES = frozenset({"logits", "boxes", "points", "strides", "level_sizes", "distribution"})
 CHOICES = {
     "branch_on": ("reg", "cls"),
-    "distances": ("exp", "relu"),
+    "distances": ("exp", "relu", "exp_strides"),
 }
 
 
@@ -43,13 +44,16 @@ class DenseHead(nn.Module):
             of what the assigner has; None has no such branch; "auto" follows the assigner.
         branch_on: tower that carries the second branch.
         distances: "exp" predicts log-distances in pixels (FCOS), "relu" distances in strides (FCOS with norm_on_bbox,
-            DW).
+            DW), "exp_strides" log-distances in strides, of which the exponential is scaled (TOOD).
         bins: each side's distance is a distribution over so many whole numbers of strides from 0, where the assigner
             needs one; None takes what its box loss asks for (GFL 17, YOLOv8 16). `distances` is without meaning then.
         norm_groups: groups of the towers' GroupNorm.
         conv_bias: give tower convolutions a bias although a norm follows (DW).
         dcn_on_last_conv: make the last convolution of both towers a modulated deformable one.
         refinement: None, or arguments of BoxRefinement such as {"border": "clamp"}.
+        task_aligned: None, or arguments of TaskAlignedTower, {} for none: TOOD's tower for both tasks, and its alignment of
+            boxes.
+        point_offset: where in its cell a point sits, as a share of the stride; 0 is the upper left corner (TOOD, GFL).
         class_prior: initial probability of every class, and of the second branch where few samples are what it says.
         initial_distance: bias of the box convolution (DW starts boxes 4 strides to each side).
         home: the detector's usual assigner; parts by name take from it what they leave open.
@@ -71,7 +75,7 @@ class DenseHead(nn.Module):
         strides: tuple[int, ...] = (8, 16, 32, 64, 128),
         branch: str | None = "auto",
         branch_on: Literal["reg", "cls"] = "reg",
-        distances: Literal["exp", "relu"] = "relu",
+        distances: Literal["exp", "relu", "exp_strides"] = "relu",
         bins: int | None = None,
         norm_groups: int = 32,
         conv_bias: bool = False,
@@ -81,6 +85,8 @@ class DenseHead(nn.Module):
         initial_distance: float = 0.0,
         home: str | dict[str, Any] = "fcos",
         one_to_one: Assigner | str | dict[str, Any] | None = None,
+        task_aligned: dict[str, Any] | None = None,
+        point_offset: float = 0.5,
     ) -> None:
         super().__init__()
         for name, value in (("branch_on", branch_on), ("distances", distances)):
@@ -89,6 +95,7 @@ class DenseHead(nn.Module):
         self.num_classes = num_classes
         self.strides = tuple(strides)
         self.distances = distances
+        self.point_offset = point_offset
         self.branch_on = branch_on
         self.assigner, others = assigners_of(assigner, ("one_to_one",), num_classes, home)
         if one_to_one is not None:
@@ -99,16 +106,28 @@ class DenseHead(nn.Module):
         check_assigner(self.assigner, self.branch)
         self.bins = (bins or self.assigner.bins) if "distribution" in self.assigner.needs else None
 
-        tower = {"norm_groups": norm_groups, "bias": conv_bias, "deformable": dcn_on_last_conv}
-        self.cls_convs = make_tower(in_channels, feat_channels, stacked_convs, **tower)
-        self.reg_convs = make_tower(in_channels, feat_channels, stacked_convs, **tower)
+        self.cls_convs = self.reg_convs = None
+        if task_aligned is None:
+            tower = {"norm_groups": norm_groups, "bias": conv_bias, "deformable": dcn_on_last_conv}
+            self.cls_convs = make_tower(in_channels, feat_channels, stacked_convs, **tower)
+            self.reg_convs = make_tower(in_channels, feat_channels, stacked_convs, **tower)
+        elif dcn_on_last_conv:
+            raise ValueError("task_aligned: its tower has no deformable convolution; leave dcn_on_last_conv out")
         logits = num_classes + self.assigner.score.background_column
         self.conv_cls = nn.Conv2d(feat_channels, logits, 3, padding=1)
         self.conv_reg = nn.Conv2d(feat_channels, 4 * (self.bins or 1), 3, padding=1)
-        self.conv_centerness = nn.Conv2d(feat_channels, 1, 3, padding=1) if self.branch else None
+        own_branch = self.branch and task_aligned is None
+        self.conv_centerness = nn.Conv2d(feat_channels, 1, 3, padding=1) if own_branch else None
         self.scales = nn.ModuleList(Scale(1.0) for _ in self.strides)
         self._initialize(class_prior, initial_distance)
         self.refinement = None if refinement is None else BoxRefinement(feat_channels, **refinement)
+        self.task_aligned: TaskAlignedTower | None = None
+        if task_aligned is not None:
+            prior = class_prior if self._branch_is_rare else 0.5
+            own = {"norm_groups": norm_groups, "bias": conv_bias, "branch_prior": prior, **task_aligned}
+            self.task_aligned = TaskAlignedTower(
+                in_channels, feat_channels, stacked_convs, branch=bool(self.branch), **own
+            )
         self.auxiliary: DenseHead | None = None
         if self.assigner.auxiliary is not None:
             parts = (
@@ -131,9 +150,14 @@ class DenseHead(nn.Module):
                 class_prior,
                 initial_distance,
             )
-            self.auxiliary = DenseHead(*parts, *options)
+            self.auxiliary = DenseHead(*parts, *options, task_aligned=task_aligned, point_offset=point_offset)
 
     extra_repr = constants
+
+    @property
+    def _branch_is_rare(self) -> bool:
+        """Whether the second branch is to say yes of few samples."""
+        return any(getattr(part, "rare", False) for part in (self.assigner.branch, self.assigner.score))
 
     def _initialize(self, class_prior: float, initial_distance: float) -> None:
         for module in self.modules():
@@ -144,7 +168,7 @@ class DenseHead(nn.Module):
         nn.init.constant_(self.conv_reg.bias, initial_distance)
         if not self.assigner.score.background_column:
             nn.init.constant_(self.conv_cls.bias, -math.log((1 - class_prior) / class_prior))
-        if self.conv_centerness is not None and getattr(self.assigner.branch, "rare", False):
+        if self.conv_centerness is not None and self._branch_is_rare:
             nn.init.constant_(self.conv_centerness.bias, -math.log((1 - class_prior) / class_prior))
 
     def forward(self, features: list[Tensor]) -> Predictions:
@@ -175,24 +199,42 @@ class DenseHead(nn.Module):
 
     def _level(self, feature: Tensor, scale: Scale, stride: int) -> tuple[Tensor | None, ...]:
         """Logits, distances in pixels (float32), second branch, points and distribution of one level."""
-        cls_feature, reg_feature = self.cls_convs(feature), self.reg_convs(feature)
-        raw = scale(self.conv_reg(reg_feature))
+        cls_feature, reg_feature, features = self._features(feature)
+        raw = self.conv_reg(reg_feature)
         raw = raw.to(torch.promote_types(raw.dtype, torch.float32))  # half overflows at 65504 px
+        raw = scale(raw.exp() if self.distances == "exp_strides" and not self.bins else raw)
         distances = self._distances(raw, stride)
-        points = level_points(*feature.shape[-2:], stride, like=distances)
+        points = level_points(*feature.shape[-2:], stride, like=distances, offset=self.point_offset)
         if self.refinement is not None:
             distances = self.refinement(reg_feature, distances, points, stride)
-        branch = None
-        if self.branch:
-            branch = self.conv_centerness(reg_feature if self.branch_on == "reg" else cls_feature)
+        if features is not None:
+            distances = self._aligned(features, distances, points)
+        branch = self._branch(cls_feature, reg_feature, features) if self.branch else None
         return self.conv_cls(cls_feature), distances, branch, points, raw if self.bins else None
+
+    def _features(self, feature: Tensor) -> tuple[Tensor, Tensor, TaskFeatures | None]:
+        """Features of classes, of boxes, and of the tower that both came from, where there is one."""
+        if self.task_aligned is None:
+            return self.cls_convs(feature), self.reg_convs(feature), None
+        features = self.task_aligned(feature)
+        return features.classes, features.boxes, features
+
+    def _aligned(self, features: TaskFeatures, distances: Tensor, points: Tensor) -> Tensor:
+        boxes = boxes_from_distances(points, distances.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+        aligned = self.task_aligned.align(features, boxes)
+        return side_distances(points, aligned.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+
+    def _branch(self, cls_feature: Tensor, reg_feature: Tensor, features: TaskFeatures | None) -> Tensor:
+        if features is not None:
+            return self.task_aligned.branch(features)
+        return self.conv_centerness(reg_feature if self.branch_on == "reg" else cls_feature)
 
     def _distances(self, raw: Tensor, stride: int) -> Tensor:
         """(B, 4, H, W) pixels from what the box convolution says."""
         if self.bins:
             share = raw.unflatten(1, (4, self.bins)).softmax(2)
             return stride * torch.einsum("bskhw,k->bshw", share, torch.arange(self.bins).to(share))
-        return raw.exp() if self.distances == "exp" else raw.clamp(min=0) * stride
+        return raw.exp() if self.distances == "exp" else raw.clamp(min=0) * stride  # "exp_strides" is not negative
 
     def loss(self, features: list[Tensor], targets: Targets) -> dict[str, Tensor]:
         """The assigner's terms, and loss_BRANCH where the second branch is trained by itself."""

@@ -1,11 +1,13 @@
-"""ATSS under scores that say how well a box fits: GFL and VarifocalNet."""
+"""Scores that say how well a box fits: GFL and VarifocalNet under ATSS, TOOD beginning with it."""
 
 from __future__ import annotations
 
 from ..assigner import Assigner
-from ..matching import ATSS
+from ..matching import ATSS, TaskAligned
 from ..registry import ASSIGNERS
-from ..weighting import quality_focal, varifocal
+from ..scores import GeometricMean
+from ..staged import Staged
+from ..weighting import focal, quality_focal, task_aligned, varifocal
 
 
 @ASSIGNERS.register("gfl")
@@ -39,3 +41,23 @@ def vfnet(num_classes: int, k: int = 9, alpha: float = 0.75, gamma: float = 2.0,
     """
     weighting = varifocal(alpha, gamma, box_scale=box_scale)
     return Assigner(ATSS(k=k), weighting, num_classes=num_classes)
+
+
+@ASSIGNERS.register("tood")
+def tood(num_classes: int, k: int = 13, first_k: int = 9, aligned_from: float = 4 / 12) -> Staged | Assigner:
+    """TOOD (arXiv 2108.07755): ATSS x focal for the first third, then task-aligned matching x task-aligned weights; P of two branches.
+
+    A sum of aligned targets below 1 divides as 1, as in mmdet; in the authors' code it divides as it is.
+
+    Args:
+        num_classes: C.
+        k: samples that an object takes once they are aligned.
+        first_k: candidates per object and level before.
+        aligned_from: share of the training at which alignment takes over (epoch 4 of 12); 0 begins with it.
+    """
+    aligned = Assigner(TaskAligned(k, score="geometric_mean"), task_aligned(), GeometricMean(), num_classes=num_classes)
+    if aligned_from == 0:
+        return aligned
+    weighting = focal(box_weight="centerness", box_scale=2.0)
+    first = Assigner(ATSS(k=first_k), weighting, GeometricMean(), num_classes=num_classes)
+    return Staged({0.0: first, aligned_from: aligned})

@@ -14,6 +14,9 @@ from ..registry import WEIGHTINGS
 from ..scores import Scores
 from ..structures import Assignment, Matches, Predictions, Targets
 
+MOST_LEVELS = 16
+"""Of a pyramid: state in checkpoints has a fixed size."""
+
 
 class LevelCounts(nn.Module):
     """How many positives each pyramid level has had since the training began, averaged over ranks; state of a checkpoint.
@@ -23,24 +26,24 @@ class LevelCounts(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.totals = torch.zeros(0)
+        self.register_buffer("totals", torch.zeros(MOST_LEVELS))
 
     def forward(self, matches: Matches, level_sizes: tuple[int, ...]) -> Tensor:
-        """(L,) the totals, these matches included, which are kept while training."""
+        """(L,) the totals, these matches included, which are kept while training.
+
+        Raises:
+            ValueError: for more levels than `MOST_LEVELS`.
+        """
+        levels = len(level_sizes)
+        if levels > MOST_LEVELS:
+            raise ValueError(f"level_sizes: expected at most {MOST_LEVELS} levels, got {levels}")
         level = level_of_samples(level_sizes, matches.sample.device)[matches.sample]
-        counts = torch.zeros(len(level_sizes), device=level.device)
+        counts = self.totals.new_zeros(levels)
         counts = mean_over_ranks(counts.index_add_(0, level, torch.ones_like(level, dtype=counts.dtype)))
-        if len(self.totals) == len(counts):
-            counts = counts + self.totals.to(counts)
+        counts = counts + self.totals[:levels]
         if self.training:
-            self.totals = counts
+            self.totals[:levels] = counts
         return counts
-
-    def get_extra_state(self) -> Tensor:
-        return self.totals
-
-    def set_extra_state(self, state: Tensor) -> None:
-        self.totals = state.detach().clone()
 
 
 def _of_weighting(name: str, otherwise: Any = None) -> property:

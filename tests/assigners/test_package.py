@@ -73,6 +73,7 @@ def test_public_names_are_these():
         "Exponential",
         "Foreground",
         "Fovea",
+        "GeometricMean",
         "Hungarian",
         "IoUBranch",
         "LevelBalanced",

@@ -13,6 +13,7 @@ from detassign.assigners import (
     CenterPrior,
     CenterSampling,
     Dual,
+    GeometricMean,
     LevelBalanced,
     MaxIoU,
     PowerIoU,
@@ -20,9 +21,11 @@ from detassign.assigners import (
     SigmoidObjectness,
     Softmax,
     SoftTarget,
+    TaskAligned,
     TopK,
     build,
     predicted_iou,
+    set_progress,
 )
 
 
@@ -254,3 +257,16 @@ def test_ddod_chooses_samples_by_two_mixtures_of_score_and_overlap():
     assert build("ddod", 3, class_alpha=1.0).matching.alpha == 1.0
     plain = build("ddod", 3, balance=False)
     assert type(plain.weighting) is SoftTarget
+
+
+def test_tood_aligns_from_a_third_of_the_training_on():
+    assigner = build("tood", 3)
+    assert parts(assigner) == (ATSS, SoftTarget, GeometricMean)
+    set_progress(assigner, 4 / 12)
+    assert parts(assigner) == (TaskAligned, SoftTarget, GeometricMean)
+    assert type(assigner.matching.score) is GeometricMean
+    assert (assigner.matching.k, assigner.matching.score_power, assigner.matching.iou_power) == (13, 1.0, 6.0)
+
+
+def test_tood_may_begin_with_alignment():
+    assert parts(build("tood", 3, aligned_from=0)) == (TaskAligned, SoftTarget, GeometricMean)

@@ -5,7 +5,7 @@ import torch
 from support.small import pyramid
 from torch.nn.functional import logsigmoid
 
-from detassign.assigners import SCORES, Matches, Sigmoid, SigmoidObjectness, Softmax
+from detassign.assigners import SCORES, GeometricMean, Matches, Sigmoid, SigmoidObjectness, Softmax
 from detassign.assigners.scores import log1mexp
 
 NAMES = list(SCORES)
@@ -203,3 +203,25 @@ def test_log1mexp_at_zero_is_finite_and_has_a_finite_gradient():
 def test_log1mexp_has_the_gradient_of_its_value():
     x = -torch.logspace(-3, 1.5, 40, dtype=torch.float64)
     assert torch.autograd.gradcheck(log1mexp, x.requires_grad_())
+
+
+def test_a_geometric_mean_is_the_root_of_the_product():
+    score, predictions = model_and_predictions("geometric_mean")
+    wanted = (predictions.logits.sigmoid() * predictions.objectness.sigmoid()[..., None]).sqrt()
+    torch.testing.assert_close(score(predictions).probability, wanted)
+
+
+def test_both_factors_of_a_geometric_mean_learn_half_of_what_the_probability_is_short_of():
+    """dP / dx = P (1 - sigmoid(x)) / 2 for either logit, as the hand-written gradient of TOOD's code has it."""
+    logits, objectness = (torch.tensor(value).requires_grad_() for value in ([[[-1.0, 30.0]]], [[2.0]]))
+    predictions = pyramid((1, 1, 8), classes=2, logits=logits, objectness=objectness)
+    probability = GeometricMean()(predictions).probability
+    slopes = torch.autograd.grad(probability.sum(), (logits, objectness))
+    torch.testing.assert_close(slopes[0], (probability * (1 - logits.sigmoid()) / 2).detach())
+    torch.testing.assert_close(slopes[1], (probability * (1 - objectness.sigmoid())[..., None] / 2).sum(-1).detach())
+
+
+def test_a_geometric_mean_without_a_second_branch_is_refused():
+    predictions = pyramid((1, 1, 8), objectness=None)
+    with pytest.raises(ValueError, match="objectness: the score model geometric_mean needs it, got None"):
+        GeometricMean()(predictions)

@@ -84,8 +84,8 @@ def test_a_folder_with_other_files_is_refused(source, tmp_path):
         train(small_config(source), tmp_path, quiet=True)
 
 
-def test_resumed_equals_uninterrupted(run, source, tmp_path, monkeypatch):
-    """Stop after the first epoch, go on, and compare losses and weights with the run that was not stopped."""
+def stop_and_resume(config, folder, monkeypatch):
+    """A run that stops after its first epoch and goes on."""
     from detassign.engine import hooks
 
     def stop(hook, runner):
@@ -95,22 +95,41 @@ def test_resumed_equals_uninterrupted(run, source, tmp_path, monkeypatch):
     with monkeypatch.context() as patched:
         patched.setattr(hooks.EpochSeed, "before_train_epoch", _first_then(stop))
         with pytest.raises(KeyboardInterrupt):
-            train(small_config(source), tmp_path / "two", quiet=True)
-    train(small_config(source), tmp_path / "two", resume=True, quiet=True)
+            train(config, folder, quiet=True)
+    train(config, folder, resume=True, quiet=True)
 
+
+def check_same_course(one, other):
+    """The same losses at every step, and the same weights and state at the end."""
     losses = [
-        [line["loss"] for line in read_metrics(f / "metrics.jsonl") if "loss" in line]
-        for f in (run[0], tmp_path / "two")
+        [line["loss"] for line in read_metrics(folder / "metrics.jsonl") if "loss" in line] for folder in (one, other)
     ]
     assert losses[0] == losses[1]
-    whole, resumed = (
-        torch.load(f / "epoch_2.pth", weights_only=False)["state_dict"] for f in (run[0], tmp_path / "two")
-    )
+    whole, resumed = (torch.load(folder / "epoch_2.pth", weights_only=False)["state_dict"] for folder in (one, other))
     for name, value in whole.items():
         torch.testing.assert_close(value, resumed[name], rtol=0, atol=0)
+
+
+def test_resumed_equals_uninterrupted(run, source, tmp_path, monkeypatch):
+    """Stop after the first epoch, go on, and compare losses and weights with the run that was not stopped."""
+    stop_and_resume(small_config(source), tmp_path / "two", monkeypatch)
+    check_same_course(run[0], tmp_path / "two")
     counts = ("positives_per_target", "effective_positives_per_target", "targets_without_positive", "steps")
     first, again = (json.loads((f / "summary.json").read_text()) for f in (run[0], tmp_path / "two"))
     assert {name: again[name] for name in counts} == {name: first[name] for name in counts}
+
+
+@pytest.mark.parametrize("assigner", ["tood(aligned_from=0.6)", "ddod"])
+def test_what_an_assigner_remembers_of_a_training_survives_a_stop(assigner, source, tmp_path, monkeypatch):
+    """TOOD's phase, which changes in the second epoch, and DDOD's counts of positives."""
+    config = small_config(source, assigner)
+    train(config, tmp_path / "one", quiet=True)
+    stop_and_resume(config, tmp_path / "two", monkeypatch)
+    check_same_course(tmp_path / "one", tmp_path / "two")
+    state = torch.load(tmp_path / "one" / "epoch_2.pth", weights_only=False)["state_dict"]
+    remembered = [value for name, value in state.items() if name.endswith(("_extra_state", ".totals"))]
+    assert remembered
+    assert all(value.sum() > 0 for value in remembered)
 
 
 @pytest.mark.parametrize(

@@ -178,3 +178,57 @@ def test_fcos_head_equals_mmdet(case):
     for image in range(case.config["batch"]):
         found = post_process_of(case)(scores, factor, predictions, image, tuple(case.config["img_shape"]))
         check_detections(case, found, f"pred/{image}", case.config["scale_factor"])
+
+
+TOOD_NAMES = {"tood_cls": "conv_cls", "tood_reg": "conv_reg", "scales": "scales"}
+
+
+def tood_head(case):
+    config = case.config["head"]
+    head = DenseHead(
+        config["num_classes"],
+        config["in_channels"],
+        "tood",
+        config["feat_channels"],
+        config["stacked_convs"],
+        strides=tuple(config["anchor_generator"]["strides"]),
+        distances="exp_strides",
+        norm_groups=config["norm_cfg"]["num_groups"],
+        task_aligned={"border": "zeros"},
+        point_offset=0.0,
+    )
+    state = {}
+    for name, value in case.state_dict().items():
+        part, rest = name.split(".", 1)
+        state[f"{TOOD_NAMES.get(part, 'task_aligned.' + part)}.{rest}"] = value
+    load(head, state)
+    return head.eval()
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("case", cases("dense", "head_forward_tood_*"))
+def test_toods_head_equals_mmdets(case):
+    head = tood_head(case)
+    predictions = head(case.levels("input/feat"))
+    shapes = [tuple(shape) for shape in case.config["featmap_sizes"]]
+    scores, factor = head.scores(predictions)
+    assert factor is None
+    in_strides = predictions.boxes / predictions.strides[:, None]
+    for level, part in enumerate(split_levels(scores, predictions.level_sizes, shapes)):
+        case.check(f"output/cls_score/{level}", part)
+    for level, part in enumerate(split_levels(in_strides, predictions.level_sizes, shapes)):
+        case.check(f"output/bbox_pred/{level}", part)
+    settings = case.config["test_cfg"]
+    post_process = PostProcess(
+        score_threshold=settings["score_thr"],
+        per_level=settings["nms_pre"],
+        nms_iou=settings["iou_threshold"],
+        max_per_image=settings["max_per_img"],
+        clip=False,
+        min_size=None,
+    )
+    for image in range(case.config["batch"]):
+        found = post_process(scores, None, predictions, image, tuple(case.config["img_shape"]))
+        case.check(f"pred/{image}/boxes", found.boxes / torch.tensor(case.config["scale_factor"]).repeat(2))
+        case.check(f"pred/{image}/scores", found.scores)
+        case.check(f"pred/{image}/labels", found.labels)

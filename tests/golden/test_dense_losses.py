@@ -1,4 +1,4 @@
-"""FCOS, ATSS, RetinaNet and GFL losses against mmdet's heads: targets, normalisers, losses, gradients.
+"""FCOS, ATSS, RetinaNet, GFL and TOOD losses against mmdet's heads: targets, normalisers, losses, gradients.
 
 mmdet's anchor heads report one loss per level; the sum over levels is what training minimises and what is compared.
 """
@@ -17,8 +17,11 @@ from detassign.assigners import (
     CenterSampling,
     MaxIoU,
     Predictions,
+    Scores,
+    TaskAligned,
     build,
     focal,
+    set_progress,
 )
 from detassign.assigners.boxes import boxes_from_distances
 from detassign.assigners.weighting.common import pair_centerness
@@ -198,5 +201,48 @@ def test_gfl_equals_mmdets(case):
     check_sum(case, "loss/loss_cls", losses["loss_cls_pos"] + losses["loss_cls_neg"])
     check_sum(case, "loss/loss_bbox", losses["loss_box"])
     check_sum(case, "loss/loss_dfl", losses["loss_dfl"])
+    sum(losses.values()).backward()
+    check_gradients(case, maps)
+
+
+class Given:
+    """A score model whose logits are probabilities, as TOOD's losses take them."""
+
+    needs = frozenset()
+    uses_objectness = True  # of which the probabilities are made already
+    background_column = False
+
+    def __call__(self, predictions):
+        probability = predictions.logits
+        return Scores(torch.log1p(-probability), lambda *pairs: probability[pairs].log())
+
+
+@pytest.mark.parametrize("case", cases("dense", "loss_tood_*"))
+def test_both_phases_of_tood_equal_mmdets(case):
+    maps, head = leaves(case), case.config["head"]
+    predictions = anchor_predictions(case, maps, lambda anchors, boxes, strides: boxes * strides[:, None])
+    targets = targets_of(case, case.config["batch"])
+    settings = head["train_cfg"]
+    k, first_k = settings["assigner"]["topk"], settings["initial_assigner"]["topk"]
+    epochs = 12
+    assigner = build("tood", head["num_classes"], k=k, first_k=first_k, aligned_from=settings["initial_epoch"] / epochs)
+    set_progress(assigner, case.config["epoch"] / epochs)
+    phase = assigner.current
+    phase.score = Given()
+    if isinstance(phase.matching, TaskAligned):
+        phase.matching.score = phase.score
+    assert isinstance(phase.matching, TaskAligned) == (case.config["epoch"] >= settings["initial_epoch"])
+
+    assignment, losses = assigner.assign_and_loss(predictions, targets)
+    check_targets(case, assignment, predictions, targets)
+    matches = assignment.matches
+    if isinstance(phase.matching, TaskAligned):
+        aligned = torch.zeros(predictions.logits.shape[:2])
+        aligned[matches.image, matches.sample] = assignment.details["target"]
+        case.check("target/alignment_metrics", aligned)
+    case.check("norm/cls_avg_factor", assignment.normalizers[0])
+    case.check("norm/bbox_avg_factor", assignment.normalizers[2])
+    check_sum(case, "loss/loss_cls", losses["loss_cls_pos"] + losses["loss_cls_neg"])
+    check_sum(case, "loss/loss_bbox", losses["loss_box"])
     sum(losses.values()).backward()
     check_gradients(case, maps)
