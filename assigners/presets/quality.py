@@ -45,7 +45,7 @@ def vfnet(num_classes: int, k: int = 9, alpha: float = 0.75, gamma: float = 2.0,
 
 @ASSIGNERS.register("tood")
 def tood(num_classes: int, k: int = 13, first_k: int = 9, aligned_from: float = 4 / 12) -> Staged | Assigner:
-    """TOOD (arXiv 2108.07755): ATSS x focal for the first third, then task-aligned matching x task-aligned weights; P of two branches.
+    """TOOD (arXiv 2108.07755): ATSS x focal for the first third, then task-aligned in matching and weights; P of two branches.
 
     A sum of aligned targets below 1 divides as 1, as in mmdet; in the authors' code it divides as it is.
 
