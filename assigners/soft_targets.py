@@ -9,11 +9,14 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
 from .boxes import OVERLAPS, giou
 from .checks import check_choice
+from .progress import Progress
 from .quality import predicted_iou
+from .ranking import rank_within
 from .registry import SOFT_TARGETS
 from .scores import Scores
 from .structures import Matches, Predictions, Targets
@@ -28,6 +31,12 @@ def largest_per_target(values: Tensor, matches: Matches, targets: Targets) -> Te
     """(P,) the largest of `values` (P,), at least 0, among the pairs of each pair's target."""
     group = matches.flat_target(targets)
     return values.new_zeros(targets.mask.numel()).scatter_reduce(0, group, values, "amax")[group]
+
+
+def best_per_target(values: Tensor, otherwise: Tensor, matches: Matches, targets: Targets) -> Tensor:
+    """(P,) bool, one pair of every target: that of the largest of `values` (P,), of equal ones of `otherwise` (P,)."""
+    among = torch.where(values == largest_per_target(values, matches, targets), otherwise, -1)
+    return rank_within(matches.flat_target(targets), among) == 0
 
 
 @SOFT_TARGETS.register("one")
@@ -121,3 +130,42 @@ class PerObject:
         overlap = predicted_iou(predictions, targets, matches, self.overlap)
         largest, best = (largest_per_target(each, matches, targets) for each in (value, overlap))
         return (value / (largest + self.eps) * best).clamp(max=1)
+
+
+@SOFT_TARGETS.register("one_and_few")
+class OneAndFew(nn.Module):
+    """1 for every object's best pair, and for its others P / (the largest P of the others) T.
+
+    One-to-few (arXiv 2303.11567): T falls evenly while the training goes on, from `first` to `last`, so that the features
+    learn from several samples and in the end one of them answers. Best is which has the largest P^0.2 IoU^0.8, of equal ones
+    that of larger P. T follows every step here (`Progress`), the epochs in the original, which is done when the last begins.
+
+    Args:
+        first, last: T when the training starts and when it ends.
+
+    Raises:
+        ValueError: for a T that is not a share below 1.
+    """
+
+    def __init__(self, first: float = 0.6, last: float = 0.2) -> None:
+        super().__init__()
+        for name, value in (("first", first), ("last", last)):
+            if not 0 <= value < 1:
+                raise ValueError(f"{name}: expected a number from 0 to below 1, got {value}")
+        self.first = first
+        self.last = last
+        self.rank_by = Alignment(0.2, 0.8)
+        self.progress = Progress()
+
+    @property
+    def largest(self) -> float:
+        """T now."""
+        return self.first + (self.last - self.first) * self.progress.share
+
+    def forward(self, predictions: Predictions, targets: Targets, matches: Matches, scores: Scores) -> Tensor:
+        quality = self.rank_by(predictions, targets, matches, scores)
+        probability = matched_score(matches, targets, scores)
+        best = best_per_target(quality, probability, matches, targets)
+        others = torch.where(best, 0, probability)
+        largest = largest_per_target(others, matches, targets).clamp(min=torch.finfo(others.dtype).tiny)
+        return torch.where(best, 1, others / largest * self.largest)

@@ -8,6 +8,7 @@ from .fovea import Fovea
 from .hungarian import Hungarian
 from .max_iou import MaxIoU
 from .nearest_point import NearestPoint
+from .one_to_few import OneToFew
 from .optimal_transport import OptimalTransport
 from .paa import PAA
 from .poto import POTO
@@ -30,6 +31,7 @@ __all__ = [
     "Hungarian",
     "MaxIoU",
     "NearestPoint",
+    "OneToFew",
     "OptimalTransport",
     "Ranking",
     "ReceptiveField",

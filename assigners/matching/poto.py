@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ..boxes import center, giou
 from ..checks import check_choice
+from ..ranking import rank_within
 from ..registry import MATCHINGS, SCORES
 from ..scores import Scores
 from ..soft_targets import Alignment
@@ -20,7 +21,6 @@ from ..structures import Matches, Predictions, Targets
 from .dynamic_k import packed
 from .hungarian import on_host, solve
 from .pairs import candidate_pairs, inside_ignored, prior_boxes, settle_conflicts, with_ignored
-from .top_k import rank_within
 
 FOCAL_ALPHA, FOCAL_GAMMA, GIOU_WEIGHT = 0.25, 2.0, 2.0  # of the loss that a pair would have
 UNMATCHED = {"alignment": -1.0, "loss": -torch.inf}  # what an object without a sample counts in the total

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from ..boxes import center
+from ..ranking import rank_within
 from ..registry import MATCHINGS
 from ..structures import Matches, Predictions, Targets
 from .pairs import prior_boxes_at
@@ -64,22 +64,6 @@ class TopK(nn.Module):
         matches = self.matching(predictions, targets)
         rank = rank_within(matches.flat_target(targets), matches.score.detach())
         return matches.select(rank < self.k)
-
-
-def rank_within(group: Tensor, score: Tensor) -> Tensor:
-    """Position of each entry among those of its group, by falling score: (P,) long groups, (P,) scores -> (P,) from 0.
-
-    >>> rank_within(torch.tensor([0, 1, 0, 0]), torch.tensor([0.1, 0.2, 0.9, 0.5])).tolist()
-    [2, 0, 0, 1]
-    """
-    by_score = score.argsort(descending=True, stable=True)
-    order = by_score[group[by_score].argsort(stable=True)]  # grouped, and falling inside each group
-    sorted_group = group[order]
-    position = torch.arange(len(group), device=group.device)
-    starts = torch.ones_like(sorted_group, dtype=torch.bool)
-    starts[1:] = sorted_group[1:] != sorted_group[:-1]
-    first = torch.where(starts, position, 0).cummax(0).values if len(group) else position
-    return torch.empty_like(position).scatter_(0, order, position - first)
 
 
 def nearest_of_best(pairs: Matches, k: int, priors: Tensor, targets: Targets) -> Matches:

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from ..assigner import Assigner
 from ..registry import ASSIGNERS
-from ..weighting import focal
+from ..weighting import focal, one_to_few
 
 
 @ASSIGNERS.register("poto")
@@ -50,3 +50,30 @@ def poto_filter(
         score: the score model; DeFCN multiplies probabilities, {"type": "sigmoid_objectness", "space": "probability"}.
     """
     return poto(num_classes, radius, quality, choice, leftovers, score)
+
+
+@ASSIGNERS.register("o2f")
+def o2f(
+    num_classes: int,
+    k: int = 7,
+    radius: float | None = 1.5,
+    first: float = 0.6,
+    last: float = 0.2,
+    score: Any = "sigmoid_objectness",
+) -> Assigner:
+    """One-to-few (arXiv 2303.11567): an object's best sample is positive, up to six others by halves, less and less.
+
+    Differs from its code: an image without objects is all background, where it raises; a batch without pairs has no loss of
+    boxes, where it is the sum of all predicted distances; how positive the others are follows every step, not the epochs.
+    The second branch learns through the product alone. In its head that branch has convolutions of its own,
+    `branch_tower={"type": "convolutions", "channels": 64, "depth": 3}`.
+
+    Args:
+        num_classes: C.
+        k: samples per object; 4 on CrowdHuman.
+        radius: as of `OneToFew`.
+        first, last: as of `OneAndFew`.
+        score: the score model; the original multiplies probabilities, {"type": "sigmoid_objectness", "space": "probability"}.
+    """
+    matching = {"type": "one_to_few", "k": k, "radius": radius}
+    return Assigner(matching, one_to_few(first, last), score, num_classes=num_classes)

@@ -4,7 +4,17 @@ from .bag import Bag, mean_max_bag
 from .cross_entropy import CrossEntropy
 from .dual import Dual, dual_paper
 from .level_balanced import LevelBalanced, LevelCounts
-from .soft_target import SoftTarget, aligned_bce, focal, iou_bce, quality_focal, soft_label, task_aligned, varifocal
+from .soft_target import (
+    SoftTarget,
+    aligned_bce,
+    focal,
+    iou_bce,
+    one_to_few,
+    quality_focal,
+    soft_label,
+    task_aligned,
+    varifocal,
+)
 
 __all__ = [
     "Bag",
@@ -18,6 +28,7 @@ __all__ = [
     "focal",
     "iou_bce",
     "mean_max_bag",
+    "one_to_few",
     "quality_focal",
     "soft_label",
     "task_aligned",

@@ -16,6 +16,7 @@ are divided by. t never carries gradient; the modulations do unless told otherwi
 | task_aligned (TOOD, 2108.07755, eq. 4-5) | aligned, per object | \\|t − P\\|^2 | P^2 | sum of t |
 | aligned_bce (YOLOv8) | aligned, per object | 1 | 1 | sum of t |
 | soft_label (RTMDet, 2212.07784) | IoU | \\|t − P\\|^2 | P^2 | sum of t |
+| one_to_few (o2f, 2303.11567) | 1, of others P T | 1, of others 0.4 | 0.75 P^2 | positives |
 | iou_bce (YOLOX, 2107.08430) | IoU | 1 | 1, on matched samples only | positives |
 """
 
@@ -24,13 +25,13 @@ from __future__ import annotations
 from typing import Any, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..checks import check_choice
 from ..normalizers import normalizers
 from ..registry import SOFT_TARGETS, WEIGHTINGS
 from ..scores import Scores
-from ..soft_targets import Alignment, IoU, One, PerObject
+from ..soft_targets import Alignment, IoU, One, OneAndFew, PerObject
 from ..structures import Assignment, Matches, Predictions, Targets
 from .common import BOX_WEIGHTS, BoxWeight, Count, box_weights, countable, counted
 
@@ -40,7 +41,7 @@ Modulation = Literal["none", "distance", "target"]
 
 
 @WEIGHTINGS.register("soft_target")
-class SoftTarget:
+class SoftTarget(nn.Module):
     """The family; see the table above for its members.
 
     Args:
@@ -48,6 +49,7 @@ class SoftTarget:
         modulation: m is 1 ("none"), |t − P|^gamma ("distance") or t itself ("target").
         gamma: exponent of the modulations.
         matched_scale: multiplies m.
+        soft_scale: multiplies m of the pairs whose t is below 1.
         background_scale: b, 0 leaves samples without a target alone.
         negatives: the samples that are pushed away from classes, "all" or "matched" ones only (YOLOX), where a second branch
             learns what is background: an assigner then has the branch "foreground" unless told otherwise.
@@ -78,6 +80,7 @@ class SoftTarget:
         modulation: Modulation = "distance",
         gamma: float = 2.0,
         matched_scale: float = 1.0,
+        soft_scale: float = 1.0,
         background_scale: float = 1.0,
         negatives: Literal["all", "matched"] = "all",
         detach: bool = False,
@@ -90,6 +93,7 @@ class SoftTarget:
         box_floor: float = 1.0,
         least_side: float = 0.0,
     ) -> None:
+        super().__init__()
         check_choice("modulation", modulation, MODULATIONS)
         check_choice("box_weight", box_weight, BOX_WEIGHTS)
         check_choice("count", count, COUNTS)
@@ -100,6 +104,7 @@ class SoftTarget:
         self.modulation = modulation
         self.gamma = gamma
         self.matched_scale = matched_scale
+        self.soft_scale = soft_scale
         self.background_scale = background_scale
         self.negatives = negatives
         if self.background_by_branch:
@@ -132,7 +137,7 @@ class SoftTarget:
         """Whether samples without a target are left to a second branch of the head."""
         return self.negatives == "matched"
 
-    def __call__(self, predictions: Predictions, targets: Targets, matches: Matches, scores: Scores) -> Assignment:
+    def forward(self, predictions: Predictions, targets: Targets, matches: Matches, scores: Scores) -> Assignment:
         entry = (matches.image, matches.sample, matches.labels(targets))
         probability = scores.probability.detach() if self.detach else scores.probability
         wanted = self.target(predictions, targets, matches, scores).to(probability)
@@ -158,6 +163,8 @@ class SoftTarget:
     def _modulation(self, wanted: Tensor, probability: Tensor) -> Tensor:
         """(P,) m of each pair."""
         scale = self.class_scale * self.matched_scale
+        if self.soft_scale != 1:
+            scale = scale * torch.where(wanted < 1, self.soft_scale, 1.0)
         if self.modulation == "distance":
             return scale * power((wanted - probability).abs(), self.gamma)
         return scale * (wanted if self.modulation == "target" else torch.ones_like(wanted))
@@ -312,3 +319,30 @@ def iou_bce(class_scale: float = 1.0, box_scale: float = 5.0) -> SoftTarget:
         class_scale, box_scale: as of `SoftTarget`.
     """
     return SoftTarget(IoU(), "none", 0.0, negatives="matched", class_scale=class_scale, box_scale=box_scale)
+
+
+@WEIGHTINGS.register("one_to_few")
+def one_to_few(
+    first: float = 0.6,
+    last: float = 0.2,
+    soft_scale: float = 0.4,
+    background_scale: float = 0.75,
+    box_weight: BoxWeight = "centerness",
+    box_scale: float = 2.0,
+    box_floor: float = 1e-6,
+) -> SoftTarget:
+    """One-to-few (o2f): an object's best sample is positive, its others by halves, less and less as the training goes on.
+
+    Args:
+        first, last: as of `OneAndFew`.
+        soft_scale, background_scale, box_weight, box_scale, box_floor: as of `SoftTarget`.
+    """
+    return SoftTarget(
+        OneAndFew(first, last),
+        "none",
+        soft_scale=soft_scale,
+        background_scale=background_scale,
+        box_weight=box_weight,
+        box_scale=box_scale,
+        box_floor=box_floor,
+    )

@@ -1,4 +1,4 @@
-"""POTO against DeFCN's code: quality, candidates, pairs, targets, normalisers, losses, gradients."""
+"""POTO against DeFCN's code and one-to-few against its own: quality, pairs, targets, normalisers, losses, gradients."""
 
 import pytest
 import torch
@@ -6,15 +6,16 @@ from support.dense import flat, targets_of
 from support.golden import cases
 from support.small import pairs
 
-from detassign.assigners import Predictions, build
+from detassign.assigners import Predictions, build, set_progress
 from detassign.assigners.boxes import boxes_from_distances, side_distances
 from detassign.assigners.matching.poto import near_candidates
 
+PROBABILITIES = {"type": "sigmoid_objectness", "space": "probability"}
 SETTINGS = {
     "poto": {},
     "argmax": {"choice": "argmax"},
     "foreground_loss": {"quality": "loss"},
-    "filter": {"score": {"type": "sigmoid_objectness", "space": "probability"}},
+    "filter": {"score": PROBABILITIES},
 }
 
 
@@ -114,3 +115,55 @@ def test_by_default_potos_pairs_are_those_of_candidates(case):
     recorded = case.tensor("target/gt_index")
     wanted = {(*at, int(recorded[tuple(at)])) for at in recorded.ge(0).nonzero().tolist()}
     assert pairs(matching(predictions, targets)) == wanted & candidates
+
+
+def o2f_of(case):
+    config = case.config
+    assigner = build(
+        "o2f",
+        config["num_classes"],
+        k=config["topk"],
+        radius=config["center_sample_radius"],
+        first=config["t_max"],
+        last=config["t_min"],
+        score=PROBABILITIES,
+    )
+    assert assigner.matching.alpha == config["alpha"]
+    assert assigner.weighting.matched_scale == config["positive_weight"]
+    assert assigner.weighting.soft_scale == config["soft_weight"]
+    set_progress(assigner, config["epoch"] / (config["max_epoch"] - 1))
+    return assigner
+
+
+def check_soft_labels(case, assignment, shape):
+    """The score that each matched sample should reach and how much that counts, 0 elsewhere."""
+    matches, wanted = assignment.matches, assignment.details["target"]
+    label, weight = torch.zeros(2, *shape)
+    label[matches.image, matches.sample] = wanted
+    weight[matches.image, matches.sample] = assignment.positive.detach() / wanted.clamp(min=1e-30)
+    graded = label > 0  # a soft label of 0 has no w+ that its weight could be read from
+    case.check("target/soft_label", label)
+    case.check("target/soft_weight", torch.where(graded, weight, case.tensor("target/soft_weight")))
+
+
+@pytest.mark.parametrize("case", cases("dense_assign", "o2f_*"))
+def test_one_to_few_equals_its_code(case):
+    maps = leaves(case, "cls", "dist", "obj")
+    predictions, targets = predictions_of(case, maps, "obj"), targets_of(case, case.config["batch"])
+    assigner = o2f_of(case)
+    assignment, losses = assigner.assign_and_loss(predictions, targets)
+    matches = assignment.matches
+
+    check_pairs(case, matches, predictions, targets)
+    check_soft_labels(case, assignment, predictions.logits.shape[:2])
+    case.check("norm/num_pos", torch.tensor(float(len(matches.image))))
+    assert assignment.normalizers[0] == max(len(matches.image), 1)
+    centerness = assignment.box / assigner.weighting.box_scale
+    case.check("norm/centerness", centerness.sum())
+    level = torch.bucketize(matches.sample, torch.tensor(predictions.level_sizes).cumsum(0), right=True)
+    order = ((level * len(targets.boxes) + matches.image) * predictions.logits.shape[1] + matches.sample).argsort()
+    case.check("target/centerness", centerness[order])
+    case.check("loss/loss_cls", class_loss(losses))
+    case.check("loss/loss_bbox", losses["loss_box"])
+    sum(losses.values()).backward()
+    check_gradients(case, maps)
