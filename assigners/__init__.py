@@ -5,6 +5,7 @@ Every assigner is a matching x a weighting over a score model, and answers with 
 
 from .aggregators import Exponential, MeanMax
 from .assigner import Assigner
+from .auxiliary_loss import AuxiliaryLoss
 from .branches import Centerness, Foreground, IoUBranch
 from .building import build
 from .checks import AssignmentWarning
@@ -25,6 +26,7 @@ from .matching import (
     NearestPoint,
     OneToFew,
     OptimalTransport,
+    QualityATSS,
     Ranking,
     ReceptiveField,
     Region,
@@ -98,6 +100,7 @@ __all__ = [
     "Assigner",
     "Assignment",
     "AssignmentWarning",
+    "AuxiliaryLoss",
     "Bag",
     "CenterPrior",
     "CenterSampling",
@@ -130,6 +133,7 @@ __all__ = [
     "PredictedIoU",
     "Predictions",
     "Progress",
+    "QualityATSS",
     "Ramp",
     "Ranking",
     "ReceptiveField",

@@ -25,7 +25,8 @@ class Assigner(nn.Module):
         matching: which samples may answer for which target; a matching, a name or a dict with "type".
         weighting: how strongly each pair pulls and each sample pushes; likewise.
         score: how logits become P; likewise.
-        box_loss: distance of a box from its target; likewise, or several as {name: coefficient} (see `build_box_loss`).
+        box_loss: distance of a box from its target; likewise, or several as {name: coefficient} (see `build_box_loss`); None
+            learns classes alone.
         num_classes: C, handed to parts that are kept per class, and what predictions must have; None takes that of a part
             that is kept per class, and without one C is what the predictions have.
         branch: what a second branch of the head learns beside (see `detassign.assigners.branches`); likewise, or None;
@@ -56,7 +57,7 @@ class Assigner(nn.Module):
         matching: Any,
         weighting: Any,
         score: Any = "sigmoid",
-        box_loss: str | dict[str, Any] | BoxLoss = "giou",
+        box_loss: str | dict[str, Any] | BoxLoss | None = "giou",
         num_classes: int | None = None,
         branch: Any = "auto",
         steady: float = 0.0,

@@ -216,15 +216,17 @@ class LogSizeL1Loss:
 
 
 def build_box_loss(spec: Any) -> BoxLoss | dict[str, Weighted]:
-    """A box loss, or several by name.
+    """A box loss, or several by name, or none.
 
     Args:
         spec: what BOX_LOSSES builds; or {name: coefficient} for several, which may be {name: {"weight": coefficient,
-            ...arguments}}. Their entries in the loss are called loss_NAME, without a leading "relative_".
+            ...arguments}}. Their entries in the loss are called loss_NAME, without a leading "relative_". None is without.
 
     Raises:
         ValueError: for an unknown name, and for two terms that would share an entry.
     """
+    if spec is None:
+        return {}
     if not isinstance(spec, Mapping) or "type" in spec:
         return BOX_LOSSES.build(spec)
     terms = BOX_LOSSES.build_weighted(spec)

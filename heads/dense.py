@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from ..assigners import BRANCHES, Assigner, Assignment, Predictions, Targets, TwoHeaded, build
 from ..assigners.boxes import boxes_from_distances, side_distances
 from ..assigners.description import constants
+from .branch_towers import BRANCH_TOWERS
 from .outputs import assigners_of
 from .points import flatten_levels, level_points
 from .refinement import BoxRefinement
@@ -43,6 +44,8 @@ class DenseHead(nn.Module):
             `BRANCHES` ("centerness", "iou", …) is trained as that says and multiplies the score at inference, in the place
             of what the assigner has; None has no such branch; "auto" follows the assigner.
         branch_on: tower that carries the second branch.
+        branch_tower: what lies between that tower and the branch, a name of `BRANCH_TOWERS` or a dict with a "type":
+            "max_filter" (POTO's 3D max filtering), "convolutions" (one-to-few); None has the branch on the tower itself.
         distances: "exp" predicts log-distances in pixels (FCOS), "relu" distances in strides (FCOS with norm_on_bbox,
             DW), "exp_strides" log-distances in strides, of which the exponential is scaled (TOOD).
         bins: each side's distance is a distribution over so many whole numbers of strides from 0, where the assigner
@@ -62,7 +65,8 @@ class DenseHead(nn.Module):
             has no second head, unless the assigner is one for two (`TwoHeaded`).
 
     Raises:
-        ValueError: for an unknown choice, and when the assigner needs what a dense head does not provide.
+        ValueError: for an unknown choice, for a branch tower that nothing could use, and when the assigner needs what a dense
+            head does not provide.
     """
 
     def __init__(
@@ -87,6 +91,7 @@ class DenseHead(nn.Module):
         one_to_one: Assigner | str | dict[str, Any] | None = None,
         task_aligned: dict[str, Any] | None = None,
         point_offset: float = 0.5,
+        branch_tower: str | dict[str, Any] | None = None,
     ) -> None:
         super().__init__()
         for name, value in (("branch_on", branch_on), ("distances", distances)):
@@ -104,6 +109,11 @@ class DenseHead(nn.Module):
             self.assigner = TwoHeaded(**others, one_to_many=self.assigner)
         self.branch = second_branch(self.assigner) if branch == "auto" else take_branch(self.assigner, branch)
         check_assigner(self.assigner, self.branch)
+        if branch_tower is not None and (not self.branch or task_aligned is not None):
+            reason = (
+                "there is no second branch" if not self.branch else "the tower of both tasks has a branch of its own"
+            )
+            raise ValueError(f"branch_tower: {reason} that it could serve; leave it out")
         self.bins = (bins or self.assigner.bins) if "distribution" in self.assigner.needs else None
 
         self.cls_convs = self.reg_convs = None
@@ -117,7 +127,11 @@ class DenseHead(nn.Module):
         self.conv_cls = nn.Conv2d(feat_channels, logits, 3, padding=1)
         self.conv_reg = nn.Conv2d(feat_channels, 4 * (self.bins or 1), 3, padding=1)
         own_branch = self.branch and task_aligned is None
-        self.conv_centerness = nn.Conv2d(feat_channels, 1, 3, padding=1) if own_branch else None
+        self.branch_tower = None
+        if branch_tower is not None:
+            self.branch_tower = BRANCH_TOWERS.build(branch_tower, channels=feat_channels, norm_groups=norm_groups)
+        branch_channels = getattr(self.branch_tower, "out_channels", feat_channels)
+        self.conv_centerness = nn.Conv2d(branch_channels, 1, 3, padding=1) if own_branch else None
         self.scales = nn.ModuleList(Scale(1.0) for _ in self.strides)
         self._initialize(class_prior, initial_distance)
         self.refinement = None if refinement is None else BoxRefinement(feat_channels, **refinement)
@@ -150,7 +164,9 @@ class DenseHead(nn.Module):
                 class_prior,
                 initial_distance,
             )
-            self.auxiliary = DenseHead(*parts, *options, task_aligned=task_aligned, point_offset=point_offset)
+            has_branch = second_branch(self.assigner.auxiliary) if branch == "auto" else branch
+            towers = {"task_aligned": task_aligned, "branch_tower": branch_tower if has_branch else None}
+            self.auxiliary = DenseHead(*parts, *options, **towers, point_offset=point_offset)
 
     extra_repr = constants
 
@@ -183,6 +199,8 @@ class DenseHead(nn.Module):
     def _predictions(self, features: list[Tensor]) -> Predictions:
         levels = [self._level(*level) for level in zip(features, self.scales, self.strides, strict=True)]
         logits, distances, branch, points, distribution = (list(column) for column in zip(*levels, strict=True))
+        if self.branch_tower is not None:
+            branch = [self.conv_centerness(feature) for feature in self.branch_tower(branch)]
         points = [p.flatten(0, 1) for p in points]
         sizes = tuple(len(p) for p in points)
         all_points = torch.cat(points)
@@ -198,7 +216,10 @@ class DenseHead(nn.Module):
         )
 
     def _level(self, feature: Tensor, scale: Scale, stride: int) -> tuple[Tensor | None, ...]:
-        """Logits, distances in pixels (float32), second branch, points and distribution of one level."""
+        """Logits, distances in pixels (float32), second branch, points and distribution of one level.
+
+        Where there is a branch tower, the feature that it starts from is in the place of the branch.
+        """
         cls_feature, reg_feature, features = self._features(feature)
         raw = self.conv_reg(reg_feature)
         raw = raw.to(torch.promote_types(raw.dtype, torch.float32))  # half overflows at 65504 px
@@ -227,7 +248,8 @@ class DenseHead(nn.Module):
     def _branch(self, cls_feature: Tensor, reg_feature: Tensor, features: TaskFeatures | None) -> Tensor:
         if features is not None:
             return self.task_aligned.branch(features)
-        return self.conv_centerness(reg_feature if self.branch_on == "reg" else cls_feature)
+        feature = reg_feature if self.branch_on == "reg" else cls_feature
+        return feature if self.branch_tower is not None else self.conv_centerness(feature)
 
     def _distances(self, raw: Tensor, stride: int) -> Tensor:
         """(B, 4, H, W) pixels from what the box convolution says."""

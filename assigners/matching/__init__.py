@@ -12,6 +12,7 @@ from .one_to_few import OneToFew
 from .optimal_transport import OptimalTransport
 from .paa import PAA
 from .poto import POTO
+from .quality_atss import QualityATSS
 from .ranking import Ranking
 from .receptive_field import ReceptiveField
 from .regions import Region
@@ -33,6 +34,7 @@ __all__ = [
     "NearestPoint",
     "OneToFew",
     "OptimalTransport",
+    "QualityATSS",
     "Ranking",
     "ReceptiveField",
     "Region",

@@ -52,7 +52,7 @@ class ATSS:
         candidates, usable = self._candidates(priors, predictions, targets, ignored)  # (B, M, K) twice
         quality = self._quality(priors, candidates, predictions, targets)
 
-        threshold = _mean_plus_deviation(quality, usable)
+        threshold = mean_plus_deviation(quality, usable)
         centers = center(prior_boxes_at(priors, *_of_images(candidates)))
         inside = side_distances(centers, targets.boxes[:, :, None]).amin(-1) > self.margin
         positive = usable & (quality >= threshold) & inside
@@ -97,7 +97,7 @@ def _of_images(candidates: Tensor) -> tuple[Tensor, Tensor]:
     return torch.arange(len(candidates), device=candidates.device)[:, None, None], candidates
 
 
-def _mean_plus_deviation(values: Tensor, usable: Tensor) -> Tensor:
+def mean_plus_deviation(values: Tensor, usable: Tensor) -> Tensor:
     """Mean plus unbiased standard deviation over the usable entries of the last axis, (B, M, K) -> (B, M, 1)."""
     count = usable.sum(-1, keepdim=True)
     mean = torch.where(usable, values, 0).sum(-1, keepdim=True) / count.clamp(min=1)

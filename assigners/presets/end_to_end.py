@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from ..assigner import Assigner
+from ..auxiliary_loss import AuxiliaryLoss
 from ..registry import ASSIGNERS
 from ..weighting import focal, one_to_few
 
@@ -52,6 +53,31 @@ def poto_filter(
     return poto(num_classes, radius, quality, choice, leftovers, score)
 
 
+@ASSIGNERS.register("poto_aux")
+def poto_aux(
+    num_classes: int,
+    k: int = 9,
+    weight: float = 1.0,
+    radius: float | None = 1.5,
+    choice: Literal["hungarian", "argmax"] = "hungarian",
+    leftovers: bool = False,
+    score: Any = "sigmoid_objectness",
+) -> AuxiliaryLoss:
+    """`poto_filter`, and beside it the focal loss of the class score alone against labels of several samples per object.
+
+    The auxiliary labels are those of `QualityATSS`; they train features, and detections still need no NMS.
+
+    Args:
+        num_classes: C.
+        k: samples per object and level of which the auxiliary labels choose.
+        weight: of the auxiliary loss.
+        radius, choice, leftovers, score: as of `poto_filter`.
+    """
+    main = poto(num_classes, radius, choice=choice, leftovers=leftovers, score=score)
+    other = Assigner({"type": "quality_atss", "k": k}, focal(), "sigmoid", None, num_classes)
+    return AuxiliaryLoss(main, other, weight)
+
+
 @ASSIGNERS.register("o2f")
 def o2f(
     num_classes: int,
@@ -66,7 +92,7 @@ def o2f(
     Differs from its code: an image without objects is all background, where it raises; a batch without pairs has no loss of
     boxes, where it is the sum of all predicted distances; how positive the others are follows every step, not the epochs.
     The second branch learns through the product alone. In its head that branch has convolutions of its own,
-    `branch_tower={"type": "convolutions", "channels": 64, "depth": 3}`.
+    `branch_tower={"type": "convolutions", "width": 64, "depth": 3}`.
 
     Args:
         num_classes: C.

@@ -46,6 +46,7 @@ def parts(assigner):
         ("ddod", (ATSS, LevelBalanced, Sigmoid)),
         ("poto", (POTO, SoftTarget, Sigmoid)),
         ("poto_filter", (POTO, SoftTarget, SigmoidObjectness)),
+        ("poto_aux", (POTO, SoftTarget, SigmoidObjectness)),
         ("o2f", (OneToFew, SoftTarget, SigmoidObjectness)),
         ("dw", (CenterPrior, Dual, SigmoidObjectness)),
         ("dw_original", (CenterPrior, Dual, SigmoidObjectness)),

@@ -9,6 +9,7 @@ from support.small import pairs
 from detassign.assigners import Predictions, build, set_progress
 from detassign.assigners.boxes import boxes_from_distances, side_distances
 from detassign.assigners.matching.poto import near_candidates
+from detassign.heads.branch_towers import MaxFilter
 
 PROBABILITIES = {"type": "sigmoid_objectness", "space": "probability"}
 SETTINGS = {
@@ -167,3 +168,46 @@ def test_one_to_few_equals_its_code(case):
     case.check("loss/loss_bbox", losses["loss_box"])
     sum(losses.values()).backward()
     check_gradients(case, maps)
+
+
+@pytest.mark.parametrize("case", cases("dense_assign", "poto_aux_*"))
+def test_auxiliary_labels_equal_defcn(case):
+    maps, config = leaves(case, "cls", "dist", "filter"), case.config
+    predictions, targets = predictions_of(case, maps, "filter"), targets_of(case, config["batch"])
+    radius = config["center_sampling_radius"] or None
+    assigner = build(
+        "poto_aux", config["num_classes"], k=config["aux_topk"], radius=radius, leftovers=True, score=PROBABILITIES
+    )
+    main, other = assigner.assigners
+    check_quality(case, main.matching, predictions, targets)
+    assignment, losses = assigner.assign_and_loss(predictions, targets)
+    further = other(predictions, targets).matches
+
+    check_pairs(case, assignment.matches, predictions, targets)
+    labels = torch.full(predictions.logits.shape[:2], config["num_classes"])
+    labels[further.image, further.sample] = further.labels(targets)
+    case.check("aux/labels", labels)
+    for key, matches in (("num_foreground", assignment.matches), ("num_foreground_aux", further)):
+        case.check(f"norm/{key}", torch.tensor(float(len(matches.image))))
+    case.check("loss/loss_cls", class_loss(losses))
+    case.check("loss/loss_box_reg", losses["loss_box"])
+    case.check("loss/loss_cls_aux", class_loss(losses, "_aux"))
+    assert not {name for name in losses if "box" in name} - {"loss_box"}
+    sum(losses.values()).backward()
+    check_gradients(case, maps)
+
+
+@pytest.mark.parametrize("case", cases("dense_assign", "poto_3dmf_forward*"))
+def test_max_filtering_equals_defcn(case):
+    config = case.config
+    tower = MaxFilter(config["channels"], config["tau"] // 2, config["kernel"], config["groups"])
+    tower.load_state_dict(case.state_dict())
+    features = [each.requires_grad_() for each in case.levels("input/x")]
+    outputs = tower(features)
+    for level, output in enumerate(outputs):
+        case.check(f"output/{level}", output)
+    upstream = case.levels("input/upstream_grad")
+    sum((output * each).sum() for output, each in zip(outputs, upstream, strict=True)).backward()
+    for level, feature in enumerate(features):
+        case.check(f"grad/x/{level}", feature.grad)
+    case.check("grad/conv.weight", tower.conv.weight.grad)
