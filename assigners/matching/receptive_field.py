@@ -141,7 +141,10 @@ def usual_fields(strides: Tensor) -> Tensor:
     tensor([ 35.0000,  91.0000, 113.7500])
     """
     level = (strides / 4).log2().round().clamp(0, len(RESNET50_FIELDS) - 1)
-    return strides.new_tensor(RESNET50_FIELDS)[level.long()] * strides / (4 * 2**level)
+    widths = torch.zeros_like(strides)
+    for place, width in enumerate(RESNET50_FIELDS):  # a table would have to be sent to the device
+        widths = torch.where(level == place, width, widths)
+    return widths * strides / (4 * 2**level)
 
 
 def resized(boxes: Tensor, factor: float | Tensor) -> Tensor:
