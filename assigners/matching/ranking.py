@@ -14,7 +14,7 @@ from torch import Tensor
 from ..checks import check_choice, check_count
 from ..registry import MATCHINGS, SIMILARITIES
 from ..structures import Matches, Predictions, Targets
-from .pairs import inside_ignored, keep_best_target, prior_boxes, real_pairs, target_chunks, with_ignored
+from .pairs import inside_ignored, prior_boxes, real_pairs, settle_conflicts, target_chunks, with_ignored
 from .top_k import nearest_of_best
 
 PAIRS_AT_ONCE = 2**22
@@ -77,27 +77,32 @@ class Ranking:
         matches, highest = self.of_priors(prior_boxes(predictions, self.prior_scale), predictions, targets)
         return beside_undecided(matches, highest, self.ignore_above, self.ignore_threshold, predictions, targets)
 
-    @torch.no_grad()
     def of_priors(self, priors: Tensor, predictions: Predictions, targets: Targets) -> tuple[Matches, Tensor]:
         """The pairs for priors (1 or B, N, 4), and each sample's largest similarity (B, N) to any object, 0 without one."""
+        pairs, stays, highest = self.candidates(priors, predictions, targets)
+        return pairs.select(stays), highest
+
+    @torch.no_grad()
+    def candidates(self, priors: Tensor, predictions: Predictions, targets: Targets) -> tuple[Matches, Tensor, Tensor]:
+        """Pairs that reach the k-th value of their target, which of them stay (P,), and the largest similarity (B, N)."""
         real = real_pairs(predictions, targets).transpose(1, 2)
         highest, found = targets.boxes.new_zeros(predictions.logits.shape[:2]), []
         for chunk in target_chunks(predictions, targets, PAIRS_AT_ONCE):
             similarity = self.metric(targets.boxes[:, chunk, None], priors[:, None])  # (B, m, N)
             similarity = torch.where(real[:, chunk] & (similarity > 0), similarity, 0.0)  # what is not a number as well
             highest = torch.cat([highest[:, None], similarity], 1).amax(1)
-            found.append(self._taken(similarity, chunk.start, priors, targets))
-        columns = zip(*((m.image, m.sample, m.target, m.score) for m in found), strict=True)
-        matches = Matches(*map(torch.cat, columns))
-        key = matches.score if self.conflict == "best" else matches.target.to(matches.score)
-        return keep_best_target(matches, key, predictions, targets), highest
+            found.append(self._within_reach(similarity, chunk.start))
+        pairs = Matches(*(torch.cat(column) for column in zip(*found, strict=True)))
+        every = torch.ones_like(pairs.image, dtype=torch.bool)
+        chosen = every if self.ties == "join" else nearest_of_best(pairs, self.k, priors, targets)
+        key = pairs.score if self.conflict == "best" else pairs.target.to(pairs.score)
+        return pairs, settle_conflicts(pairs, chosen, key, predictions, targets), highest
 
-    def _taken(self, similarity: Tensor, first: int, priors: Tensor, targets: Targets) -> Matches:
-        """The pairs that targets, counted from the `first`, take by their similarities (B, m, N)."""
+    def _within_reach(self, similarity: Tensor, first: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Image, sample, target, counted from the `first`, and similarity (P,) of what reaches the k-th of (B, m, N)."""
         least = similarity.topk(min(self.k, similarity.shape[-1])).values.amin(-1, keepdim=True)
         image, target, sample = ((similarity >= least) & (similarity > 0)).nonzero(as_tuple=True)
-        pairs = Matches(image, sample, target + first, similarity[image, target, sample])
-        return pairs if self.ties == "join" else nearest_of_best(pairs, self.k, priors, targets)
+        return image, sample, target + first, similarity[image, target, sample]
 
 
 def beside_undecided(

@@ -7,7 +7,6 @@ the k most similar ones; then fields shrink, and every object takes one more of 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any, Literal
 
 import torch
@@ -17,7 +16,7 @@ from ..boxes import center, sides, squares, strictly_inside
 from ..checks import check_choice, check_count, check_positive
 from ..registry import MATCHINGS, SIMILARITIES
 from ..structures import Matches, Predictions, Targets
-from .pairs import prior_boxes
+from .pairs import prior_boxes, prior_boxes_at
 from .ranking import Ranking, beside_undecided
 
 RESNET50_FIELDS = (35.0, 91.0, 267.0, 427.0, 555.0, 811.0)
@@ -108,12 +107,14 @@ class ReceptiveField:
         fields = self.fields_of(predictions)
         if self.carry_over:
             fields = resized(fields, self.shrink ** _images_before(targets)[:, None, None])
-        first, _ = self.first.of_priors(fields, predictions, targets)
-        second, highest = self.second.of_priors(resized(fields, self.shrink), predictions, targets)
-        matches = _joined(first, second, highest)
+        first, stays, _ = self.first.candidates(fields, predictions, targets)
+        second, others, highest = self.second.candidates(resized(fields, self.shrink), predictions, targets)
+        others &= ~_taken(first, stays, highest)[second.image, second.sample]
+        matches, stays = _joined(first, second), torch.cat([stays, others])
         if self.inside:
-            centers = center(fields).expand(*highest.shape, 2)[matches.image, matches.sample]
-            matches = matches.select(strictly_inside(centers, matches.target_boxes(targets)))
+            centers = center(prior_boxes_at(fields, matches.image, matches.sample))
+            stays &= strictly_inside(centers, matches.target_boxes(targets))
+        matches = matches.select(stays)
         return beside_undecided(matches, highest, self.ignore_above, self.ignore_threshold, predictions, targets)
 
     def fields_of(self, predictions: Predictions) -> Tensor:
@@ -159,13 +160,13 @@ def _images_before(targets: Targets) -> Tensor:
     return there.cumsum(0) - there
 
 
-def _joined(first: Matches, second: Matches, like: Tensor) -> Matches:
-    """The first pairs and those of the second whose samples, of a batch `like` (B, N), are in none."""
-    taken = torch.zeros_like(like, dtype=torch.bool)
-    taken[first.image, first.sample] = True
-    second = second.select(~taken[second.image, second.sample])
-    columns = {
-        name: torch.cat([getattr(first, name), getattr(second, name)])
-        for name in ("image", "sample", "target", "score")
-    }
-    return replace(first, **columns)
+def _taken(pairs: Matches, stays: Tensor, like: Tensor) -> Tensor:
+    """(B, N) bool as `like`, whether a sample is in one of the pairs that stay (P,)."""
+    counts = torch.zeros_like(like, dtype=torch.long)
+    return counts.index_put_((pairs.image, pairs.sample), stays.long(), accumulate=True) > 0
+
+
+def _joined(first: Matches, second: Matches) -> Matches:
+    """The pairs of both."""
+    names = "image", "sample", "target", "score"
+    return Matches(*(torch.cat([getattr(first, name), getattr(second, name)]) for name in names))

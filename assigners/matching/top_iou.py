@@ -55,7 +55,7 @@ class TopIoU:
         priors = prior_boxes(predictions, self.prior_scale)
         pairs = self._candidates(priors, predictions, targets)
         if self.ties == "nearest":
-            pairs = nearest_of_best(pairs, self.k, priors, targets)
+            pairs = pairs.select(nearest_of_best(pairs, self.k, priors, targets))
         pairs = Matches(pairs.image, pairs.sample, pairs.target, pairs.score.clamp(min=0))
         return with_ignored(pairs, inside_ignored(priors, targets, self.ignore_threshold))
 

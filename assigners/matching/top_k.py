@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from ..boxes import center
@@ -66,8 +67,9 @@ class TopK(nn.Module):
         return matches.select(rank < self.k)
 
 
-def nearest_of_best(pairs: Matches, k: int, priors: Tensor, targets: Targets) -> Matches:
-    """The k best pairs of every target, of equal ones those whose priors (1 or B, N, 4) are nearest to its centre."""
+def nearest_of_best(pairs: Matches, k: int, priors: Tensor, targets: Targets) -> Tensor:
+    """(P,) which pairs are the k best of their target, of equal ones those with the nearest priors (1 or B, N, 4)."""
     offset = center(prior_boxes_at(priors, pairs.image, pairs.sample)) - center(pairs.target_boxes(targets))
-    pairs = pairs.select(offset.square().sum(-1).argsort(stable=True))
-    return pairs.select(rank_within(pairs.flat_target(targets), pairs.score) < k)
+    order = offset.square().sum(-1).argsort(stable=True)
+    rank = rank_within(pairs.flat_target(targets)[order], pairs.score[order])
+    return torch.empty_like(rank).scatter_(0, order, rank) < k
