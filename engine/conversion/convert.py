@@ -17,7 +17,7 @@ from ..config import change, plain, read
 from ..files import write_json, write_whole
 from .classes import choose_rows, has_background, names_of_rows
 from .families import Recognised, is_plain_detr, recognise
-from .fit import LABELS, ClassRows, Report, class_rows, fit, names_fit
+from .fit import CLASS_LAYER, LABELS, ClassRows, Report, class_rows, columns_of, fit, names_fit
 from .reading import check_finite, read_checkpoint
 
 CONFIG = "config.json"
@@ -47,8 +47,9 @@ def convert(
     report = Report(recognised.source, settings=settings)
     classes, translation = config["data"]["classes"], recognised.translation
     if names_fit(translation, model):
-        background = _background(recognised, read_from.classes, model, new_classes)
-        total = class_rows(translation.state) - background
+        named = class_rows(translation.state) - _objectness(recognised, read_from.classes, model)
+        background = _background(recognised, named, read_from.classes, model, new_classes)
+        total = named - background
         names = None if by_index else names_of_rows(total, read_from.classes, classes, new_classes)
         rows = ClassRows(choose_rows(total, names, classes, new_classes), total, background)
         report.classes = class_map(classes, rows, names)
@@ -57,7 +58,16 @@ def convert(
     return config, fit(translation, model, rows, report), report
 
 
-def _background(found: Recognised, stated: Sequence[str] | None, model: nn.Module, may_differ: bool) -> bool:
+def _objectness(found: Recognised, stated: Sequence[str] | None, model: nn.Module) -> bool:
+    """Whether the last row of the checkpoint's class layers is a query's objectness, which only this project's can have."""
+    name = next(filter(CLASS_LAYER.fullmatch, found.translation.state))
+    own = columns_of(name, model)
+    if found.source != "detassign" or not own.objectness:
+        return False
+    return stated is None or class_rows(found.translation.state) > len(stated) + own.background
+
+
+def _background(found: Recognised, rows: int, stated: Sequence[str] | None, model: nn.Module, may_differ: bool) -> bool:
     """Whether the checkpoint's class layers have a row for no object; as the target's where nothing tells.
 
     Raises:
@@ -65,7 +75,7 @@ def _background(found: Recognised, stated: Sequence[str] | None, model: nn.Modul
     """
     state, ours = found.translation.state, bool(model.bbox_head.assigner.score.background_column)
     labels = len(state[LABELS]) if LABELS in state else None
-    theirs = has_background(class_rows(state), stated, labels, found.source != "detassign" and is_plain_detr(state))
+    theirs = has_background(rows, stated, labels, found.source != "detassign" and is_plain_detr(state))
     if theirs is None:
         return ours
     if theirs != ours and not may_differ:

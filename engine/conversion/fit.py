@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from ...heads.query import Columns
 from .rules import Translation
 
 CLASS_LAYER = re.compile(r"bbox_head\.(?:auxiliary\.)?(classes\.\d+|encoder_class|conv_cls)\.(weight|bias)")
@@ -135,7 +136,7 @@ def class_rows(state: Mapping[str, Tensor]) -> int:
 def rows_of(name: str, theirs: Tensor, rows: ClassRows, model: nn.Module) -> tuple[int | None, ...] | None:
     """Which rows a tensor takes of theirs; None where it does not count classes.
 
-    The row after the classes (background of a softmax, unknown label of denoising), if there is one, is kept as the last.
+    What follows the classes (background of a softmax, objectness of queries, unknown label of denoising) stays behind them.
     The classifier of proposals that are told from background alone uses its first row only, whatever the classes are.
     """
     if name == LABELS:
@@ -144,22 +145,29 @@ def rows_of(name: str, theirs: Tensor, rows: ClassRows, model: nn.Module) -> tup
         return rows.chosen
     if not CLASS_LAYER.fullmatch(name):
         return None
-    background = bool(_head_of(name, model).assigner.score.background_column)
+    own, named = columns_of(name, model), rows.total + rows.background
+    last = ((rows.total if rows.background else None,) if own.background else ()) + (
+        (named if len(theirs) > named else None,) if own.objectness else ()
+    )
     if "encoder_class" in name and model.bbox_head.encoder == "binary":
-        return tuple(row if row < len(theirs) else None for row in range(len(rows.chosen) + background))
-    return (*rows.chosen, rows.total if rows.background else None) if background else rows.chosen
+        return (*(row if row < len(theirs) else None for row in range(len(rows.chosen))), *last)
+    return (*rows.chosen, *last)
+
+
+def columns_of(name: str, model: nn.Module) -> Columns:
+    """What the rows of one of the model's class layers are."""
+    head = model.bbox_head.auxiliary if name.startswith("bbox_head.auxiliary.") else model.bbox_head
+    if "encoder_class" in name:
+        return head.encoder_columns
+    own = Columns(head.num_classes, bool(head.assigner.score.background_column), objectness=False)
+    return getattr(head, "columns", own)
 
 
 def per_class(model: nn.Module) -> frozenset[str]:
     """Tensors of the model's assigner with a row for each class, which its parts declare as `per_class`."""
     parts = model.bbox_head.named_modules(prefix="bbox_head", remove_duplicate=False)
-    assigners = ((place, part) for place, part in parts if ".assigner." in place)
+    assigners = ((place, part) for place, part in parts if ".assigner." in place or ".assigners." in place)
     return frozenset(f"{place}.{name}" for place, part in assigners for name in getattr(part, "per_class", ()))
-
-
-def _head_of(name: str, model: nn.Module) -> nn.Module:
-    """The head that a tensor belongs to, of two on the same features."""
-    return model.bbox_head.auxiliary if name.startswith("bbox_head.auxiliary.") else model.bbox_head
 
 
 def in_order(

@@ -415,3 +415,20 @@ def test_a_converted_run_starts_a_run_of_other_classes(tmp_path):
     write(config, state, tmp_path / "new" / "start.pth")
     started = build_model({**config, "init": str(tmp_path / "new" / "start.pth")})
     assert all(torch.equal(started.state_dict()[name], tensor) for name, tensor in state.items())
+
+
+@pytest.mark.parametrize("encoder", [None, "dw"])
+def test_the_objectness_of_queries_stays_behind_their_classes(tmp_path, encoder):
+    """A run under dual weighting goes on with other classes, and its objectness with it."""
+    assigner = "dw" if encoder is None else {"type": "hungarian", "encoder": encoder}
+    torch.manual_seed(1)
+    own = build_model(small_target("dino_r18_tiny", assigner, CLASSES), initialise=False).state_dict()
+    file = save(tmp_path / "dw.pth", own, dataset_meta={"classes": CLASSES})
+    _, converted, report = convert(small_target("dino_r18_tiny", assigner, OTHERS), file, new_classes=True)
+    assert report.complete
+    layers = ["encoder_class"] if encoder else ["encoder_class", "classes.0"]
+    for layer in layers:
+        for part in ("weight", "bias"):
+            theirs, ours = own[f"bbox_head.{layer}.{part}"], converted[f"bbox_head.{layer}.{part}"]
+            assert len(ours) == len(OTHERS) + 1
+            assert torch.equal(ours[-1], theirs[-1])
