@@ -11,6 +11,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from ...ops.transfer import to_device
 from ..boxes import center, giou
 from ..checks import check_choice
 from ..ranking import rank_within
@@ -19,7 +20,7 @@ from ..scores import Scores
 from ..soft_targets import Alignment
 from ..structures import Matches, Predictions, Targets
 from .dynamic_k import packed
-from .hungarian import on_host, solve
+from .hungarian import solve
 from .pairs import candidate_pairs, inside_ignored, prior_boxes, settle_conflicts, with_ignored
 
 FOCAL_ALPHA, FOCAL_GAMMA, GIOU_WEIGHT = 0.25, 2.0, 2.0  # of the loss that a pair would have
@@ -97,7 +98,7 @@ class POTO:
     @torch.no_grad()
     def __call__(self, predictions: Predictions, targets: Targets) -> Matches:
         scores = self.score(predictions)
-        candidates = near_candidates(predictions, targets, scores, self.radius)
+        candidates = near_candidates(predictions, targets, self.radius)
         value = self.value(candidates, predictions, targets, scores)
         key = value.double() + TIE * nearness(candidates, predictions, targets)
         choose = self._best_for_each if self.choice == "argmax" else self._best_in_total
@@ -105,10 +106,14 @@ class POTO:
         return with_ignored(matches, inside_ignored(prior_boxes(predictions, 1.0), targets, self.ignore_threshold))
 
     def value(self, pairs: Matches, predictions: Predictions, targets: Targets, scores: Scores) -> Tensor:
-        """(P,) what the sum over pairs, which is to be largest, has of each."""
+        """(P,) what the sum over pairs, which is to be largest, has of each; as without one where a prediction is no number."""
         if self.quality == "loss":
-            return -foreground_loss(pairs, predictions, targets, scores)
-        return Alignment(1 - self.alpha, self.alpha)(predictions, targets, pairs, scores)
+            value = -foreground_loss(pairs, predictions, targets, scores)
+        else:
+            value = Alignment(1 - self.alpha, self.alpha)(predictions, targets, pairs, scores)
+        sound = pairs.predicted_boxes(predictions).isfinite().all(-1)
+        sound = sound & ~scores.log_present(pairs, pairs.labels(targets)).isnan() & value.isfinite()
+        return torch.where(sound, value, UNMATCHED[self.quality])
 
     def _scored(self, pairs: Matches, predictions: Predictions, targets: Targets, scores: Scores) -> Matches:
         """The pairs scored by their value, that of a loss as exp(-loss)."""
@@ -116,43 +121,44 @@ class POTO:
         score = value.exp().nan_to_num(nan=0.0) if self.quality == "loss" else value
         return Matches(pairs.image, pairs.sample, pairs.target, score)
 
-    @staticmethod
-    def _best_for_each(candidates: Matches, key: Tensor, predictions: Predictions, targets: Targets) -> Matches:
-        chosen = rank_within(candidates.flat_target(targets), key) < 1
+    def _best_for_each(self, candidates: Matches, key: Tensor, predictions: Predictions, targets: Targets) -> Matches:
+        chosen = (rank_within(candidates.flat_target(targets), key) < 1) & (key > UNMATCHED[self.quality] + TIE)
         return candidates.select(settle_conflicts(candidates, chosen, key, predictions, targets))
 
     def _best_in_total(self, candidates: Matches, key: Tensor, predictions: Predictions, targets: Targets) -> Matches:
-        flags = self._looked_at(candidates, predictions, targets)
-        index, valid = packed(flags)
-        place = (flags.cumsum(1) - 1)[candidates.image, candidates.sample]
+        pairs = torch.stack([candidates.image, candidates.sample, candidates.target])
+        valid = predictions.valid
+        if valid is None:
+            valid = torch.ones(predictions.logits.shape[:2], dtype=torch.bool, device=key.device)
+        found = self._solved(*on_host_together(pairs, key, targets.mask, valid))
+        image, sample, target = to_device(torch.stack(found), key.device)
+        return Matches(image, sample, target, torch.ones_like(image, dtype=predictions.boxes.dtype))
+
+    def _solved(self, pairs: Tensor, key: Tensor, mask: Tensor, valid: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Image, sample and target of the matched pairs, given candidates (3, P), their keys (P,) and masks, on the host."""
+        image, sample, target = pairs.long()
+        flags = valid > 0 if self.leftovers else torch.zeros_like(valid, dtype=torch.bool)
+        flags[image, sample] = True
+        index, real = packed(flags)
         unmatched = -UNMATCHED[self.quality]
-        cost = key.new_full((*index.shape, targets.mask.shape[1]), unmatched)
-        cost[candidates.image, place, candidates.target] = -key
-        cost, valid, mask = on_host(cost, valid, targets.mask)
-        image, place, target = solve(cost, valid, mask)
-        if not self.leftovers:
-            real = cost[image, place, target] < unmatched
-            image, place, target = image[real], place[real], target[real]
-        image, place, target = (each.to(index.device) for each in (image, place, target))
-        return Matches(image, index[image, place], target, predictions.boxes.new_ones(len(image)))
-
-    def _looked_at(self, candidates: Matches, predictions: Predictions, targets: Targets) -> Tensor:
-        """(B, N) bool, the samples that may be matched."""
-        shape, device = predictions.logits.shape[:2], predictions.logits.device
-        if self.leftovers:
-            every = torch.ones(shape, dtype=torch.bool, device=device)
-            return every if predictions.valid is None else predictions.valid
-        flags = torch.zeros(shape, dtype=torch.bool, device=device)
-        flags[candidates.image, candidates.sample] = True
-        return flags
+        cost = key.new_full((*index.shape, mask.shape[1]), unmatched)
+        cost[image, (flags.cumsum(1) - 1)[image, sample], target] = -key
+        image, place, target = solve(cost, real, mask > 0)
+        kept = (cost[image, place, target] < unmatched - 2 * TIE) | self.leftovers
+        return image[kept], index[image, place][kept], target[kept]
 
 
-def near_candidates(predictions: Predictions, targets: Targets, scores: Scores, radius: float | None) -> Matches:
-    """Pairs, scored 1, whose point lies in the box and near its centre and whose prediction is a number."""
+def near_candidates(predictions: Predictions, targets: Targets, radius: float | None) -> Matches:
+    """Pairs, scored 1, whose point lies in the box and near its centre."""
     image, sample, target = candidate_pairs(predictions, targets, radius=radius)
-    pairs = Matches(image, sample, target, predictions.boxes.new_ones(len(image)))
-    sound = pairs.predicted_boxes(predictions).isfinite().all(-1)
-    return pairs.select(sound & ~scores.log_present(pairs, pairs.labels(targets)).isnan())
+    return Matches(image, sample, target, predictions.boxes.new_ones(len(image)))
+
+
+def on_host_together(*tensors: Tensor) -> list[Tensor]:
+    """The tensors in float64 on the host, in one copy."""
+    joined = torch.cat([tensor.flatten().double() for tensor in tensors]).cpu()
+    parts = joined.split([tensor.numel() for tensor in tensors])
+    return [part.view(tensor.shape) for part, tensor in zip(parts, tensors, strict=True)]
 
 
 def nearness(pairs: Matches, predictions: Predictions, targets: Targets) -> Tensor:

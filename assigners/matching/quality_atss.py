@@ -17,7 +17,7 @@ from ..registry import MATCHINGS, SCORES
 from ..scores import Scores
 from ..structures import Matches, Predictions, Targets
 from .atss import mean_plus_deviation
-from .pairs import inside_ignored, keep_best_target, prior_boxes, target_chunks, with_ignored
+from .pairs import PAIRS_IN_CACHE, inside_ignored, prior_boxes, settle_conflicts, target_chunks, with_ignored
 
 
 @MATCHINGS.register("quality_atss")
@@ -57,18 +57,21 @@ class QualityATSS:
     @torch.no_grad()
     def __call__(self, predictions: Predictions, targets: Targets) -> Matches:
         scores = self.score(predictions)
-        parts = [self._best(predictions, targets, scores, part) for part in target_chunks(predictions, targets)]
+        chunks = target_chunks(predictions, targets, PAIRS_IN_CACHE)
+        parts = [self._best(predictions, targets, scores, part) for part in chunks]
         sample, quality = (torch.cat(column, 1) for column in zip(*parts, strict=True))  # (B, M, K) twice
         usable = targets.mask[..., None] & (quality >= 0)
         image = torch.arange(len(sample), device=sample.device)[:, None, None].expand_as(sample)
         inside = side_distances(predictions.points_at(image, sample), targets.boxes[:, :, None]).amin(-1) > 0
         positive = usable & inside & (quality > 0) & (quality >= mean_plus_deviation(quality, usable))
 
-        image, target, rank = positive.nonzero(as_tuple=True)
-        best = quality[image, target, rank]
-        matches = Matches(image, sample[image, target, rank], target, best)
+        target = torch.arange(sample.shape[1], device=sample.device)[:, None].expand_as(sample)
+        candidates = Matches(*(each.flatten() for each in (image, sample, target, quality)))
+        matches = candidates.select(
+            settle_conflicts(candidates, positive.flatten(), candidates.score, predictions, targets)
+        )
         ignored = inside_ignored(prior_boxes(predictions, 1.0), targets, self.ignore_threshold)
-        return with_ignored(keep_best_target(matches, best, predictions, targets), ignored)
+        return with_ignored(matches, ignored)
 
     def _best(self, predictions: Predictions, targets: Targets, scores: Scores, part: slice) -> tuple[Tensor, Tensor]:
         """(B, m, K) the samples of largest quality on every level, of the targets of a part, and their quality."""

@@ -49,7 +49,7 @@ def check_quality(case, matching, predictions, targets):
     """What the matching sums, -1 (the loss: 1e8) where a point is no candidate."""
     with torch.no_grad():
         scores = matching.score(predictions)
-        candidates = near_candidates(predictions, targets, scores, matching.radius)
+        candidates = near_candidates(predictions, targets, matching.radius)
         value = matching.value(candidates, predictions, targets, scores)
     sign, outside = (-1.0, 1e8) if matching.quality == "loss" else (1.0, -1.0)
     table = value.new_full((*targets.mask.shape, predictions.logits.shape[1]), outside)
@@ -112,7 +112,7 @@ def test_poto_equals_defcn(case):
 def test_by_default_potos_pairs_are_those_of_candidates(case):
     predictions = predictions_of(case, leaves(case, "cls", "dist", "filter"), "filter")
     targets, matching = targets_of(case, case.config["batch"]), poto_of(case).matching
-    candidates = pairs(near_candidates(predictions, targets, matching.score(predictions), matching.radius))
+    candidates = pairs(near_candidates(predictions, targets, matching.radius))
     recorded = case.tensor("target/gt_index")
     wanted = {(*at, int(recorded[tuple(at)])) for at in recorded.ge(0).nonzero().tolist()}
     assert pairs(matching(predictions, targets)) == wanted & candidates

@@ -97,11 +97,15 @@ def test_the_probability_is_that_of_the_assigners_score_model():
 
 
 @pytest.mark.parametrize("part", ["boxes", "logits"])
-@pytest.mark.parametrize("options", [{}, {"choice": "argmax"}, {"quality": "loss"}], ids=str)
+@pytest.mark.parametrize(
+    "options", [{}, {"choice": "argmax"}, {"quality": "loss"}, {"quality": "loss", "choice": "argmax"}], ids=str
+)
 def test_a_prediction_that_is_no_number_is_no_candidate(part, options):
     predictions = row((0, 16), (100, 116))
     getattr(predictions, part)[0, 0] = torch.nan
     assert samples_of(POTO(**options)(predictions, one_image((0, 0, 16, 8, 1)))) == [1]
+    getattr(predictions, part)[:] = torch.nan
+    assert samples_of(POTO(**options)(predictions, one_image((0, 0, 16, 8, 1)))) == []
 
 
 @pytest.mark.parametrize("options", [{}, {"choice": "argmax"}, {"quality": "loss"}, {"leftovers": True}], ids=str)
