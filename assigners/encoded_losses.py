@@ -42,8 +42,8 @@ class DeltaLoss:
         priors = prior_boxes_at(prior_boxes(predictions, self.prior_scale), matches.image, matches.sample)
         boxes = matches.predicted_boxes(predictions), matches.target_boxes(targets)
         predicted, wanted = (deltas(each, priors) for each in boxes)
-        scale = [1 / deviation for deviation in self.deviations]
-        return smooth_l1((predicted - wanted) * predicted.new_tensor(scale), self.beta).sum(-1)
+        apart = zip((predicted - wanted).unbind(-1), self.deviations, strict=True)
+        return sum(smooth_l1(delta * (1 / deviation), self.beta) for delta, deviation in apart)
 
 
 @BOX_LOSSES.register("log_sides")

@@ -255,7 +255,9 @@ class DenseHead(nn.Module):
         """(B, 4, H, W) pixels from what the box convolution says."""
         if self.bins:
             share = raw.unflatten(1, (4, self.bins)).softmax(2)
-            return stride * torch.einsum("bskhw,k->bshw", share, torch.arange(self.bins).to(share))
+            return stride * torch.einsum(
+                "bskhw,k->bshw", share, torch.arange(self.bins, device=raw.device, dtype=raw.dtype)
+            )
         return raw.exp() if self.distances == "exp" else raw.clamp(min=0) * stride  # "exp_strides" is not negative
 
     def loss(self, features: list[Tensor], targets: Targets) -> dict[str, Tensor]:

@@ -68,8 +68,11 @@ class Fovea:
         if self.ranges is not None:
             if len(self.ranges) != len(levels or ()):
                 raise ValueError(f"ranges: expected one pair per level ({len(levels or ())}), got {len(self.ranges)}")
-            counts = torch.tensor(levels, device=strides.device)
-            low, high = strides.new_tensor(self.ranges).T[:, None].repeat_interleave(counts, 2)
+            ends = zip(*self.ranges, strict=True)
+            low, high = (
+                torch.cat([strides.new_full((1, size), end) for size, end in zip(levels, side, strict=True)], 1)
+                for side in ends
+            )
             return low, high
         low, high = 2 * strides, 8 * strides
         if levels is not None:

@@ -142,9 +142,7 @@ def _l1(boxes: Tensor, others: Tensor) -> Tensor:
 
 def _last_of_sample(matches: Matches, predictions: Predictions) -> Tensor:
     """(P,) bool, True for the last of the pairs of each sample."""
-    slot, place = (
-        matches.image * predictions.logits.shape[1] + matches.sample,
-        torch.arange(len(matches.sample)).to(matches.sample),
-    )
+    slot = matches.image * predictions.logits.shape[1] + matches.sample
+    place = torch.arange(len(slot), device=slot.device)
     last = place.new_full((predictions.logits[..., 0].numel(),), -1).scatter_reduce_(0, slot, place, "amax")
     return place == last[slot]
