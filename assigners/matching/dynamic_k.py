@@ -106,7 +106,7 @@ class DynamicK:
     def __call__(self, predictions: Predictions, targets: Targets) -> Matches:
         if self.ignore == "compete" and targets.ignore_boxes is not None:
             return self._beside_rivals(predictions, targets)
-        matches = self._match(predictions, targets)
+        matches = _pairs(*self._match(predictions, targets), predictions, targets)
         return with_ignored(matches, inside_ignored(prior_boxes(predictions, 1.0), targets, self.ignore_threshold))
 
     def _beside_rivals(self, predictions: Predictions, targets: Targets) -> Matches:
@@ -114,19 +114,19 @@ class DynamicK:
         boxes = torch.cat([targets.boxes, targets.ignore_boxes], 1)
         labels = torch.cat([targets.labels, torch.zeros_like(targets.ignore_mask, dtype=torch.long)], 1)
         everyone = Targets(boxes, labels, torch.cat([targets.mask, targets.ignore_mask], 1))
-        matches = self._match(predictions, everyone)
-        rival = matches.target >= targets.boxes.shape[1]
-        ignored = torch.zeros(predictions.logits.shape[:2], dtype=torch.bool, device=rival.device)
-        ignored[matches.image, matches.sample] = rival
-        return replace(matches.select(~rival), ignored=ignored)
+        target, index = self._match(predictions, everyone)
+        rival = target >= targets.boxes.shape[1]
+        won = torch.zeros(predictions.logits.shape[:2], dtype=torch.long, device=rival.device)
+        won.scatter_add_(1, index, rival.long())
+        matches = _pairs(target.masked_fill(rival, BACKGROUND), index, predictions, targets)
+        return replace(matches, ignored=won > 0)
 
-    def _match(self, predictions: Predictions, targets: Targets) -> Matches:
+    def _match(self, predictions: Predictions, targets: Targets) -> tuple[Tensor, Tensor]:
+        """(B, V) the one target of every sample that is looked at, BACKGROUND where it has none, and which these are."""
         samples, index = self._looked_at(binary(predictions, self.score), targets)
         background = cost_as_background(self.costs, samples)
-        target = self._settled(*self._claims(samples, targets, background), samples, targets, background)
-        image, place = target.ge(0).nonzero(as_tuple=True)
-        matches = Matches(image, index[image, place], target[image, place], predictions.boxes.new_ones(len(image)))
-        return replace(matches, score=predicted_iou(predictions, targets, matches))
+        claims = self._claims(samples, targets, background)
+        return self._settled(*claims, samples, targets, background), index
 
     def _looked_at(self, predictions: Predictions, targets: Targets) -> tuple[Predictions, Tensor]:
         """The samples that any target may take, side by side, and which they are, (B, V)."""
@@ -180,18 +180,19 @@ class DynamicK:
         self, place: Tensor, chosen: Tensor, samples: Predictions, targets: Targets, background: Tensor
     ) -> Tensor:
         """(B, V) the one target of every sample, BACKGROUND where nobody takes it, given the claims (B, M, K)."""
-        image, target, _ = chosen.nonzero(as_tuple=True)
-        taken = image, place[chosen]
-        one = torch.ones_like(target)
-        holders = torch.zeros_like(background, dtype=torch.long).index_put_(taken, one, accumulate=True)
+        taken = place.flatten(1)
+        target = torch.where(chosen, torch.arange(place.shape[1], device=place.device)[:, None], BACKGROUND).flatten(1)
+        holders = torch.zeros_like(background, dtype=torch.long).scatter_add_(1, taken, chosen.flatten(1).long())
         result = torch.full_like(holders, BACKGROUND)
-        result[taken] = target  # of several any: they are settled below
-        index, contested = packed(holders > 1)
-        took = None if self.conflict == "all" else _taken_at(index, contested, taken, target, holders, targets)
-        at = torch.arange(len(index), device=index.device)[:, None].expand_as(index)
-        owner = self._owners(samples_at(samples, index, contested), targets, background[at, index], took)
-        result[at[contested], index[contested]] = owner[contested]
-        return result
+        result.scatter_reduce_(1, taken, target, "amax")  # of several any: they are settled below
+        contested = holders > 1
+        index, real = packed(contested)
+        if not index.shape[1]:
+            return result
+        slot = (contested.cumsum(1) - 1).clamp(min=0)
+        took = None if self.conflict == "all" else _taken_at(place, chosen, contested, slot, index.shape[1])
+        owner = self._owners(samples_at(samples, index, real), targets, background.gather(1, index), took)
+        return torch.where(contested, owner.gather(1, slot), result)
 
     def _owners(self, samples: Predictions, targets: Targets, background: Tensor, took: Tensor | None) -> Tensor:
         """(B, V) the target that each sample costs least, of those that took it (B, M, V) or of all (None).
@@ -213,18 +214,20 @@ class DynamicK:
         return owner
 
 
-def _taken_at(
-    index: Tensor, contested: Tensor, taken: tuple[Tensor, Tensor], target: Tensor, holders: Tensor, targets: Targets
-) -> Tensor:
-    """(B, M, K) bool, which of the contested ones of an index (B, K) into samples like `holders` (B, V) each target took."""
-    image, place = contested.nonzero(as_tuple=True)
-    slot = torch.full_like(holders, BACKGROUND)
-    slot[image, index[image, place]] = place
-    slot = slot[taken]
-    at = slot >= 0
-    result = torch.zeros(*targets.mask.shape, index.shape[1], dtype=torch.bool, device=index.device)
-    result[taken[0][at], target[at], slot[at]] = True
-    return result
+def _pairs(target: Tensor, index: Tensor, predictions: Predictions, targets: Targets) -> Matches:
+    """The pairs, scored by their IoUs, of samples that an index (B, V) names and their targets (B, V) or BACKGROUND."""
+    image, place = target.ge(0).nonzero(as_tuple=True)
+    matches = Matches(image, index[image, place], target[image, place], predictions.boxes.new_ones(len(image)))
+    return replace(matches, score=predicted_iou(predictions, targets, matches))
+
+
+def _taken_at(place: Tensor, chosen: Tensor, contested: Tensor, slot: Tensor, count: int) -> Tensor:
+    """(B, M, count) bool, which contested samples each target took, given the claims (B, M, K) and their slots (B, V)."""
+    taken = place.flatten(1)
+    chosen = chosen & contested.gather(1, taken).view_as(chosen)
+    at = torch.where(chosen, slot.gather(1, taken).view_as(place), count)  # what is none of them goes behind the last
+    result = torch.zeros(*place.shape[:2], count + 1, dtype=torch.bool, device=place.device)
+    return result.scatter_(2, at, True)[..., :count]
 
 
 def _distances(samples: Predictions, targets: Targets) -> Tensor:
@@ -257,13 +260,15 @@ def parts_of(targets: Targets, samples: int) -> Iterator[tuple[int, Targets]]:
 
 
 def packed(flags: Tensor) -> tuple[Tensor, Tensor]:
-    """Where flags (B, N) are set, side by side: the index (B, V) of the set ones, and which of these are none (False)."""
-    image, place = flags.nonzero(as_tuple=True)
+    """Where flags (B, N) are set, side by side: the index (B, V) of the set ones, and which of these are none (False).
+
+    The host waits once, for V.
+    """
     counts = flags.sum(1)
     most = int(counts.max()) if len(counts) else 0
-    rank = torch.arange(len(image), device=flags.device) - (counts.cumsum(0) - counts)[image]
-    index = place.new_zeros(len(flags), most)
-    index[image, rank] = place
+    place = torch.arange(flags.shape[1], device=flags.device).expand_as(flags)
+    rank = torch.where(flags, flags.cumsum(1) - 1, most)  # what is not set goes behind the last
+    index = place.new_zeros(len(flags), most + 1).scatter_(1, rank, place)[:, :most]
     return index, torch.arange(most, device=flags.device) < counts[:, None]
 
 

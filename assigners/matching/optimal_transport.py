@@ -15,7 +15,7 @@ from ..quality import predicted_iou
 from ..registry import COSTS, MATCHINGS, SCORES
 from ..structures import Matches, Predictions, Targets
 from .dynamic_k import TRANSPORT_COSTS, DynamicK, binary, packed
-from .pairs import candidate_pairs, inside_ignored, keep_best_target, prior_boxes, with_ignored
+from .pairs import candidate_pairs, inside_ignored, prior_boxes, settle_conflicts, with_ignored
 from .regions import Region
 from .sinkhorn import sinkhorn
 from .top_k import rank_within
@@ -103,18 +103,19 @@ class OptimalTransport:
         sent, kept = sinkhorn(cost, slot, row, background, supply, valid, self.eps, self.iterations, late)
         most = sent.new_full(supply.shape, -torch.inf).flatten().scatter_reduce_(0, row, sent, "amax")
         share = sent - most[row]
-        stays = (share >= (kept - kept.amax(1, keepdim=True)).flatten()[slot]).nonzero()[:, 0]
-        return keep_best_target(pairs.select(stays), share[stays], predictions, targets), supply
+        kept_share = (kept - kept.amax(1, keepdim=True)).flatten()[slot]
+        stays = settle_conflicts(pairs, cost.isfinite() & (share >= kept_share), share, predictions, targets)
+        return pairs.select(stays), supply
 
     def problem(
         self, predictions: Predictions, targets: Targets
     ) -> tuple[Matches, Tensor, Tensor, Tensor, Tensor | None]:
-        """What is to be transported: the candidates, their costs (P,), what samples cost as background (B, N), the targets'
-        supplies (B, M) and which targets have every sample for want of candidates (B, M), or None."""
+        """What is to be transported: pairs, their costs (P,), inf for no candidate, what samples cost as background (B, N), the
+        targets' supplies (B, M) and which targets have every sample for want of candidates (B, M), or None."""
         background = cost_as_background(self.costs, predictions)
         pairs = candidate_pairs(predictions, targets, margin=self.margin, radius=self.radius)
         pairs, cost = self._priced(pairs, background, predictions, targets)
-        units = self._units(pairs, targets)
+        units = self._units(pairs, cost.isfinite(), targets)
         late = None
         if self.without_candidates == "transport":
             late = targets.mask & (units == 0)
@@ -127,7 +128,7 @@ class OptimalTransport:
     def _priced(
         self, pairs: tuple[Tensor, Tensor, Tensor], background: Tensor, predictions: Predictions, targets: Targets
     ) -> tuple[Matches, Tensor]:
-        """The pairs whose cost is finite, scored by their IoUs, and their costs (P,)."""
+        """The pairs, scored by their IoUs, and their costs (P,), inf where they are not finite."""
         image, sample, target = pairs
         matches = self._scored(Matches(*pairs, background.new_ones(len(image))), predictions, targets)
         alone = Predictions(  # every pair as an image of one sample and one target
@@ -146,17 +147,15 @@ class OptimalTransport:
         )
         overlap = matches.score[:, None, None]
         cost = cost_of_pairs(self.costs, alone, one, overlap, background[image, sample][:, None])[:, 0, 0]
-        cost = torch.where(alone.boxes[:, 0].isfinite().all(-1), cost, torch.inf)
-        finite = cost.isfinite().nonzero()[:, 0]
-        return matches.select(finite), cost[finite]
+        return matches, torch.where(alone.boxes[:, 0].isfinite().all(-1) & cost.isfinite(), cost, torch.inf)
 
-    def _units(self, pairs: Matches, targets: Targets) -> Tensor:
-        """(B, M) the units that each target supplies, 0 where it has no candidate."""
+    def _units(self, pairs: Matches, finite: Tensor, targets: Targets) -> Tensor:
+        """(B, M) the units that each target supplies, 0 where it has no candidate, a pair (P,) that is `finite`."""
         row = pairs.flat_target(targets)
-        counted = pairs.score * (rank_within(row, pairs.score) < self.top)
+        counted = pairs.score * (finite & (rank_within(row, pairs.score.masked_fill(~finite, -1)) < self.top))
         sums = pairs.score.new_zeros(targets.mask.numel()).index_add_(0, row, counted)
-        has_any = torch.zeros_like(sums, dtype=torch.bool).index_fill_(0, row, True)
-        return torch.where(has_any, sums.long().clamp(min=1), 0).view(targets.mask.shape)
+        candidates = torch.zeros_like(sums, dtype=torch.long).index_add_(0, row, finite.long())
+        return torch.where(candidates > 0, sums.long().clamp(min=1), 0).view(targets.mask.shape)
 
     def _with_cheapest(self, matches: Matches, without: Tensor, predictions: Predictions, targets: Targets) -> Matches:
         """The pairs, and for every target without candidates (B, M) its cheapest sample of those that no other has."""

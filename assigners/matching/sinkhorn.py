@@ -29,7 +29,7 @@ def sinkhorn(
     Computed in float64, all images at a time.
 
     Args:
-        cost: (P,) of the pairs.
+        cost: (P,) of the pairs; one of infinite cost sends nothing.
         slot: (P,) the sample of each among all B * N.
         row: (P,) its target among all B * M.
         background: (B, N) cost of a sample as background.
@@ -42,7 +42,9 @@ def sinkhorn(
     pairs, rest = -cost.double() / eps, (-background.double() / eps).masked_fill(~valid, -torch.inf)
     left = (valid.sum(1) - supply.sum(1)).clamp(min=0)
     log_supply, log_left = ((value.double() + TINY).log() for value in (supply.flatten(), left[:, None]))
-    nothing = torch.full_like(log_supply, -torch.inf)
+    nothing = torch.full_like(
+        log_supply, torch.finfo(log_supply.dtype).min
+    )  # not -inf: to those whose pairs all cost inf
     from_target = torch.full_like(log_supply, 1 / eps)
     if late is not None:
         from_target = from_target.masked_fill(late.flatten(), -torch.inf)

@@ -83,3 +83,16 @@ def test_invalid_samples_take_nothing_and_too_much_supply_is_defined():
     empty = torch.zeros(0, dtype=torch.long)
     sent, _ = sinkhorn(torch.zeros(0), empty, empty, torch.zeros(1, 3), torch.zeros(1, 0, dtype=torch.long), nobody)
     assert len(sent) == 0
+
+
+def test_a_pair_of_infinite_cost_is_as_one_that_is_not_there():
+    cost, allowed, supply = problem(4)
+    row, slot = torch.ones_like(allowed).nonzero(as_tuple=True)
+    allowed[1] = False  # a target that sends nothing at all
+    priced = cost[:-1].masked_fill(~allowed, torch.inf)[row, slot]
+    valid, finite = torch.ones(1, 12, dtype=torch.bool), priced.isfinite()
+    sent, kept = sinkhorn(priced, slot, row, cost[-1:], supply, valid)
+    wanted, left = sinkhorn(priced[finite], slot[finite], row[finite], cost[-1:], supply, valid)
+    assert torch.equal(sent[finite], wanted)
+    assert torch.equal(kept, left)
+    assert (sent[~finite] == -torch.inf).all()
