@@ -106,27 +106,28 @@ class DynamicK:
     def __call__(self, predictions: Predictions, targets: Targets) -> Matches:
         if self.ignore == "compete" and targets.ignore_boxes is not None:
             return self._beside_rivals(predictions, targets)
-        matches = _pairs(*self._match(predictions, targets), predictions, targets)
+        matches = _pairs(*self.owners(predictions, targets), predictions, targets)
         return with_ignored(matches, inside_ignored(prior_boxes(predictions, 1.0), targets, self.ignore_threshold))
+
+    @torch.no_grad()
+    def owners(self, predictions: Predictions, targets: Targets) -> tuple[Tensor, Tensor]:
+        """(B, V) the one target of every sample that is looked at, BACKGROUND where it has none, and which these are."""
+        samples, index = self._looked_at(binary(predictions, self.score), targets)
+        background = cost_as_background(self.costs, samples)
+        claims = self._claims(samples, targets, background)
+        return self._settled(*claims, samples, targets, background), index
 
     def _beside_rivals(self, predictions: Predictions, targets: Targets) -> Matches:
         """The pairs of the targets, where ignore regions take samples too."""
         boxes = torch.cat([targets.boxes, targets.ignore_boxes], 1)
         labels = torch.cat([targets.labels, torch.zeros_like(targets.ignore_mask, dtype=torch.long)], 1)
         everyone = Targets(boxes, labels, torch.cat([targets.mask, targets.ignore_mask], 1))
-        target, index = self._match(predictions, everyone)
+        target, index = self.owners(predictions, everyone)
         rival = target >= targets.boxes.shape[1]
         won = torch.zeros(predictions.logits.shape[:2], dtype=torch.long, device=rival.device)
         won.scatter_add_(1, index, rival.long())
         matches = _pairs(target.masked_fill(rival, BACKGROUND), index, predictions, targets)
         return replace(matches, ignored=won > 0)
-
-    def _match(self, predictions: Predictions, targets: Targets) -> tuple[Tensor, Tensor]:
-        """(B, V) the one target of every sample that is looked at, BACKGROUND where it has none, and which these are."""
-        samples, index = self._looked_at(binary(predictions, self.score), targets)
-        background = cost_as_background(self.costs, samples)
-        claims = self._claims(samples, targets, background)
-        return self._settled(*claims, samples, targets, background), index
 
     def _looked_at(self, predictions: Predictions, targets: Targets) -> tuple[Predictions, Tensor]:
         """The samples that any target may take, side by side, and which they are, (B, V)."""
@@ -138,6 +139,9 @@ class DynamicK:
             wanted = torch.stack(held).any(0) if held else torch.zeros_like(wanted)
         if predictions.valid is not None:
             wanted = wanted & predictions.valid
+        if self.candidates is None:
+            every = torch.arange(count, device=wanted.device).expand(images, count)
+            return replace(predictions, valid=wanted), every
         index, valid = packed(wanted)
         return samples_at(predictions, index, valid), index
 

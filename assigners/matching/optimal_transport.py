@@ -90,13 +90,14 @@ class OptimalTransport:
     @torch.no_grad()
     def __call__(self, predictions: Predictions, targets: Targets) -> Matches:
         predictions = binary(predictions, self.score)
-        matches, supply = self._transported(predictions, targets)
+        pairs, stays, supply = self._transported(predictions, targets)
         if self.without_candidates == "cheapest":
-            matches = self._with_cheapest(matches, targets.mask & (supply == 0), predictions, targets)
+            pairs, stays = self._with_cheapest(pairs, stays, targets.mask & (supply == 0), predictions, targets)
+        matches = self._scored(pairs.select(stays), predictions, targets)
         return with_ignored(matches, inside_ignored(prior_boxes(predictions, 1.0), targets, self.ignore_threshold))
 
-    def _transported(self, predictions: Predictions, targets: Targets) -> tuple[Matches, Tensor]:
-        """The pairs that the plan decides for, scored by their IoUs, and what each target supplied (B, M)."""
+    def _transported(self, predictions: Predictions, targets: Targets) -> tuple[Matches, Tensor, Tensor]:
+        """The pairs, which of them the plan decides for (P,), and what each target supplied (B, M)."""
         pairs, cost, background, supply, late = self.problem(predictions, targets)
         slot, row = pairs.image * predictions.logits.shape[1] + pairs.sample, pairs.flat_target(targets)
         valid = valid_samples(predictions)
@@ -105,7 +106,7 @@ class OptimalTransport:
         share = sent - most[row]
         kept_share = (kept - kept.amax(1, keepdim=True)).flatten()[slot]
         stays = settle_conflicts(pairs, cost.isfinite() & (share >= kept_share), share, predictions, targets)
-        return pairs.select(stays), supply
+        return pairs, stays, supply
 
     def problem(
         self, predictions: Predictions, targets: Targets
@@ -157,27 +158,32 @@ class OptimalTransport:
         candidates = torch.zeros_like(sums, dtype=torch.long).index_add_(0, row, finite.long())
         return torch.where(candidates > 0, sums.long().clamp(min=1), 0).view(targets.mask.shape)
 
-    def _with_cheapest(self, matches: Matches, without: Tensor, predictions: Predictions, targets: Targets) -> Matches:
-        """The pairs, and for every target without candidates (B, M) its cheapest sample of those that no other has."""
+    def _with_cheapest(
+        self, pairs: Matches, stays: Tensor, without: Tensor, predictions: Predictions, targets: Targets
+    ) -> tuple[Matches, Tensor]:
+        """The pairs and which of them stay, (P,), where targets without candidates (B, M) get their cheapest free samples."""
         index, real = packed(without)
         if not index.shape[1]:
-            return matches
-        free = valid_samples(predictions)
-        free[matches.image, matches.sample] = False
-        at = torch.arange(len(index), device=index.device)[:, None]
-        others = replace(targets, boxes=targets.boxes[at, index], labels=targets.labels[at, index], mask=real)
-        cheapest = DynamicK(self.costs, k=1, ignore_threshold=0)
-        found = cheapest(replace(predictions, valid=free), others)
-        return joined(matches, replace(found, target=index[found.image, found.target]))
+            return pairs, stays
+        taken = torch.zeros(predictions.logits.shape[:2], dtype=torch.long, device=stays.device)
+        taken.index_put_((pairs.image, pairs.sample), stays.long(), accumulate=True)
+        free = replace(predictions, valid=valid_samples(predictions) & (taken == 0))
+        boxes = targets.boxes.gather(1, index[..., None].expand(-1, -1, 4))
+        others = replace(targets, boxes=boxes, labels=targets.labels.gather(1, index), mask=real)
+        owner, sample = DynamicK(self.costs, k=1).owners(free, others)
+        image = torch.arange(len(owner), device=owner.device)[:, None].expand_as(owner)
+        target = index.gather(1, owner.clamp(min=0))
+        cheapest = Matches(*(each.flatten() for each in (image, sample, target, pairs.score.new_ones(owner.shape))))
+        return joined(pairs, cheapest), torch.cat([stays, owner.flatten() >= 0])
 
     def _scored(self, pairs: Matches, predictions: Predictions, targets: Targets) -> Matches:
         return replace(pairs, score=predicted_iou(predictions, targets, pairs))
 
 
 def valid_samples(predictions: Predictions) -> Tensor:
-    """(B, N) bool, samples inside their image, as a tensor of its own."""
+    """(B, N) bool, samples inside their image."""
     if predictions.valid is not None:
-        return predictions.valid.clone()
+        return predictions.valid
     return torch.ones(predictions.logits.shape[:2], dtype=torch.bool, device=predictions.logits.device)
 
 

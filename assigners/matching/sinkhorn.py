@@ -42,9 +42,7 @@ def sinkhorn(
     pairs, rest = -cost.double() / eps, (-background.double() / eps).masked_fill(~valid, -torch.inf)
     left = (valid.sum(1) - supply.sum(1)).clamp(min=0)
     log_supply, log_left = ((value.double() + TINY).log() for value in (supply.flatten(), left[:, None]))
-    nothing = torch.full_like(
-        log_supply, torch.finfo(log_supply.dtype).min
-    )  # not -inf: to those whose pairs all cost inf
+    nothing = torch.full_like(log_supply, torch.finfo(log_supply.dtype).min)  # not -inf: all pairs may cost inf
     from_target = torch.full_like(log_supply, 1 / eps)
     if late is not None:
         from_target = from_target.masked_fill(late.flatten(), -torch.inf)

@@ -1,9 +1,12 @@
 """Hand-made pyramids and targets small enough to work out on paper."""
 
+from dataclasses import fields, replace
+
 import torch
 from support.dense import grid
 
 from detassign.assigners import Predictions, Targets
+from detassign.bench.stand_in import GPU, stand_in
 
 
 def pyramid(*sizes_and_strides, classes=3, images=1, **parts):
@@ -38,3 +41,15 @@ def pairs(matches):
 def samples_of(matches, target=0, image=0):
     """Sorted sample indices of one target."""
     return sorted(s for i, s, t in pairs(matches) if (i, t) == (image, target))
+
+
+def waits(matching, predictions, targets):
+    """How often the host waits while a matching finds its pairs on a GPU, seen on a stand-in for one."""
+    tensors = {f.name: getattr(predictions, f.name) for f in fields(predictions)}
+    with stand_in() as record:
+        moved = {name: t.to(GPU, non_blocking=True) for name, t in tensors.items() if isinstance(t, torch.Tensor)}
+        predictions, targets = replace(predictions, **moved), targets.to(GPU)
+        record.clear()
+        matching(predictions, targets)
+    assert not record.mixed
+    return sum(record.waits.values())

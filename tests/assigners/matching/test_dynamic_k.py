@@ -3,7 +3,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from support.small import one_image, pairs, pyramid, samples_of
+from support.small import one_image, pairs, pyramid, samples_of, waits
 
 from detassign.assigners import MATCHINGS, Assigner, DynamicK, Targets, build, focal
 from detassign.assigners.matching import dynamic_k
@@ -141,6 +141,16 @@ def test_five_thousand_targets_are_no_trouble():
         matches = MATCHINGS.build(name)(predictions, targets)
         assert 0 < len(matches.image) <= predictions.logits.shape[1]
         assert matches.sample.unique().numel() == len(matches.sample)
+
+
+@pytest.mark.parametrize("conflict", ["all", "holders"])
+@pytest.mark.parametrize("ignore", ["overlap", "compete"])
+@pytest.mark.parametrize(("candidates", "count"), [(None, 2), ({"radius": 2.5}, 3)])
+def test_the_host_waits_for_the_samples_looked_at_those_contested_and_the_pairs(conflict, ignore, candidates, count):
+    box = torch.tensor([[0.0, 0.0, 32.0, 32.0]])
+    targets = Targets.from_lists([box.repeat(3, 1)], [torch.zeros(3, dtype=torch.long)], [box])
+    matching = DynamicK(candidates=candidates, conflict=conflict, ignore=ignore)
+    assert waits(matching, pyramid((8, 8, 8)), targets) == count
 
 
 def test_ignore_regions_compete_for_samples_or_only_cover_them():

@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from support.small import one_image, pairs, pyramid, samples_of
+from support.small import one_image, pairs, pyramid, samples_of, waits
 
 from detassign.assigners import MATCHINGS, OptimalTransport, Targets, build
 from detassign.assigners.laws.batches import random_batch
@@ -78,6 +78,12 @@ def test_what_is_not_a_number_wins_nothing():
         assert not pairs(OptimalTransport()(replace(sound, **broken), targets))
     infinite = replace(sound, logits=torch.full_like(logits, torch.inf))
     assert OptimalTransport()(infinite, targets).score.isfinite().all()
+
+
+def test_an_object_without_candidates_makes_the_host_wait_once_more():
+    predictions, one, two = row((0, 16), (0, 16), (7.5, 8.5)), (0, 0, 16, 8, 0), (7.5, 3, 8.5, 5, 0)
+    assert waits(OptimalTransport(), predictions, one_image(one)) == 3
+    assert waits(OptimalTransport(), predictions, one_image(one, two)) == 4
 
 
 def test_nothing_to_match_is_no_trouble():
