@@ -16,6 +16,7 @@ from .normalizers import SteadyNormalizers
 from .registry import BRANCHES, MATCHINGS, SCORES, WEIGHTINGS
 from .scores import Scores
 from .structures import Assignment, Matches, Predictions, Targets
+from .waits import USUAL_WAITS, waits_of
 
 
 class Assigner(nn.Module):
@@ -96,6 +97,11 @@ class Assigner(nn.Module):
     def cardinality(self) -> str:
         """one-to-one, one-to-few or one-to-many: whether inference needs NMS."""
         return self.matching.cardinality
+
+    @property
+    def waits(self) -> int:
+        """At most how often the host waits for a device in a training step: as usual, or as the matching says if more."""
+        return max(USUAL_WAITS, waits_of(self.matching))
 
     @property
     def bins(self) -> int | None:

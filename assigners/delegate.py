@@ -30,6 +30,11 @@ class Delegate(nn.Module):
         return frozenset().union(*(assigner.needs for assigner in self.assigners))
 
     @property
+    def waits(self) -> int:
+        """See `Assigner.waits`; of all that are asked in one step."""
+        return sum(assigner.waits for assigner in self.assigners)
+
+    @property
     def bins(self) -> int | None:
         """See `Assigner.bins`; the most that any of them wants."""
         return max((assigner.bins for assigner in self.assigners if assigner.bins), default=None)

@@ -45,6 +45,11 @@ class Staged(Delegate):
         return self.assigners[bisect_right(self.starts, self.progress.share) - 1]
 
     @property
+    def waits(self) -> int:
+        """Those of the assigner whose time it is."""
+        return self.current.waits
+
+    @property
     def cardinality(self) -> str:
         """That of the last stage, which inference meets."""
         return self.assigners[-1].cardinality

@@ -40,6 +40,7 @@ class MaxIoU:
 
     cardinality = "one-to-many"
     needs = frozenset({"points", "strides"})
+    waits = 1  # for its pairs
 
     def __init__(
         self,

@@ -16,9 +16,10 @@ from ..checks import check_choice, check_count
 from ..registry import BOX_LOSSES, MATCHINGS, SCORES
 from ..scores import Scores
 from ..structures import Matches, Predictions, Targets
+from ..waits import waits_of
 from .max_iou import MaxIoU
-from .mixture import Mixture, fit_two_gaussians
-from .pairs import keep_best_target, with_ignored
+from .mixture import LOOKS, Mixture, fit_two_gaussians
+from .pairs import settle_conflicts, with_ignored
 from .top_k import rank_within
 
 SEPARATIONS = ("a", "b", "c", "d")
@@ -95,6 +96,11 @@ class PAA(nn.Module):
         return all(getattr(part, "scale_invariant", True) for part in (self.first, self.box_loss))
 
     @property
+    def waits(self) -> int:
+        """Those of the first matching, for candidates and for pairs, and where the fit asks whether it is done."""
+        return waits_of(self.first) + 2 + len(LOOKS)
+
+    @property
     def num_classes(self) -> int | None:
         """C of a first matching that is kept per class."""
         return getattr(self.first, "num_classes", None)
@@ -106,8 +112,8 @@ class PAA(nn.Module):
         mixture, usable = self.fit(row, place, loss, predictions, targets)
         better = usable & (mixture.component == 0)
         positive = self._positive(mixture, usable, better)[row, place]
-        kept = candidates.select(_with_equals(positive, loss, row, len(usable)))
-        kept = keep_best_target(kept, kept.score, predictions, targets)
+        positive = _with_equals(positive, loss, row, len(usable))
+        kept = candidates.select(settle_conflicts(candidates, positive, candidates.score, predictions, targets))
         silent = self._silent(mixture, usable, better)
         if silent is not None:
             candidates = _ignoring(candidates, silent[row, place], predictions)

@@ -11,6 +11,7 @@ from ..boxes import center
 from ..ranking import rank_within
 from ..registry import MATCHINGS
 from ..structures import Matches, Predictions, Targets
+from ..waits import waits_of
 from .pairs import prior_boxes_at
 
 
@@ -50,6 +51,11 @@ class TopK(nn.Module):
     @property
     def scale_invariant(self) -> bool:
         return getattr(self.matching, "scale_invariant", True)
+
+    @property
+    def waits(self) -> int:
+        """Those of the matching, and for the pairs that are kept."""
+        return waits_of(self.matching) + 1
 
     @property
     def moves_others(self) -> bool:

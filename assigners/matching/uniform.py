@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Literal
 
 import torch
@@ -12,7 +11,16 @@ from ..boxes import center, iou, sides
 from ..checks import check_choice, check_count
 from ..registry import MATCHINGS
 from ..structures import Matches, Predictions, Targets
-from .pairs import inside_ignored, keep_best_target, prior_boxes, prior_boxes_at, real_pairs, target_chunks
+from .pairs import (
+    PAIRS_AT_ONCE,
+    inside_ignored,
+    prior_boxes,
+    prior_boxes_at,
+    real_pairs,
+    settle_conflicts,
+    target_chunks,
+    with_ignored,
+)
 from .top_k import rank_within
 
 
@@ -61,26 +69,14 @@ class Uniform:
     @torch.no_grad()
     def __call__(self, predictions: Predictions, targets: Targets) -> Matches:
         priors = prior_boxes(predictions, self.prior_scale)
-        chosen, key = self.chosen(predictions, targets), None
-        fits = chosen.score >= self.positive_iou
-        if self.conflict == "last":  # what is written last decides, a pair or none
-            kept = _last_of_sample(chosen, predictions) & fits
-            refused = _last_of_sample(chosen, predictions) & ~fits
-        else:
-            kept, refused = fits, ~fits
-            key = chosen.score
+        chosen = self.chosen(predictions, targets)
+        kept, refused = self._settled(chosen, predictions, targets)
         ignored = self._fits_well(predictions, targets)
         crowd = inside_ignored(priors, targets, self.ignore_threshold)
         if crowd is not None:
             ignored = ignored | crowd
-        lost = chosen.select(refused)
-        ignored[lost.image, lost.sample] = True
-        matches = chosen.select(kept)
-        if key is not None:
-            matches = keep_best_target(matches, key[kept], predictions, targets)
-            matches = matches.select(_last_of_sample(matches, predictions))  # chosen by prediction and by anchor
-        ignored[matches.image, matches.sample] = False
-        return replace(matches, ignored=ignored)
+        ignored = ignored | (_last_of_sample(chosen, refused, predictions) >= 0)
+        return with_ignored(chosen.select(kept), ignored)
 
     def chosen(self, predictions: Predictions, targets: Targets) -> Matches:
         """All that objects chose, in the order of the original: by rank, predictions of all objects, then anchors.
@@ -88,42 +84,45 @@ class Uniform:
         A sample that is near by both is there twice, as is one of several objects; the score is the IoU of its anchor.
         """
         priors = prior_boxes(predictions, self.prior_scale)
-        parts = [self._nearest(boxes, priors, predictions, targets) for boxes in (predictions.boxes, priors)]
-        pairs = [torch.cat(column) for column in zip(*parts, strict=True)]
-        by_anchor = torch.cat([torch.full_like(part[0], place) for place, part in enumerate(parts)])
-        image, sample, target, score, rank = pairs
-        place = ((rank * 2 + by_anchor) * targets.mask.shape[1] + target).argsort(stable=True)
-        return Matches(image[place], sample[place], target[place], score[place])
+        by_anchor, pairs, rank, cost = self._nearest(priors, predictions, targets)
+        images, count = targets.mask.shape
+        if self.conflict == "best":
+            rank = _rank(pairs, (by_anchor * images + pairs.image) * count + pairs.target, cost, priors, targets)
+        order = ((rank * 2 + by_anchor) * count + pairs.target).argsort(stable=True)
+        return pairs.select(order[(rank < self.k)[order]])
 
-    def _nearest(self, boxes: Tensor, priors: Tensor, predictions: Predictions, targets: Targets) -> tuple[Tensor, ...]:
-        """Image, sample, target, IoU of the anchor and rank (P,) of the k samples of every object with the nearest boxes.
+    def _nearest(
+        self, priors: Tensor, predictions: Predictions, targets: Targets
+    ) -> tuple[Tensor, Matches, Tensor, Tensor]:
+        """The k samples of every object with the nearest predictions, and those with the nearest anchors.
 
-        Equal distances, which a grid of anchors is full of, are settled by that IoU, then by the distance of centres.
+        (P,) 0 and 1 in this order, the pairs, their ranks and distances. Unless the last one written decides, all that are as
+        near as the k-th are among them, and ranks are left open.
         """
-        real, parts = real_pairs(predictions, targets), []
-        for chunk in target_chunks(predictions, targets):
-            cost = _l1(boxes[:, :, None], targets.boxes[:, None, chunk])
-            cost = torch.where(real[..., chunk] & ~cost.isnan(), cost, torch.inf)
-            cost = cost.expand(*predictions.logits.shape[:2], -1)
-            nearest = cost.topk(min(self.k, cost.shape[1]), dim=1, largest=False)
+        parts = []
+        for chunk in target_chunks(predictions, targets, PAIRS_AT_ONCE // 2):
+            cost = torch.stack([_costs(boxes, predictions, targets, chunk) for boxes in (predictions.boxes, priors)])
+            nearest = cost.topk(min(self.k, cost.shape[2]), dim=2, largest=False)
             if self.conflict == "last":
-                image, rank, target = nearest.values.isfinite().nonzero(as_tuple=True)
-                sample = nearest.indices[image, rank, target]
+                by_anchor, image, rank, target = nearest.values.isfinite().nonzero(as_tuple=True)
+                sample = nearest.indices[by_anchor, image, rank, target]
             else:
-                image, sample, target = ((cost <= nearest.values[:, -1:]) & cost.isfinite()).nonzero(as_tuple=True)
+                near = (cost <= nearest.values[:, :, -1:]) & cost.isfinite()
+                by_anchor, image, sample, target = near.nonzero(as_tuple=True)
                 rank = torch.zeros_like(sample)
-            parts.append((image, sample, target + chunk.start, rank, cost[image, sample, target]))
-        image, sample, target, rank, cost = (torch.cat(column) for column in zip(*parts, strict=True))
+            parts.append((by_anchor, image, sample, target + chunk.start, rank, cost[by_anchor, image, sample, target]))
+        by_anchor, image, sample, target, rank, cost = (torch.cat(column) for column in zip(*parts, strict=True))
         overlap = iou(prior_boxes_at(priors, image, sample), targets.boxes[image, target])
-        if self.conflict == "last":
-            return image, sample, target, overlap, rank
-        apart = (center(prior_boxes_at(priors, image, sample)) - center(targets.boxes[image, target])).square().sum(-1)
-        order = apart.argsort(stable=True)
-        order = order[overlap[order].argsort(descending=True, stable=True)]
-        columns = [column[order] for column in (image, sample, target, overlap)]
-        rank = rank_within(image[order] * targets.mask.shape[1] + target[order], -cost[order])
-        kept = (rank < self.k).nonzero()[:, 0]
-        return *(column[kept] for column in columns), rank[kept]
+        return by_anchor, Matches(image, sample, target, overlap), rank, cost
+
+    def _settled(self, chosen: Matches, predictions: Predictions, targets: Targets) -> tuple[Tensor, Tensor]:
+        """(P,) which of the chosen are pairs, each once and one of a sample, and which leave their sample ignored."""
+        fits = chosen.score >= self.positive_iou
+        if self.conflict == "last":  # what is written last decides, a pair or none
+            last = _is_last(chosen, torch.ones_like(fits), predictions)
+            return last & fits, last & ~fits
+        kept = settle_conflicts(chosen, fits, chosen.score, predictions, targets)
+        return _is_last(chosen, kept, predictions), ~fits  # once, where it was chosen by prediction and by anchor
 
     def _fits_well(self, predictions: Predictions, targets: Targets) -> Tensor:
         """(B, N) bool, whose prediction overlaps an object more than `negative_iou`."""
@@ -140,9 +139,34 @@ def _l1(boxes: Tensor, others: Tensor) -> Tensor:
     return (center(boxes) - center(others)).abs().sum(-1) + (sides(boxes) - sides(others)).abs().sum(-1)
 
 
-def _last_of_sample(matches: Matches, predictions: Predictions) -> Tensor:
-    """(P,) bool, True for the last of the pairs of each sample."""
-    slot = matches.image * predictions.logits.shape[1] + matches.sample
-    place = torch.arange(len(slot), device=slot.device)
-    last = place.new_full((predictions.logits[..., 0].numel(),), -1).scatter_reduce_(0, slot, place, "amax")
-    return place == last[slot]
+def _costs(boxes: Tensor, predictions: Predictions, targets: Targets, chunk: slice) -> Tensor:
+    """(B, N, m) distance of boxes (1 or B, N, 4) from some of the targets; infinite where there is no pair."""
+    cost = _l1(boxes[:, :, None], targets.boxes[:, None, chunk])
+    cost = torch.where(real_pairs(predictions, targets)[..., chunk] & ~cost.isnan(), cost, torch.inf)
+    return cost.expand(*predictions.logits.shape[:2], -1)
+
+
+def _rank(pairs: Matches, group: Tensor, cost: Tensor, priors: Tensor, targets: Targets) -> Tensor:
+    """(P,) place of each pair in its group (P,), by rising cost (P,).
+
+    Equal costs, which a grid of anchors is full of, are settled by the IoU of the anchor, then by the distance of centres.
+    """
+    anchors = prior_boxes_at(priors, pairs.image, pairs.sample)
+    order = (center(anchors) - center(pairs.target_boxes(targets))).square().sum(-1).argsort(stable=True)
+    order = order[pairs.score[order].argsort(descending=True, stable=True)]
+    rank = rank_within(group[order], -cost[order])
+    return torch.empty_like(rank).scatter_(0, order, rank)
+
+
+def _last_of_sample(pairs: Matches, among: Tensor, predictions: Predictions) -> Tensor:
+    """(B, N) place of the last pair of each sample `among` (P,) some, -1 where there is none."""
+    slot = pairs.image * predictions.logits.shape[1] + pairs.sample
+    place = torch.where(among, torch.arange(len(slot), device=slot.device), -1)
+    shape = predictions.logits.shape[:2]
+    return place.new_full((shape.numel(),), -1).scatter_reduce_(0, slot, place, "amax").view(shape)
+
+
+def _is_last(pairs: Matches, among: Tensor, predictions: Predictions) -> Tensor:
+    """(P,) bool, the last of the pairs of each sample `among` (P,) some."""
+    last = _last_of_sample(pairs, among, predictions)[pairs.image, pairs.sample]
+    return last == torch.arange(len(last), device=last.device)

@@ -3,7 +3,8 @@ import math
 import pytest
 import torch
 
-from detassign.assigners.matching.mixture import MAX_ITERATIONS, fit_two_gaussians
+from detassign.assigners.matching.mixture import LOOKS, MAX_ITERATIONS, fit_two_gaussians
+from detassign.bench.stand_in import GPU, stand_in
 
 
 def everything(values):
@@ -59,3 +60,15 @@ def test_the_fit_is_where_expectation_maximisation_stands_still_or_ends(seed):
         own = values[0][mixture.component[0] == component]
         assert mixture.means[0, component].item() == pytest.approx(own.mean().item(), abs=1e-2)
         assert mixture.weights[0, component].item() == pytest.approx(0.5, abs=1e-2)
+
+
+def test_a_gpu_is_asked_now_and_then_and_finds_the_same():
+    generator = torch.Generator().manual_seed(0)
+    values = torch.rand(30, 45, generator=generator, dtype=torch.float64) * 3
+    wanted = fit_two_gaussians(values, everything(values))
+    with stand_in() as record:
+        far = values.to(GPU, non_blocking=True)
+        found = fit_two_gaussians(far, torch.ones_like(far, dtype=torch.bool))
+    assert sum(record.waits.values()) == sum(look < wanted.iterations.max() for look in LOOKS) + 1
+    assert torch.equal(found.means.host, wanted.means)
+    assert torch.equal(found.iterations.host, wanted.iterations)
