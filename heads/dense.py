@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -25,6 +26,7 @@ from .refinement import BoxRefinement
 from .task_aligned import TaskAlignedTower, TaskFeatures
 
 PROVIDES = frozenset({"logits", "boxes", "points", "strides", "level_sizes", "distribution"})
+ASSIGNERS_OF_HEAD = ("assigner", "home", "one_to_one")  # arguments that say who assigns, not what the head is like
 CHOICES = {
     "branch_on": ("reg", "cls"),
     "distances": ("exp", "relu", "exp_strides"),
@@ -93,6 +95,9 @@ class DenseHead(nn.Module):
         point_offset: float = 0.5,
         branch_tower: str | dict[str, Any] | None = None,
     ) -> None:
+        options = {
+            name: value for name, value in locals().items() if name not in ("self", "__class__", *ASSIGNERS_OF_HEAD)
+        }
         super().__init__()
         for name, value in (("branch_on", branch_on), ("distances", distances)):
             if value not in CHOICES[name]:
@@ -109,64 +114,43 @@ class DenseHead(nn.Module):
             self.assigner = TwoHeaded(**others, one_to_many=self.assigner)
         self.branch = second_branch(self.assigner) if branch == "auto" else take_branch(self.assigner, branch)
         check_assigner(self.assigner, self.branch)
-        if branch_tower is not None and (not self.branch or task_aligned is not None):
-            reason = (
-                "there is no second branch" if not self.branch else "the tower of both tasks has a branch of its own"
-            )
-            raise ValueError(f"branch_tower: {reason} that it could serve; leave it out")
+        check_towers(self.branch, branch_tower, task_aligned, dcn_on_last_conv)
         self.bins = (bins or self.assigner.bins) if "distribution" in self.assigner.needs else None
 
-        self.cls_convs = self.reg_convs = None
-        if task_aligned is None:
-            tower = {"norm_groups": norm_groups, "bias": conv_bias, "deformable": dcn_on_last_conv}
-            self.cls_convs = make_tower(in_channels, feat_channels, stacked_convs, **tower)
-            self.reg_convs = make_tower(in_channels, feat_channels, stacked_convs, **tower)
-        elif dcn_on_last_conv:
-            raise ValueError("task_aligned: its tower has no deformable convolution; leave dcn_on_last_conv out")
-        logits = num_classes + self.assigner.score.background_column
-        self.conv_cls = nn.Conv2d(feat_channels, logits, 3, padding=1)
-        self.conv_reg = nn.Conv2d(feat_channels, 4 * (self.bins or 1), 3, padding=1)
-        own_branch = self.branch and task_aligned is None
-        self.branch_tower = None
-        if branch_tower is not None:
-            self.branch_tower = BRANCH_TOWERS.build(branch_tower, channels=feat_channels, norm_groups=norm_groups)
-        branch_channels = getattr(self.branch_tower, "out_channels", feat_channels)
-        self.conv_centerness = nn.Conv2d(branch_channels, 1, 3, padding=1) if own_branch else None
-        self.scales = nn.ModuleList(Scale(1.0) for _ in self.strides)
+        shape, norm = (in_channels, feat_channels, stacked_convs), {"norm_groups": norm_groups, "bias": conv_bias}
+        own_towers = task_aligned is None
+        tower = partial(make_tower, *shape, **norm, deformable=dcn_on_last_conv)
+        self.cls_convs, self.reg_convs = (tower() if own_towers else None for _ in range(2))
+        self._make_outputs(feat_channels, norm_groups, branch_tower, bool(self.branch and own_towers))
         self._initialize(class_prior, initial_distance)
         self.refinement = None if refinement is None else BoxRefinement(feat_channels, **refinement)
         self.task_aligned: TaskAlignedTower | None = None
-        if task_aligned is not None:
+        if not own_towers:
             prior = class_prior if self._branch_is_rare else 0.5
-            own = {"norm_groups": norm_groups, "bias": conv_bias, "branch_prior": prior, **task_aligned}
-            self.task_aligned = TaskAlignedTower(
-                in_channels, feat_channels, stacked_convs, branch=bool(self.branch), **own
-            )
-        self.auxiliary: DenseHead | None = None
-        if self.assigner.auxiliary is not None:
-            parts = (
-                num_classes,
-                in_channels,
-                self.assigner.auxiliary,
-                feat_channels,
-                stacked_convs,
-                strides,
-                branch,
-                branch_on,
-            )
-            options = (
-                distances,
-                bins,
-                norm_groups,
-                conv_bias,
-                dcn_on_last_conv,
-                refinement,
-                class_prior,
-                initial_distance,
-            )
-            has_branch = second_branch(self.assigner.auxiliary) if branch == "auto" else branch
-            towers = {"task_aligned": task_aligned, "branch_tower": branch_tower if has_branch else None}
-            self.auxiliary = DenseHead(*parts, *options, **towers, point_offset=point_offset)
+            own = {**norm, "branch_prior": prior, **task_aligned}
+            self.task_aligned = TaskAlignedTower(*shape, branch=bool(self.branch), **own)
+        self.auxiliary = (
+            None if self.assigner.auxiliary is None else self._second_head(self.assigner.auxiliary, options)
+        )
+
+    def _make_outputs(
+        self, channels: int, norm_groups: int, branch_tower: str | dict[str, Any] | None, own_branch: bool
+    ) -> None:
+        """The convolutions of classes, boxes and the second branch, and the scale of every level."""
+        logits = self.num_classes + self.assigner.score.background_column
+        self.conv_cls = nn.Conv2d(channels, logits, 3, padding=1)
+        self.conv_reg = nn.Conv2d(channels, 4 * (self.bins or 1), 3, padding=1)
+        self.branch_tower = None
+        if branch_tower is not None:
+            self.branch_tower = BRANCH_TOWERS.build(branch_tower, channels=channels, norm_groups=norm_groups)
+        branch_channels = getattr(self.branch_tower, "out_channels", channels)
+        self.conv_centerness = nn.Conv2d(branch_channels, 1, 3, padding=1) if own_branch else None
+        self.scales = nn.ModuleList(Scale(1.0) for _ in self.strides)
+
+    def _second_head(self, assigner: Assigner, options: dict[str, Any]) -> DenseHead:
+        """A head of the same options under another assigner; a branch tower goes where there is a branch."""
+        branch = second_branch(assigner) if options["branch"] == "auto" else options["branch"]
+        return DenseHead(assigner=assigner, **{**options, "branch_tower": options["branch_tower"] if branch else None})
 
     extra_repr = constants
 
@@ -299,6 +283,15 @@ def second_branch(assigner: Assigner) -> str | None:
     if assigner.score.uses_objectness:
         return "objectness"
     return assigner.branch and assigner.branch.name
+
+
+def check_towers(branch: str | None, branch_tower: Any, task_aligned: Any, deformable: bool) -> None:
+    """Raise ValueError for a tower that nothing could use."""
+    if branch_tower is not None and (not branch or task_aligned is not None):
+        reason = "there is no second branch" if not branch else "the tower of both tasks has a branch of its own"
+        raise ValueError(f"branch_tower: {reason} that it could serve; leave it out")
+    if task_aligned is not None and deformable:
+        raise ValueError("task_aligned: its tower has no deformable convolution; leave dcn_on_last_conv out")
 
 
 def take_branch(assigner: Assigner, branch: str | None) -> str | None:
