@@ -52,6 +52,7 @@ class OptimalTransport:
     """
 
     cardinality = "one-to-many"
+    waits = 4  # one more than usual where an object has no candidate: what it takes instead
 
     def __init__(
         self,
