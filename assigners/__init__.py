@@ -17,7 +17,9 @@ from .matching import (
     ATSS,
     PAA,
     POTO,
+    BestLevel,
     CenterPrior,
+    CenterRegion,
     CenterSampling,
     DynamicK,
     Fovea,
@@ -75,7 +77,15 @@ from .weighting import (
     task_aligned,
     varifocal,
 )
-from .weighting.common import box_weights, count_objects, count_positives, count_targets, countable, group_sum
+from .weighting.common import (
+    box_weights,
+    count_objects,
+    count_positives,
+    count_targets,
+    countable,
+    countable_as_background,
+    group_sum,
+)
 
 __all__ = [
     "AGGREGATORS",
@@ -102,7 +112,9 @@ __all__ = [
     "AssignmentWarning",
     "AuxiliaryLoss",
     "Bag",
+    "BestLevel",
     "CenterPrior",
+    "CenterRegion",
     "CenterSampling",
     "Centerness",
     "ContrastiveDenoising",
@@ -160,6 +172,7 @@ __all__ = [
     "count_positives",
     "count_targets",
     "countable",
+    "countable_as_background",
     "focal",
     "group_sum",
     "iou_bce",

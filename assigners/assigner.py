@@ -155,7 +155,7 @@ class Assigner(nn.Module):
             if matches is None:
                 matches = self.matching(predictions, targets)
             scores = self.score(predictions)
-            assignment = self.weighting(predictions, targets, matches, scores)
+            assignment = sparing(self.weighting(predictions, targets, matches, scores), targets)
             if self.steady is not None:
                 assignment = replace(assignment, normalizers=self.steady(assignment.normalizers, self.training))
             return scores, assignment
@@ -183,6 +183,14 @@ class Assigner(nn.Module):
             wanted = f"{self.num_classes} classes{' and the background' * background}"
             raise ValueError(f"logits: expected {expected} columns for {wanted}, got {columns}")
         return columns - background
+
+
+def sparing(assignment: Assignment, targets: Targets) -> Assignment:
+    """The assignment without w⁻ on entries that its matches spare."""
+    if assignment.matches.spared is None:
+        return assignment
+    spared = assignment.matches.spared_entries(targets, assignment.negative.shape)
+    return replace(assignment, negative=assignment.negative.masked_fill(spared, 0))
 
 
 def common_classes(num_classes: int | None, *parts: Any) -> int | None:

@@ -15,7 +15,7 @@ from .boxes import iou
 from .normalizers import mean_over_ranks
 from .registry import BRANCHES
 from .structures import Assignment, Matches, Predictions, Targets
-from .weighting.common import count_positives, countable, group_sum, pair_centerness
+from .weighting.common import count_positives, countable_as_background, group_sum, pair_centerness
 
 
 class _OfPairs:
@@ -106,7 +106,7 @@ class Foreground:
         wanted = torch.zeros_like(logits, requires_grad=False)
         wanted[matches.image, matches.sample] = 1
         loss = binary_cross_entropy_with_logits(logits, wanted, reduction="none")
-        loss = loss * countable(predictions, matches).squeeze(-1)
+        loss = loss * countable_as_background(predictions, matches)
         images = len(logits) // (predictions.groups or 1)
         divisor = _positives(predictions, matches).clamp(min=self.least_per_image * images)
         return self.weight * group_sum(loss, None, predictions) / divisor

@@ -124,7 +124,7 @@ def _both(
     rest = boxes.select(alone)
     names = ("image", "sample", "target", "score")
     return (
-        Matches(*(torch.cat([getattr(classes, n), getattr(rest, n)]) for n in names), classes.ignored),
+        Matches(*(torch.cat([getattr(classes, n), getattr(rest, n)]) for n in names), classes.ignored, classes.spared),
         place,
         alone,
     )

@@ -263,6 +263,8 @@ class Matches:
         image, sample, target: (P,) long; pair p joins sample[p] of image[p] with target[p] of the same image.
         score: (P,) how much the matching likes the pair, 1 where it does not grade (centre prior, IoU, …).
         ignored: (B, N) bool, samples that are not pushed down (crowd regions, IoUs between two thresholds), or None.
+        spared: (3, K) long, image, sample and class of entries that are not pushed down (of objects that lost the sample to
+            another, or surround it), in any order, repeated or not, save those of a pair; or None.
     """
 
     image: Tensor
@@ -270,6 +272,7 @@ class Matches:
     target: Tensor
     score: Tensor
     ignored: Tensor | None = None
+    spared: Tensor | None = None
 
     def select(self, keep: Tensor) -> Matches:
         """The pairs that `keep`, (P,) bool or an index, picks."""
@@ -290,6 +293,14 @@ class Matches:
     def predicted_boxes(self, predictions: Predictions) -> Tensor:
         """(P, 4) xyxy box that each pair's sample predicts."""
         return predictions.boxes[self.image, self.sample]
+
+    def spared_entries(self, targets: Targets, shape: torch.Size) -> Tensor:
+        """Which entries of `shape`, (B, N, C), are spared -> bool."""
+        entries = torch.zeros(shape, dtype=torch.bool, device=self.image.device)
+        if self.spared is not None:
+            entries[tuple(self.spared)] = True
+            entries[self.image, self.sample, self.labels(targets)] = False
+        return entries
 
     def flat_target(self, targets: Targets) -> Tensor:
         """(P,) index of each pair's target among the B * M targets of the batch."""

@@ -1,7 +1,9 @@
 """Matchings: which samples may answer for which target."""
 
 from .atss import ATSS
+from .best_level import BestLevel
 from .center_prior import CenterPrior
+from .center_region import CenterRegion
 from .center_sampling import CenterSampling
 from .dynamic_k import DynamicK, dynamic_soft_label, lla, simota, simota_v1
 from .fovea import Fovea
@@ -25,7 +27,9 @@ __all__ = [
     "ATSS",
     "PAA",
     "POTO",
+    "BestLevel",
     "CenterPrior",
+    "CenterRegion",
     "CenterSampling",
     "DynamicK",
     "Fovea",

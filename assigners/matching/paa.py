@@ -11,12 +11,13 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from ...ops.transfer import to_device
 from ..checks import check_choice, check_count
+from ..distances import pair_distances
 from ..registry import BOX_LOSSES, MATCHINGS, SCORES
-from ..scores import Scores
 from ..structures import Matches, Predictions, Targets
 from ..waits import waits_of
+from .focal_losses import focal_losses
+from .levels import level_groups
 from .max_iou import MaxIoU
 from .mixture import LOOKS, Mixture, fit_two_gaussians
 from .pairs import settle_conflicts, with_ignored
@@ -39,7 +40,7 @@ class PAA(nn.Module):
         k: candidates per object and level.
         alpha, gamma: of the focal loss.
         box_scale: weight of the box distance in the loss; mmdet 1.3.
-        box_loss: the box distance, of two boxes in pixels; a name, a dict or a callable.
+        box_loss: the box distance; a name, a dict or a callable.
         separation: "a" takes the better component whole; "b" up to its peak, and leaves out of the loss what lies before the
             other component's peak; "c" up to its peak (the published code); "d" likewise, and leaves the rest of the component
             out of the loss.
@@ -87,8 +88,9 @@ class PAA(nn.Module):
 
     @property
     def needs(self) -> frozenset[str]:
-        """What the first matching and the score model need, and levels."""
-        return frozenset({"strides", "level_sizes"}) | self.first.needs | self.score.needs
+        """What the first matching, the box distance and the score model need, and levels."""
+        parts = (self.first, self.box_loss, self.score)
+        return frozenset({"strides", "level_sizes"}).union(*(getattr(part, "needs", ()) for part in parts))
 
     @property
     def scale_invariant(self) -> bool:
@@ -123,34 +125,15 @@ class PAA(nn.Module):
         """The pairs of least loss on each level, scored by exp(-loss), and their losses (P,)."""
         pairs = self.first(predictions, targets)
         loss = self.losses(pairs, predictions, targets)
-        nearest = rank_within(self._group(pairs, predictions, targets), -loss.nan_to_num(nan=torch.inf)) < self.k
+        nearest = rank_within(level_groups(pairs, predictions, targets), -loss.nan_to_num(nan=torch.inf)) < self.k
         nearest = (nearest & loss.isfinite()).nonzero()[:, 0]
         pairs, loss = pairs.select(nearest), loss[nearest]
         return replace(pairs, score=(-loss).exp()), loss
 
-    @staticmethod
-    def _group(pairs: Matches, predictions: Predictions, targets: Targets) -> Tensor:
-        """(P,) a number for the target and level of each pair."""
-        if predictions.level_sizes is None:
-            return pairs.flat_target(targets)
-        ends = to_device(torch.tensor(predictions.level_sizes).cumsum(0), pairs.sample.device)
-        return pairs.flat_target(targets) * len(ends) + torch.bucketize(pairs.sample, ends, right=True)
-
     def losses(self, pairs: Matches, predictions: Predictions, targets: Targets) -> Tensor:
         """(P,) focal loss of each pair's sample over all classes plus the weighted distance of its box."""
-        scores = self.score(predictions)
-        every = self._as_negative(scores.log_absent).sum(-1)[pairs.image, pairs.sample]
-        labels = pairs.labels(targets)
-        wrong = self._as_negative(scores.log_absent[pairs.image, pairs.sample, labels])
-        boxes = pairs.predicted_boxes(predictions), pairs.target_boxes(targets)
-        return every - wrong + self._as_positive(scores, pairs, labels) + self.box_scale * self.box_loss(*boxes)
-
-    def _as_negative(self, log_absent: Tensor) -> Tensor:
-        return (1 - self.alpha) * (-torch.expm1(log_absent)) ** self.gamma * -log_absent
-
-    def _as_positive(self, scores: Scores, pairs: Matches, labels: Tensor) -> Tensor:
-        log_present = scores.log_present(pairs, labels)
-        return self.alpha * (-torch.expm1(log_present)) ** self.gamma * -log_present
+        focal = focal_losses(self.score(predictions), pairs, targets, self.alpha, self.gamma)
+        return focal + self.box_scale * pair_distances(self.box_loss, predictions, targets, pairs)
 
     def fit(
         self, row: Tensor, place: Tensor, loss: Tensor, predictions: Predictions, targets: Targets

@@ -1,11 +1,11 @@
-"""Fixed rules of place and size: FoveaBox, RepPoints' points, YOLOF."""
+"""Rules of place and size: FoveaBox, FSAF, RepPoints' points, YOLOF."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from ..assigner import Assigner
-from ..matching import Fovea, NearestPoint, Uniform
+from ..matching import BestLevel, CenterRegion, Fovea, NearestPoint, Uniform
 from ..registry import ASSIGNERS
 from ..scores import Sigmoid
 from ..soft_targets import One
@@ -26,6 +26,21 @@ def foveabox(
     weighting = focal(alpha=0.4, gamma=1.5, count="positives_and_images")
     box_loss = {"type": "log_sides", "unit": unit}
     return Assigner(Fovea(sigma, ranges), weighting, Sigmoid(), box_loss, num_classes=num_classes)
+
+
+@ASSIGNERS.register("fsaf")
+def fsaf(num_classes: int, core: float = 0.2, least_share: float = 0.01, foreground_dominates: bool = True) -> Assigner:
+    """FSAF (arXiv 1903.00621), without anchors: the middle of objects, on the level of least loss x focal, -log IoU.
+
+    Other than in mmdet's code, a cell that two objects of one class contest is learned by the smaller one, and a batch without
+    objects is divided by 1, not by the number of samples.
+
+    Args:
+        num_classes: C.
+        core, least_share, foreground_dominates: as of `CenterRegion`; mmdet's is False.
+    """
+    matching = BestLevel(CenterRegion(core, None, least_share, foreground_dominates))
+    return Assigner(matching, focal(), Sigmoid(), "iou_log", num_classes=num_classes)
 
 
 @ASSIGNERS.register("reppoints")

@@ -124,3 +124,15 @@ def countable(predictions: Predictions, matches: Matches) -> Tensor:
     if predictions.valid is not None:
         keep = keep * predictions.valid[..., None]
     return keep
+
+
+def countable_as_background(predictions: Predictions, matches: Matches) -> Tensor:
+    """(B, N) or scalar 1: likewise for being no object at all, also zero where a class of a sample without a pair is spared."""
+    keep = countable(predictions, matches).squeeze(-1)
+    if matches.spared is None:
+        return keep
+    image, sample, _ = matches.spared
+    spared = torch.zeros(predictions.logits.shape[:2], dtype=torch.bool, device=image.device)
+    spared[image, sample] = True
+    spared[matches.image, matches.sample] = False
+    return keep * ~spared

@@ -13,7 +13,7 @@ from ..normalizers import normalizers
 from ..registry import WEIGHTINGS
 from ..scores import Scores
 from ..structures import Assignment, Matches, Predictions, Targets
-from .common import count_objects, countable, group_sum
+from .common import count_objects, countable_as_background, group_sum
 
 
 @WEIGHTINGS.register("cross_entropy")
@@ -41,7 +41,7 @@ class CrossEntropy:
         positive = torch.ones_like(matches.score, dtype=predictions.logits.dtype)
         background = torch.full_like(scores.log_background, self.no_object, requires_grad=False)
         background[matches.image, matches.sample] = 0
-        background = background * countable(predictions, matches).squeeze(-1)
+        background = background * countable_as_background(predictions, matches)
 
         total = group_sum(positive, matches.image, predictions) + group_sum(background, None, predictions)
         count = count_objects(matches, targets, predictions)

@@ -2,11 +2,12 @@ from dataclasses import replace
 
 import pytest
 import torch
-from support.random_batches import random_batch
+from support.random_batches import built, random_batch
 from support.small import one_image, pyramid
 
 from detassign.assigners import (
     ATSS,
+    WEIGHTINGS,
     Assigner,
     CenterPrior,
     CenterSampling,
@@ -21,6 +22,7 @@ from detassign.assigners import (
     focal,
 )
 from detassign.assigners.assigner import refusal
+from detassign.assigners.laws.check import around
 
 
 def test_parts_may_be_objects_names_or_dicts():
@@ -215,3 +217,25 @@ def test_a_number_of_classes_that_is_no_count_is_refused(number):
         build("fcos", number)
     with pytest.raises(ValueError, match="num_classes: expected a whole number of at least 1, got"):
         build("dw", number)
+
+
+@pytest.mark.parametrize("weighting", WEIGHTINGS)
+def test_spared_classes_are_not_pushed_down_under_any_weighting_and_all_else_is_as_before(weighting):
+    assigner = built(around(weighting=weighting))
+    predictions, targets = random_batch(assigner)
+    matches = assigner.match(predictions, targets)
+    pair = torch.stack([matches.image, matches.sample, matches.labels(targets)])[:, :1]
+    free = int(torch.ones(predictions.logits.shape[1]).index_fill(0, matches.sample, 0).argmax())
+    spared = torch.cat([pair, torch.tensor([[0, 0, 1], [free, free, free], [0, 1, 1]])], 1)
+    before, after = (
+        assigner(predictions, targets, matches),
+        assigner(predictions, targets, replace(matches, spared=spared)),
+    )
+
+    left = before.negative.detach().clone()
+    left[[0, 0, 1], free, [0, 1, 1]] = 0
+    assert torch.equal(after.negative, left)
+    assert torch.equal(after.positive, before.positive)
+    if before.background is not None:
+        assert before.background[:, free].min() > 0
+        assert after.background[:, free].max() == 0

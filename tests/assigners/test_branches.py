@@ -11,10 +11,10 @@ BOXES = torch.tensor([[[0.0, 0.0, 8.0, 8.0], [8.0, 0.0, 16.0, 8.0], [0.0, 0.0, 1
 LOGITS = torch.tensor([[math.log(3), 0.0, -math.log(3)]])  # 0.75, 0.5, 0.25
 
 
-def loss_of(branch, samples=(0, 2), ignored=None, logits=LOGITS):
+def loss_of(branch, samples=(0, 2), ignored=None, logits=LOGITS, spared=None):
     predictions = pyramid((1, 3, 8), boxes=BOXES, objectness=logits)
     zeros = torch.zeros(len(samples), dtype=torch.long)
-    matches = Matches(zeros, torch.tensor(samples, dtype=torch.long), zeros, torch.ones(len(samples)), ignored)
+    matches = Matches(zeros, torch.tensor(samples, dtype=torch.long), zeros, torch.ones(len(samples)), ignored, spared)
     pairs, samples = torch.ones(len(samples)), torch.zeros(1, 3, 3)
     return branch(predictions, TARGETS, Assignment(matches, pairs, samples, pairs, torch.ones(3)))
 
@@ -32,6 +32,12 @@ def test_the_foreground_branch_learns_of_every_sample_whether_it_is_matched():
     ignoring = torch.tensor([[False, True, False]])
     logs = math.log(0.75) + math.log(0.25)
     assert loss_of(BRANCHES.build("foreground"), ignored=ignoring).item() == pytest.approx(-logs / 2, rel=1e-5)
+
+
+def test_the_foreground_branch_leaves_samples_without_a_pair_alone_where_a_class_is_spared():
+    logs = math.log(0.75) + math.log(0.25)
+    spared = torch.tensor([[0, 0], [0, 1], [1, 2]])  # a class of a matched sample, and of one that is not
+    assert loss_of(BRANCHES.build("foreground"), spared=spared).item() == pytest.approx(-logs / 2, rel=1e-5)
 
 
 def test_the_foreground_branch_is_divided_by_the_number_of_images_at_least_or_as_in_yolox():

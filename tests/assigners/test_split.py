@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -24,6 +26,13 @@ def split(classes, boxes):
         Assigner(These(*classes), focal(), branch=None),
         Assigner(These(*boxes), focal(box_scale=3.0), branch=IoUBranch(1.0)),
     )
+
+
+class Sparing(These):
+    """The same, with one spared entry of the first image."""
+
+    def __call__(self, predictions, targets):
+        return replace(super().__call__(predictions, targets), spared=torch.tensor([[0], [3], [1]]))
 
 
 CLASSES, BOXES = [(0, 1, 0), (0, 2, 1), (1, 5, 0)], [(1, 5, 0), (0, 7, 0), (0, 2, 1), (1, 6, 1)]
@@ -86,3 +95,12 @@ def test_ddod_remembers_the_positives_of_levels_in_its_state():
     first, second = (each.assigners[0].weighting.counts for each in (assigner, other))
     assert first is assigner.assigners[1].weighting.counts
     assert torch.equal(first.totals, second.totals)
+
+
+def test_what_the_matching_of_the_classes_spares_stays_spared():
+    assigner = split(CLASSES, BOXES)
+    assigner.assigners[0].matching = Sparing(*CLASSES)
+    predictions, targets = random_batch(assigner)
+    assignment = assigner(predictions, targets)
+    assert assignment.matches.spared.tolist() == [[0], [3], [1]]
+    assert assignment.negative[0, 3, 1] == 0

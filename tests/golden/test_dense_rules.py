@@ -1,4 +1,4 @@
-"""YOLOF, FoveaBox and RepPoints' points against mmdet's: pairs, normalisers, losses, gradients.
+"""YOLOF, FoveaBox, FSAF and RepPoints' points against mmdet's: pairs, normalisers, losses, gradients.
 
 Inputs of losses are widened to float64, so what is compared is the recorded rounding and not ours.
 """
@@ -11,8 +11,9 @@ import torch
 from support.dense import flat, grid, targets_of
 from support.golden import cases
 
-from detassign.assigners import NearestPoint, Predictions, Targets, Uniform, build
+from detassign.assigners import CenterRegion, NearestPoint, Predictions, Targets, Uniform, build
 from detassign.assigners.boxes import boxes_from_distances, giou
+from detassign.assigners.distances import pair_distances
 
 
 def double_leaves(case, *names):
@@ -142,3 +143,79 @@ def test_uniform_matching_equals_mmdets_assigner(case):
     case.check("out/uniform/pos_predicted_boxes", chosen.predicted_boxes(predictions))
     case.check("out/uniform/pos_idx", chosen.score >= rule["pos_ignore_thr"])
     case.check("out/uniform/gt_inds", one_based(matching(predictions, targets), 0, second))
+
+
+def fsaf_predictions(case, cls, reg):
+    """Boxes of FSAF's code, from distances to top, bottom, left and right in quarters of the cell's sides."""
+    cells, scale = case.tensor("input/priors").double(), case.config["head_config"]["bbox_coder"]["normalizer"]
+    points, size = (cells[:, :2] + cells[:, 2:]) / 2, cells[:, 2:] - cells[:, :2]
+    top, bottom, left, right = (flat(reg).clamp(min=1e-4) * scale).unbind(-1)
+    distances = torch.stack([left * size[:, 0], top * size[:, 1], right * size[:, 0], bottom * size[:, 1]], -1)
+    level_sizes = tuple(m.shape[-2:].numel() for m in cls)
+    boxes = boxes_from_distances(points, distances)
+    return Predictions(flat(cls), boxes, None, points, size[:, 0], level_sizes, priors=cells)
+
+
+def by_level(of_pairs, predictions, matches, of_samples=0.0):
+    """Sums (levels,) of losses of pairs (P,) and samples (B, N)."""
+    zeros = torch.zeros_like(predictions.logits[..., 0])
+    every = of_samples + zeros.index_put((matches.image, matches.sample), of_pairs, accumulate=True)
+    return torch.stack([level.sum() for level in every.split(predictions.level_sizes, 1)])
+
+
+@pytest.mark.parametrize("case", cases("dense_assign", "fsaf_*"))
+def test_fsaf_equals_mmdets(case):
+    head, maps = case.config["head_config"], double_leaves(case, "cls", "reg")
+    rule, images = head["train_cfg"]["assigner"], case.config["batch"]
+    predictions, targets = fsaf_predictions(case, *maps.values()), targets_of(case, images).to("cpu", torch.float64)
+    assigner = build(
+        "fsaf", head["num_classes"], core=rule["pos_scale"], least_share=rule["min_pos_iof"], foreground_dominates=False
+    )
+    candidates = assigner.matching.matching(predictions, targets)
+    for image in range(images):
+        found = one_based(candidates, image, predictions.logits.shape[1]) - 1
+        case.check(f"assign/assigner/{image}/gt_index", found)
+
+    assignment, losses = assigner.assign_and_loss(predictions, targets)
+    case.check("stat/num_pos", assignment.normalizers[:1] / images)
+    scores, matches = assigner.score(predictions), assignment.matches
+    pulled = assignment.positive * -scores.log_present(matches, matches.labels(targets))
+    pushed = (assignment.negative * -scores.log_absent).sum(-1)
+    case.check("loss/loss_cls", by_level(pulled, predictions, matches, pushed) / assignment.normalizers[0])
+    fit = pair_distances(assigner.box_loss, predictions, targets, matches)
+    case.check("loss/loss_bbox", by_level(fit, predictions, matches) / assignment.normalizers[2])
+    sum(losses.values()).backward()
+    check_gradients(case, maps)
+
+
+REGION_NAMES = {
+    "pos_scale": "core",
+    "neg_scale": "surroundings",
+    "min_pos_iof": "least_share",
+    "foreground_dominate": "foreground_dominates",
+    "ignore_gt_scale": "ignore_scale",
+}
+REGION_DEFAULTS = {"foreground_dominate": False, "ignore_gt_scale": 0.5}
+
+
+@pytest.mark.parametrize("name", ["center_region", "center_region_shadow", "center_region_shadow_fgdom"])
+@pytest.mark.parametrize("case", cases("dense", "assign_*"))
+def test_center_regions_equal_mmdets(case, name):
+    rule, cells = REGION_DEFAULTS | case.config["assigners"][name], case.tensor("input/point_boxes")
+    predictions, targets = assigner_inputs(case, (cells[:, :2] + cells[:, 2:]) / 2, cells[:, 2] - cells[:, 0], cells)
+    if name == "center_region_shadow" and "gt/0/ignore_boxes" in case:
+        ignore = case.tensor("gt/0/ignore_boxes").reshape(-1, 4)[None]
+        targets = replace(targets, ignore_boxes=ignore, ignore_mask=torch.ones(ignore.shape[:2], dtype=torch.bool))
+    matches = CenterRegion(**{REGION_NAMES[key]: value for key, value in rule.items() if key != "type"})(
+        predictions, targets
+    )
+    case.check(f"out/{name}/gt_inds", one_based(matches, 0, len(cells)))
+    labels = torch.full((len(cells),), -1)
+    labels[matches.sample] = matches.labels(targets)
+    case.check(f"out/{name}/labels", labels)
+    shape = (len(cells), predictions.logits.shape[2])
+    wanted = torch.zeros(shape, dtype=torch.bool)
+    wanted[tuple(case.tensor(f"out/{name}/shadowed_labels").long().T)] = True
+    if matches.ignored is not None:
+        wanted &= ~matches.ignored[0, :, None]
+    assert (matches.spared_entries(targets, (1, *shape))[0] == wanted).all()
