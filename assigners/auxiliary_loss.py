@@ -33,6 +33,16 @@ class AuxiliaryLoss(Delegate):
         self.weight = weight
 
     @property
+    def main(self) -> Assigner:
+        """The assigner that answers."""
+        return self.assigners[0]
+
+    @property
+    def other(self) -> Assigner:
+        """The assigner whose loss is added."""
+        return self.assigners[1]
+
+    @property
     def current(self) -> Assigner:
         """The main assigner."""
         return self.assigners[0]
@@ -53,6 +63,3 @@ class AuxiliaryLoss(Delegate):
         assignment, losses = self.current.assign_and_loss(predictions, targets, matches)
         others = self.assigners[1].loss(predictions, targets)
         return assignment, losses | {f"{name}_aux": self.weight * value for name, value in others.items()}
-
-    def extra_repr(self) -> str:
-        return f"weight={self.weight}"

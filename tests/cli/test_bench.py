@@ -101,7 +101,8 @@ def test_pairs_that_cannot_work_are_told_before_any_run(broken_matching, tmp_pat
     said = capfd.readouterr().err
     assert "detassign: 2 of 3 assigners cannot train, so nothing was: atss+cross_entropy+sigmoid (" in said
     assert "defined for the score model Softmax" in said
-    assert "broken+focal (KeyError: 'boxes')" in said
+    assert "broken+focal (" in said
+    assert "KeyError: 'boxes'" in said
     assert not folder.exists()
 
 
