@@ -252,16 +252,33 @@ def quality_focal(
 
 @WEIGHTINGS.register("varifocal")
 def varifocal(
-    alpha: float = 0.75, gamma: float = 2.0, box_weight: BoxWeight = "iou", box_scale: float = 2.0
+    alpha: float = 0.75,
+    gamma: float = 2.0,
+    box_weight: BoxWeight = "iou",
+    box_scale: float = 2.0,
+    detach: bool = False,
+    class_scale: float = 1.0,
+    count: Count = "positives",
 ) -> SoftTarget:
     """Varifocal loss (VFNet): positives weighted by the IoU that they should reach, negatives by `alpha` P^gamma.
 
     Args:
         alpha: weight of the negatives.
         gamma: focal exponent of the negatives.
-        box_weight, box_scale: as of `SoftTarget`.
+        detach: keep P^gamma from carrying gradient (RT-DETR).
+        box_weight, box_scale, class_scale, count: as of `SoftTarget`.
     """
-    return SoftTarget(IoU(), "target", gamma, background_scale=alpha, box_weight=box_weight, box_scale=box_scale)
+    return SoftTarget(
+        IoU(),
+        "target",
+        gamma,
+        background_scale=alpha,
+        detach=detach,
+        class_scale=class_scale,
+        box_weight=box_weight,
+        box_scale=box_scale,
+        count=count,
+    )
 
 
 @WEIGHTINGS.register("task_aligned")

@@ -1,0 +1,151 @@
+"""Golden label assignments of query detectors: inputs, pairs, weights, losses and gradients of one output at a time."""
+
+import numpy as np
+import torch
+
+from detassign.assigners import Matches, Predictions, Targets
+
+DETREX = {"": ("_{}", ""), "enc": ("_enc", "_enc"), "dn": ("_dn_{}", "_dn"), "hybrid": ("_{}_hybrid", "_hybrid")}
+RT_DETR = {"": ("_aux_{}", ""), "enc": ("_enc_0", "_enc_0"), "pre": ("_pre", "_pre"), "dn": ("_dn_{}", "_dn_{}")}
+"""How the names of losses end, by output: of the layers before the last, and of the last."""
+
+
+def corners(boxes) -> torch.Tensor:
+    """Boxes (..., 4) cxcywh -> xyxy."""
+    center, half = boxes[..., :2], boxes[..., 2:] / 2
+    return torch.cat([center - half, center + half], -1)
+
+
+def image_targets(case, image):
+    """Boxes (M, 4) xyxy, shares, and labels (M,) of an image."""
+    return corners(case.tensor(f"target/{image}/boxes").reshape(-1, 4)), case.tensor(f"target/{image}/labels").long()
+
+
+def targets_of(case, sizes, copies=1) -> Targets:
+    """The objects of all images, `copies` times over: object m of M comes back as m + M, m + 2 M, ..."""
+    boxes, labels = zip(*(image_targets(case, image) for image in range(len(sizes))), strict=True)
+    scaled = [(b * s.repeat(2)).repeat(copies, 1) for b, s in zip(boxes, sizes, strict=True)]
+    return Targets.from_lists(scaled, [own.repeat(copies) for own in labels], sizes=sizes)
+
+
+def first_identical(case, image) -> np.ndarray:
+    """(M,) the first object of an image with the same box and label as each."""
+    boxes, labels = image_targets(case, image)
+    same = (boxes[:, None] == boxes).all(-1) & (labels[:, None] == labels)
+    return same.int().argmax(1).numpy() if len(labels) else np.zeros(0, int)
+
+
+def recorded_permutations(case) -> list[torch.Tensor]:
+    """The random permutations that the original drew, in their order."""
+    return case.levels("random/permutation")
+
+
+class Output:
+    """The decoder's layers, or one further output, of a recording: inputs as leaves, layers stacked as groups.
+
+    Args:
+        case: of golden/query_assign.
+        kind: what stands behind input/ in its keys ("enc", "dn", "hybrid", ...); "" are the decoder's layers.
+        copies: how often every object is there.
+        sizes: (B, 2) width and height of the images; None makes them 1, so that pixels are shares.
+        pixels: whether the boxes are recorded as xyxy in pixels, not as cxcywh in shares.
+    """
+
+    def __init__(self, case, kind="", copies=1, sizes=None, pixels=False):
+        self.case, self.kind = case, kind
+        self.logits, self.boxes = (case.leaf(self._key("input", part)) for part in ("logits", "boxes"))
+        layered = self.logits.dim() == 4
+        self.layers, self.images = self.logits.shape[:2] if layered else (1, len(self.logits))
+        numbers = [f"{kind}_{layer}" if kind else str(layer) for layer in range(self.layers)]
+        self.names = numbers if layered or not kind else [kind]
+        sizes = torch.ones(self.images, 2) if sizes is None else sizes.float()
+        boxes = self.boxes if pixels else corners(self.boxes) * sizes.repeat(1, 2)[:, None]
+        flat = (values.reshape(-1, *values.shape[-2:]) for values in (self.logits, boxes))
+        self.predictions = Predictions(*flat, groups=self.layers)
+        self.targets = targets_of(case, sizes, copies).repeat(self.layers)
+
+    def _key(self, *parts):
+        return "/".join([parts[0], self.kind, *parts[1:]] if self.kind else parts)
+
+    def places(self):
+        """Name, image and place among the stacked images of every layer and image."""
+        for layer, name in enumerate(self.names):
+            for image in range(self.images):
+                yield name, image, layer * self.images + image
+
+    def recorded_pairs(self) -> Matches:
+        """The pairs that the original found, layer by layer."""
+        return self._matches([self.case.tensor(f"match/{name}/{image}") for name, image, _ in self.places()])
+
+    def denoising_pairs(self) -> Matches:
+        """The pairs of denoising queries, known by construction; every layer's are the same."""
+        groups, pairs = int(self.case.tensor("dn/groups")), []
+        for image in range(self.images):
+            count = int(self.targets.mask[image].sum())
+            key = f"dn/positive/{image}"
+            target = torch.arange(count).repeat(groups)
+            if key in self.case:
+                sample = self.case.tensor(key).long()
+            else:
+                sample = target + torch.arange(groups).repeat_interleave(count) * int(self.case.tensor("dn/group_size"))
+            pairs.append(torch.stack([sample, target]))
+        return self._matches(pairs * self.layers)
+
+    def _matches(self, pairs) -> Matches:
+        image = torch.cat([torch.full_like(own[0], place) for place, own in enumerate(pairs)])
+        return Matches(image, *torch.cat(pairs, 1), torch.ones(len(image)))
+
+    def canonical(self, image, sample, target) -> np.ndarray:
+        """(2, P) pairs by sample and object, each object the first of those that are identical to it."""
+        first = first_identical(self.case, image)
+        target = first[target % max(len(first), 1)] if len(target) else target
+        order = np.lexsort((target, sample))
+        return np.stack([sample[order], target[order]])
+
+    def check_pairs(self, matches):
+        """Every layer's pairs are those recorded, whatever their order."""
+        for name, image, place in self.places():
+            here = matches.image == place
+            pairs = self.canonical(image, matches.sample[here].numpy(), matches.target[here].numpy())
+            key = f"canonical/{name}/{image}"
+            if key in self.case:
+                self.case.check(key, pairs)
+            else:
+                recorded = self.canonical(image, *self.case.arrays[f"match/{name}/{image}"])
+                np.testing.assert_array_equal(pairs, recorded, err_msg=f"{self.case.name} {name} image {image}")
+
+    def check_weights(self, assignment, class_scale=1.0):
+        """w+ and w-, recorded without the weight of the class term."""
+        matches = assignment.matches
+        entry = (matches.image, matches.sample, matches.labels(self.targets))
+        positive = torch.zeros_like(assignment.negative).index_put(entry, assignment.positive, accumulate=True)
+        for sign, weights in (("positive", positive), ("negative", assignment.negative)):
+            for name, own in zip(self.names, weights.split(self.images), strict=True):
+                self.case.check(f"weight/{name}/{sign}", own / class_scale)
+
+    def check_box_weights(self, assignment):
+        """w° of every pair."""
+        for name, image, place in self.places():
+            key, recorded = f"weight/{name}/box/{image}", self.case.tensor(f"match/{name}/{image}")
+            here = assignment.matches.image == place
+            pairs = torch.stack([assignment.matches.sample[here], assignment.matches.target[here]])
+            order, wanted = (np.lexsort(each.numpy()) for each in (pairs, recorded))
+            np.testing.assert_array_equal(pairs[:, order], recorded[:, wanted])
+            self.case.check(key, assignment.box[here][order[np.argsort(wanted)]])
+
+    def check_norms(self, assignment, key, which=0):
+        """A normaliser, of classes (0) or boxes (2), of every layer."""
+        for value in assignment.normalizers[which]:
+            self.case.check(key, value)
+
+    def check_loss(self, official, values, endings, scale=1.0):
+        """Losses (layers,) by their official name, less the coefficient `scale`; `endings` as of `DETREX`."""
+        before, last = endings[self.kind]
+        for layer, value in enumerate(values):
+            ending = last if layer == self.layers - 1 else before
+            self.case.check(f"loss/{official}{ending.format(layer)}", value / scale)
+
+    def check_gradients(self, *parts):
+        """The gradients that a backward pass has left in the leaves."""
+        for part in parts or ("logits", "boxes"):
+            self.case.check(self._key("grad", part), getattr(self, part).grad)
