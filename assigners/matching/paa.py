@@ -38,6 +38,7 @@ class PAA(nn.Module):
         first: the matching that candidates come from; None is PAA's, anchors that overlap an object by 0.1, and the best of
             every object, which go to the object that they overlap most themselves.
         k: candidates per object and level.
+        prior_scale: side, in strides, of the squares that are anchors to PAA's `first` where predictions have none.
         alpha, gamma: of the focal loss.
         box_scale: weight of the box distance in the loss; mmdet 1.3.
         box_loss: the box distance; a name, a dict or a callable.
@@ -60,6 +61,7 @@ class PAA(nn.Module):
         self,
         first: Any = None,
         k: int = 9,
+        prior_scale: float = 8.0,
         alpha: float = 0.25,
         gamma: float = 2.0,
         box_scale: float = 1.0,
@@ -74,7 +76,7 @@ class PAA(nn.Module):
         check_count("k", k, 1)
         check_choice("separation", separation, SEPARATIONS)
         check_choice("single_candidate", single_candidate, ("positive", "negative"))
-        usual = MaxIoU(0.1, 0.1, conflict="own", prior_scale=8.0)
+        usual = MaxIoU(0.1, 0.1, conflict="own", prior_scale=prior_scale)
         self.first = usual if first is None else MATCHINGS.build(first, num_classes=num_classes)
         self.k = k
         self.alpha = alpha

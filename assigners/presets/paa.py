@@ -16,6 +16,7 @@ def paa(
     num_classes: int,
     first: Any = None,
     k: int = 9,
+    prior_scale: float = 8.0,
     separation: Literal["a", "b", "c", "d"] = "c",
     single_candidate: Literal["positive", "negative"] = "positive",
     strict: bool = False,
@@ -27,25 +28,25 @@ def paa(
 
     Args:
         num_classes: C.
-        first, k, separation, single_candidate, strict: as of `PAA`.
+        first, k, prior_scale, separation, single_candidate, strict: as of `PAA`.
     """
     choices = {"separation": separation, "single_candidate": single_candidate, "strict": strict}
-    matching = PAA(first, k, **choices, num_classes=num_classes)
+    matching = PAA(first, k, prior_scale, **choices, num_classes=num_classes)
     weighting = focal(box_weight="iou", box_scale=1.3, box_floor=1e-6)
     return Assigner(matching, weighting, num_classes=num_classes, branch=IoUBranch(0.5))
 
 
 @ASSIGNERS.register("paa_mmdet")
-def paa_mmdet(num_classes: int, k: int = 9, order_free: bool = True) -> Assigner:
+def paa_mmdet(num_classes: int, k: int = 9, prior_scale: float = 8.0, order_free: bool = True) -> Assigner:
     """PAA as mmdet has it: only members of the better component, an object's only candidate is background.
 
     Args:
         num_classes: C.
-        k: as of `PAA`.
+        k, prior_scale: as of `PAA`.
         order_free: an anchor that is the best of several objects goes to the one it overlaps most; False lets the last
             object of the list have it, as mmdet does, so that the loss depends on their order.
     """
-    first = MaxIoU(0.1, 0.1, conflict="best" if order_free else "last", prior_scale=8.0)
+    first = MaxIoU(0.1, 0.1, conflict="best" if order_free else "last", prior_scale=prior_scale)
     matching = PAA(first, k, box_scale=1.3, strict=True, single_candidate="negative")
     weighting = focal(box_weight="iou", box_scale=1.3, box_floor=1e-6, count="images")
     return Assigner(matching, weighting, num_classes=num_classes, branch=IoUBranch(0.5))

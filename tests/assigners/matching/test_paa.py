@@ -132,6 +132,14 @@ def test_mmdets_gives_it_to_the_last_object_and_ours_to_the_one_with_the_highest
     assert best.target.tolist() == [0]
 
 
+@pytest.mark.parametrize("preset", ["paa", "paa_mmdet"])
+def test_candidates_overlap_an_object_as_squares_of_so_many_strides(preset):
+    predictions = pyramid((1, 8, 8))
+    for scale, wanted in ((1, [0]), (3, [0, 1])):  # IoUs of 1 and 0; of 1/9 twice
+        first = build(preset, 3, prior_scale=scale).matching.first
+        assert samples_of(first(predictions, one_image((0, 0, 8, 8, 1)))) == wanted
+
+
 def test_an_image_without_objects_and_a_batch_without_any_are_all_background():
     predictions, _ = random_batch(build("paa", 3))
     empty = Targets.from_lists([torch.zeros(0, 4)] * 2, [torch.zeros(0)] * 2)
