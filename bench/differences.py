@@ -42,6 +42,7 @@ def facts(model: Any) -> dict[str, str]:
         "scale of the box loss": f"{getattr(assigner.weighting, 'box_scale', 1.0):g}",
         "boxes weighted by": str(getattr(assigner.weighting, "box_weight", "the assigner")),
         "second branch": "none" if assigner.branch is None else shown(assigner.branch),
+        "second head": "none" if assigner.auxiliary is None else f"under {type(assigner.auxiliary.matching).__name__}",
         "NMS": "none" if overlap is None else f"{overlap:g}",
         "parameters": f"{sum(parameter.numel() for parameter in model.parameters()):,}",
     }

@@ -139,17 +139,19 @@ def _config(
     from ..engine import config as configs
     from .configs import load_code
 
-    if detector and recipe:
+    parts = configs.read_recipe(recipe) if recipe else {}
+    if detector and "detector" in parts:
         raise ValueError(f"--recipe: {recipe} names a detector already; leave out --detector {detector}")
-    if not (detector or recipe):
-        raise ValueError("--detector: name the checkpoint's architecture with it, or a recipe with --recipe")
-    parts = configs.read_recipe(recipe) if recipe else {"detector": detector}
+    detector = detector or parts.get("detector")
+    if not detector:
+        none = f"; {recipe} names none" if recipe else ""
+        raise ValueError(f"--detector: name the checkpoint's architecture with it, or a recipe with --recipe{none}")
     assigner, changes = (
         assigner or parts.get("assigner"),
         {**parts.get("changes", {}), **configs.parse_changes(settings)},
     )
     return configs.compose(
-        parts["detector"],
+        detector,
         assigner,
         source,
         schedule or parts.get("schedule"),

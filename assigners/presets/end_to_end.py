@@ -43,7 +43,7 @@ def poto_filter(
 ) -> Assigner:
     """POTO over the product of class score and a second branch, which in DeFCN comes from 3D max filtering.
 
-    The filter is a part of the head, `branch_tower="max_filter"`.
+    The filter is a part of the head, `branch_tower="max_filter"`: the recipe `poto_3dmf` has both.
 
     Args:
         num_classes: C.
@@ -91,8 +91,8 @@ def o2f(
 
     Differs from its code: an image without objects is all background, where it raises; a batch without pairs has no loss of
     boxes, where it is the sum of all predicted distances; how positive the others are follows every step, not the epochs.
-    The second branch learns through the product alone. In its head that branch has convolutions of its own,
-    `branch_tower={"type": "convolutions", "width": 64, "depth": 3}`.
+    The second branch learns through the product alone. In its head that branch has convolutions of its own, as in the
+    recipe `o2f`.
 
     Args:
         num_classes: C.

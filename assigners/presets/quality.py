@@ -48,6 +48,7 @@ def tood(num_classes: int, k: int = 13, first_k: int = 9, aligned_from: float = 
     """TOOD (arXiv 2108.07755): ATSS x focal for the first third, then task-aligned in matching and weights; P of two branches.
 
     A sum of aligned targets below 1 divides as 1, as in mmdet; in the authors' code it divides as it is.
+    The tower of TOOD's head is not an assigner's: the recipe `tood` has both.
 
     Args:
         num_classes: C.

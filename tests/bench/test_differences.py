@@ -32,5 +32,9 @@ def test_nms_branches_losses_and_parameters_are_told_with_their_rows(source):
     assert facts["scale of the box loss"] == "1 (fcos, hungarian+focal), 1.25 (dw)"
 
 
+def test_a_second_head_is_told(source):
+    assert told(source, "fcos_tiny", "tal_v8", "yolov10")["second head"] == "none (tal_v8), under TaskAligned (yolov10)"
+
+
 def test_one_row_differs_from_none(source):
     assert told(source, "dino_r18_tiny", "hungarian") == {}

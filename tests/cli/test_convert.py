@@ -102,6 +102,14 @@ def test_another_architecture_is_a_table_and_one_sentence(coco, tmp_path, capsys
         (["nowhere.pth", "--detector", "dino_r18_tiny"], "checkpoint 'nowhere.pth' does not exist"),
         (["coco.pth"], "--detector: name the checkpoint's architecture with it, or a recipe with --recipe"),
         (
+            ["coco.pth", "--recipe", "tood"],
+            "--detector: name the checkpoint's architecture with it, or a recipe with --recipe; tood names none",
+        ),
+        (
+            ["coco.pth", "--recipe", "dw_r50_1x", "--detector", "fcos_r50"],
+            "--recipe: dw_r50_1x names a detector already; leave out --detector fcos_r50",
+        ),
+        (
             ["coco.pth", "--detector", "dino_r18_tiny", "--out", "coco.pth/a.pth"],
             "--out: coco.pth is a file; expected a",
         ),

@@ -8,7 +8,13 @@ import pytest
 from detassign.engine import fragments
 
 TABLE = (Path(__file__).parents[2] / "docs" / "query_detectors.md").read_text(encoding="utf-8")
-RECIPES = [name for name in fragments.names("recipes") if not name.startswith(("dw_", "fcos_"))]
+
+
+def is_query(detector):
+    return detector is not None and "queries" in fragments.load("detectors", detector)["model"]
+
+
+RECIPES = [name for name in fragments.names("recipes") if is_query(fragments.load("recipes", name).get("detector"))]
 
 
 @pytest.mark.parametrize("name", RECIPES)
