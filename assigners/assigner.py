@@ -12,6 +12,7 @@ from .branches import Centerness, Foreground
 from .checks import check_count
 from .description import describe
 from .losses import BoxLoss, assignment_losses, box_terms, build_box_loss
+from .needs import needs_of
 from .normalizers import SteadyNormalizers
 from .registry import BRANCHES, MATCHINGS, SCORES, WEIGHTINGS
 from .scores import Scores
@@ -89,9 +90,8 @@ class Assigner(nn.Module):
     @property
     def needs(self) -> frozenset[str]:
         """Names of the optional parts of `Predictions` that must be there."""
-        distances = (term.part for term in box_terms(self.box_loss).values())
-        parts = (self.matching, self.weighting, self.score, self.branch, *distances)
-        return frozenset().union(*(getattr(part, "needs", ()) for part in parts))
+        distances = box_terms(self.box_loss).values()
+        return needs_of(self.matching, self.weighting, self.score, self.branch, *distances)
 
     @property
     def cardinality(self) -> str:

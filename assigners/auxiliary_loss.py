@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from .assigner import Assigner
 from .delegate import Delegate
@@ -29,37 +29,28 @@ class AuxiliaryLoss(Delegate):
         super().__init__()
         if not weight >= 0:
             raise ValueError(f"weight: expected a number of at least 0, got {weight}")
-        self.assigners = nn.ModuleList((main, other))
+        self.main = main
+        self.other = other
         self.weight = weight
 
     @property
-    def main(self) -> Assigner:
-        """The assigner that answers."""
-        return self.assigners[0]
-
-    @property
-    def other(self) -> Assigner:
-        """The assigner whose loss is added."""
-        return self.assigners[1]
-
-    @property
-    def current(self) -> Assigner:
-        """The main assigner."""
-        return self.assigners[0]
+    def assigners(self) -> tuple[Assigner, Assigner]:
+        """Both, the main one first."""
+        return self.main, self.other
 
     @property
     def branch(self) -> Any:
         """That of the main assigner; the other trains its own, if any."""
-        return self.current.branch
+        return self.main.branch
 
     @branch.setter
     def branch(self, branch: Any) -> None:
-        self.current.branch = branch
+        self.main.branch = branch
 
     def assign_and_loss(
         self, predictions: Predictions, targets: Targets, matches: Matches | None = None
     ) -> tuple[Assignment, dict[str, Tensor]]:
         """The main assigner's assignment, and the losses of both."""
-        assignment, losses = self.current.assign_and_loss(predictions, targets, matches)
-        others = self.assigners[1].loss(predictions, targets)
+        assignment, losses = self.main.assign_and_loss(predictions, targets, matches)
+        others = self.other.loss(predictions, targets)
         return assignment, losses | {f"{name}_aux": self.weight * value for name, value in others.items()}

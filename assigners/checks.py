@@ -21,6 +21,12 @@ def check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
         raise ValueError(f"{name}: expected one of {', '.join(choices)}, got {value!r}")
 
 
+def check_share(name: str, value: float) -> None:
+    """Raise ValueError for an argument outside [0, 1]."""
+    if not 0 <= value <= 1:
+        raise ValueError(f"{name}: expected a number from 0 to 1, got {value!r}")
+
+
 def check_positive(name: str, value: float) -> None:
     """Raise ValueError for an argument that is not larger than 0."""
     if not value > 0:

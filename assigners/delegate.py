@@ -2,32 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any
 
 from torch import Tensor, nn
 
 from .assigner import Assigner
 from .description import describe
+from .needs import needs_of
 from .structures import Assignment, Matches, Predictions, Targets
 
 
 class Delegate(nn.Module):
     """Base of what holds `assigners` and lets one of them, `current`, answer for it as an `Assigner` does."""
 
-    assigners: Iterable[Assigner]
+    assigners: Sequence[Assigner]
     auxiliary: Any = None
     __repr__ = describe
 
     @property
     def current(self) -> Assigner:
-        """The assigner that answers."""
-        raise NotImplementedError
+        """The assigner that answers: the first where nothing else is said."""
+        return self.assigners[0]
 
     @property
     def needs(self) -> frozenset[str]:
         """What any of them needs."""
-        return frozenset().union(*(assigner.needs for assigner in self.assigners))
+        return needs_of(*self.assigners)
 
     @property
     def waits(self) -> int:

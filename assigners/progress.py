@@ -7,6 +7,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from .checks import check_share
+
 
 class Progress(nn.Module):
     """The share of a training that is done, in [0, 1]; saved with the checkpoint and so equal after a resume.
@@ -39,8 +41,7 @@ def set_progress(model: nn.Module, share: float) -> None:
     Raises:
         ValueError: for a share outside [0, 1].
     """
-    if not 0 <= share <= 1:
-        raise ValueError(f"share: expected a number from 0 to 1, got {share}")
+    check_share("share", share)
     for module in model.modules():
         if isinstance(module, Progress):
             module.share = float(share)

@@ -12,6 +12,7 @@ from numbers import Integral, Real
 from typing import Any, NamedTuple
 
 from .description import self_describing, shown
+from .needs import needs_of
 from .spec import PARTS, Part, files, module_name, parse
 
 
@@ -20,6 +21,11 @@ class Weighted(NamedTuple):
 
     part: Any
     weight: float
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """What the part needs of the predictions."""
+        return needs_of(self.part)
 
     def __repr__(self) -> str:
         return f"{self.weight:g} * {shown(self.part)}"

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from .boxes import OVERLAPS, giou
 from .checks import check_choice
+from .needs import needs_of
 from .progress import Progress
 from .quality import predicted_iou
 from .ranking import rank_within
@@ -123,7 +124,7 @@ class PerObject:
 
     @property
     def needs(self) -> frozenset[str]:
-        return getattr(self.target, "needs", frozenset())
+        return needs_of(self.target)
 
     def __call__(self, predictions: Predictions, targets: Targets, matches: Matches, scores: Scores) -> Tensor:
         value = self.target(predictions, targets, matches, scores)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from .assigner import Assigner
 from .delegate import Delegate
@@ -31,39 +31,30 @@ class Split(Delegate):
         kinds = {type(each.score).__name__ for each in (classes, boxes)}
         if len(kinds) > 1:
             raise ValueError(f"score: expected one for classes and boxes, got {', '.join(sorted(kinds))}")
-        self.assigners = nn.ModuleList([classes, boxes])
+        self.classes = classes
+        self.boxes = boxes
 
     @property
-    def classes(self) -> Assigner:
-        """The assigner of the classes."""
-        return self.assigners[0]
-
-    @property
-    def boxes(self) -> Assigner:
-        """The assigner of the boxes."""
-        return self.assigners[1]
-
-    @property
-    def current(self) -> Assigner:
-        """That of the classes."""
-        return self.assigners[0]
+    def assigners(self) -> tuple[Assigner, Assigner]:
+        """Both, that of the classes first."""
+        return self.classes, self.boxes
 
     @property
     def branch(self) -> Any:
         """That of the boxes' assigner."""
-        return self.assigners[1].branch
+        return self.boxes.branch
 
     @branch.setter
     def branch(self, branch: Any) -> None:
-        self.assigners[1].branch = branch
+        self.boxes.branch = branch
 
     @property
     def box_loss(self) -> Any:
-        return self.assigners[1].box_loss
+        return self.boxes.box_loss
 
     def inference_scores(self, predictions: Predictions) -> tuple[Tensor, Tensor | None]:
         """See `Assigner.inference_scores`."""
-        return self.assigners[1].inference_scores(predictions)
+        return self.boxes.inference_scores(predictions)
 
     def match(self, predictions: Predictions, targets: Targets) -> Matches:
         """The pairs of both."""

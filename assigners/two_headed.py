@@ -49,11 +49,6 @@ class TwoHeaded(Delegate):
         return self.one_to_one, self.one_to_many
 
     @property
-    def current(self) -> Assigner:
-        """The one-to-one assigner."""
-        return self.one_to_one
-
-    @property
     def auxiliary(self) -> Assigner:
         """The one-to-many assigner, that of the head that only trains."""
         return self.one_to_many

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ..distances import pair_distances
+from ..needs import needs_of
 from ..registry import BOX_LOSSES, MATCHINGS, SCORES
 from ..structures import Matches, Predictions, Targets
 from ..waits import waits_of
@@ -61,8 +62,7 @@ class BestLevel(nn.Module):
     @property
     def needs(self) -> frozenset[str]:
         """What the matching inside, the box distance and the score model need, and levels."""
-        parts = (self.matching, self.box_loss, self.score)
-        return frozenset({"level_sizes"}).union(*(getattr(part, "needs", ()) for part in parts))
+        return frozenset({"level_sizes"}) | needs_of(self.matching, self.box_loss, self.score)
 
     @property
     def scale_invariant(self) -> bool:

@@ -17,6 +17,7 @@ from torch import Tensor
 from ..boxes import center
 from ..checks import check_choice, check_count
 from ..costs import cost_as_background, cost_of_pairs, overlaps
+from ..needs import needs_of
 from ..quality import predicted_iou
 from ..registry import COSTS, MATCHINGS, SCORES
 from ..structures import BACKGROUND, Matches, Predictions, Targets
@@ -93,8 +94,7 @@ class DynamicK:
     @property
     def needs(self) -> frozenset[str]:
         """Points and the strides of their cells, and what the cost terms and the score model need."""
-        terms = (getattr(term.part, "needs", frozenset()) for term in self.costs.values())
-        return frozenset({"points", "strides"}).union(self.score.needs, *terms)
+        return frozenset({"points", "strides"}) | needs_of(self.score, *self.costs.values())
 
     @property
     def kind(self) -> tuple[Any, ...]:

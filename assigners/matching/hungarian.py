@@ -13,6 +13,7 @@ from ...ops.linear_assignment import linear_assignment
 from ...ops.transfer import to_device
 from ..checks import AssignmentWarning
 from ..costs import Cost
+from ..needs import needs_of
 from ..registry import COSTS, MATCHINGS
 from ..structures import Matches, Predictions, Targets
 from .pairs import real_pairs
@@ -55,7 +56,7 @@ class Hungarian:
     @property
     def needs(self) -> frozenset[str]:
         """What the cost terms need of the predictions."""
-        return frozenset().union(*(getattr(term.part, "needs", ()) for term in self.costs.values()))
+        return needs_of(*self.costs.values())
 
     @torch.no_grad()
     def __call__(self, predictions: Predictions, targets: Targets) -> Matches:

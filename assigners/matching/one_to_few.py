@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import torch
 
-from ..checks import check_count
+from ..checks import check_count, check_share
 from ..ranking import rank_within
 from ..registry import MATCHINGS, SCORES
 from ..soft_targets import Alignment
 from ..structures import Matches, Predictions, Targets
-from .pairs import candidate_pairs, inside_ignored, prior_boxes, settle_conflicts, with_ignored
+from .pairs import inside_ignored, near_candidates, prior_boxes, settle_conflicts, with_ignored
 
 
 @MATCHINGS.register("one_to_few")
@@ -46,8 +47,7 @@ class OneToFew:
         score: Any = None,
     ) -> None:
         check_count("k", k, 1)
-        if not 0 <= alpha <= 1:
-            raise ValueError(f"alpha: expected a number from 0 to 1, got {alpha}")
+        check_share("alpha", alpha)
         self.k = k
         self.alpha = alpha
         self.radius = radius
@@ -61,10 +61,9 @@ class OneToFew:
 
     @torch.no_grad()
     def __call__(self, predictions: Predictions, targets: Targets) -> Matches:
-        image, sample, target = candidate_pairs(predictions, targets, radius=self.radius)
-        pairs = Matches(image, sample, target, predictions.boxes.new_ones(len(image)))
+        pairs = near_candidates(predictions, targets, self.radius)
         quality = Alignment(1 - self.alpha, self.alpha)(predictions, targets, pairs, self.score(predictions))
         chosen = (quality > 0) & (rank_within(pairs.flat_target(targets), quality) < self.k)
-        stays = settle_conflicts(pairs, chosen, quality, predictions, targets).nonzero()[:, 0]
-        matches = Matches(image[stays], sample[stays], target[stays], quality[stays])
+        stays = settle_conflicts(pairs, chosen, quality, predictions, targets)
+        matches = replace(pairs, score=quality).select(stays)
         return with_ignored(matches, inside_ignored(prior_boxes(predictions, 1.0), targets, self.ignore_threshold))

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from ..checks import check_choice, check_count
 from ..distances import pair_distances
+from ..needs import needs_of
 from ..registry import BOX_LOSSES, MATCHINGS, SCORES
 from ..structures import Matches, Predictions, Targets
 from ..waits import waits_of
@@ -91,8 +92,7 @@ class PAA(nn.Module):
     @property
     def needs(self) -> frozenset[str]:
         """What the first matching, the box distance and the score model need, and levels."""
-        parts = (self.first, self.box_loss, self.score)
-        return frozenset({"strides", "level_sizes"}).union(*(getattr(part, "needs", ()) for part in parts))
+        return frozenset({"strides", "level_sizes"}) | needs_of(self.first, self.box_loss, self.score)
 
     @property
     def scale_invariant(self) -> bool:

@@ -99,6 +99,12 @@ def _held(region: Region, predictions: Predictions, targets: Targets) -> Tensor:
     return result
 
 
+def near_candidates(predictions: Predictions, targets: Targets, radius: float | None) -> Matches:
+    """Pairs, scored 1, whose point lies in the box and near its centre."""
+    image, sample, target = candidate_pairs(predictions, targets, radius=radius)
+    return Matches(image, sample, target, predictions.boxes.new_ones(len(image)))
+
+
 def _at_least(boxes: Tensor, side: float) -> Tensor:
     """Boxes (..., 4) whose sides shorter than `side` are that long, about the same centre."""
     if side <= 0:

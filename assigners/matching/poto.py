@@ -13,15 +13,16 @@ from torch import Tensor
 
 from ...ops.transfer import to_device
 from ..boxes import center, giou
-from ..checks import check_choice
+from ..checks import check_choice, check_share
 from ..ranking import rank_within
 from ..registry import MATCHINGS, SCORES
 from ..scores import Scores
 from ..soft_targets import Alignment
 from ..structures import Matches, Predictions, Targets
 from .dynamic_k import packed
+from .focal_losses import focal_losses
 from .hungarian import solve
-from .pairs import candidate_pairs, inside_ignored, prior_boxes, settle_conflicts, with_ignored
+from .pairs import inside_ignored, near_candidates, prior_boxes, settle_conflicts, with_ignored
 
 FOCAL_ALPHA, FOCAL_GAMMA, GIOU_WEIGHT = 0.25, 2.0, 2.0  # of the loss that a pair would have
 UNMATCHED = {"alignment": -1.0, "loss": -torch.inf}  # what an object without a sample counts in the total
@@ -76,8 +77,7 @@ class POTO:
         ignore_threshold: float = 0.5,
         score: Any = None,
     ) -> None:
-        if not 0 <= alpha <= 1:
-            raise ValueError(f"alpha: expected a number from 0 to 1, got {alpha}")
+        check_share("alpha", alpha)
         check_choice("quality", quality, tuple(UNMATCHED))
         check_choice("choice", choice, ("hungarian", "argmax"))
         if leftovers and choice == "argmax":
@@ -148,12 +148,6 @@ class POTO:
         return image[kept], index[image, place][kept], target[kept]
 
 
-def near_candidates(predictions: Predictions, targets: Targets, radius: float | None) -> Matches:
-    """Pairs, scored 1, whose point lies in the box and near its centre."""
-    image, sample, target = candidate_pairs(predictions, targets, radius=radius)
-    return Matches(image, sample, target, predictions.boxes.new_ones(len(image)))
-
-
 def on_host_together(*tensors: Tensor) -> list[Tensor]:
     """The tensors in float64 on the host, in one copy."""
     joined = torch.cat([tensor.flatten().double() for tensor in tensors]).cpu()
@@ -169,14 +163,6 @@ def nearness(pairs: Matches, predictions: Predictions, targets: Targets) -> Tens
 
 
 def foreground_loss(pairs: Matches, predictions: Predictions, targets: Targets, scores: Scores) -> Tensor:
-    """(P,) the loss that each pair would have: focal over all classes, and 2 (1 - GIoU).
-
-    What a sample costs as background is added up once, and a pair's only where its target's class changes it.
-    """
-    background = (1 - FOCAL_ALPHA) * scores.probability**FOCAL_GAMMA * -scores.log_absent  # (B, N, C)
-    labels = pairs.labels(targets)
-    log_present = scores.log_present(pairs, labels)
-    positive = FOCAL_ALPHA * (1 - log_present.exp()) ** FOCAL_GAMMA * -log_present
-    own = background.sum(-1)[pairs.image, pairs.sample] - background[pairs.image, pairs.sample, labels]
+    """(P,) the loss that each pair would have: focal over all classes, and 2 (1 - GIoU)."""
     overlap = giou(pairs.predicted_boxes(predictions), pairs.target_boxes(targets))
-    return own + positive + GIOU_WEIGHT * (1 - overlap)
+    return focal_losses(scores, pairs, targets, FOCAL_ALPHA, FOCAL_GAMMA) + GIOU_WEIGHT * (1 - overlap)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ..boxes import iou, side_distances
-from ..checks import check_count
+from ..checks import check_count, check_share
 from ..registry import MATCHINGS, SCORES
 from ..scores import Scores
 from ..structures import Matches, Predictions, Targets
@@ -42,8 +42,7 @@ class QualityATSS:
 
     def __init__(self, k: int = 9, alpha: float = 0.8, ignore_threshold: float = 0.5, score: Any = None) -> None:
         check_count("k", k, 1)
-        if not 0 <= alpha <= 1:
-            raise ValueError(f"alpha: expected a number from 0 to 1, got {alpha}")
+        check_share("alpha", alpha)
         self.k = k
         self.alpha = alpha
         self.ignore_threshold = ignore_threshold

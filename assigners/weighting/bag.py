@@ -25,6 +25,7 @@ from torch import Tensor
 
 from ..checks import check_choice
 from ..distances import pair_distances
+from ..needs import needs_of
 from ..normalizers import normalizers
 from ..registry import AGGREGATORS, BOX_LOSSES, DISCOUNTS, WEIGHTINGS
 from ..scores import Scores
@@ -98,7 +99,7 @@ class Bag:
     @property
     def needs(self) -> frozenset[str]:
         """What the distance and the discount need of the predictions."""
-        return frozenset().union(*(getattr(part, "needs", ()) for part in (self.distance, self.discount)))
+        return needs_of(self.distance, self.discount)
 
     @property
     def scale_invariant(self) -> bool:

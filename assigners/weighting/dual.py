@@ -20,6 +20,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from ..needs import needs_of
 from ..normalizers import normalizers
 from ..quality import predicted_iou
 from ..registry import QUALITIES, WEIGHTINGS
@@ -91,7 +92,7 @@ class Dual:
     @property
     def needs(self) -> frozenset[str]:
         """What the localisation quality needs of the predictions."""
-        return getattr(self.quality, "needs", frozenset())
+        return needs_of(self.quality)
 
     def __call__(self, predictions: Predictions, targets: Targets, matches: Matches, scores: Scores) -> Assignment:
         labels = matches.labels(targets)

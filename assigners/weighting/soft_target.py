@@ -28,6 +28,7 @@ import torch
 from torch import Tensor, nn
 
 from ..checks import check_choice
+from ..needs import needs_of
 from ..normalizers import normalizers
 from ..registry import SOFT_TARGETS, WEIGHTINGS
 from ..scores import Scores
@@ -123,7 +124,7 @@ class SoftTarget(nn.Module):
     def needs(self) -> frozenset[str]:
         """What the soft target needs, and points and strides where the centerness is measured from them."""
         own = {"points"} if self.box_weight == "centerness" else set()
-        return getattr(self.target, "needs", frozenset()) | own | ({"strides"} if own and self.least_side else set())
+        return needs_of(self.target) | own | ({"strides"} if own and self.least_side else set())
 
     @property
     def kind(self) -> tuple[Any, ...]:
