@@ -7,8 +7,7 @@ import torch
 from mmengine.logging import MessageHub
 from mmengine.optim import OptimWrapper
 from support.dense_detector import dense_detector
-from support.detr import FAMILIES
-from support.query import KINDS, batch, detector, total
+from support.query import KINDS, VARIANTS, batch, detector, total
 
 from detassign.assigners import ASSIGNERS
 from detassign.bench.stand_in import GPU, OnGPU, put_on, stand_in
@@ -72,7 +71,7 @@ def test_the_stand_in_sees_what_it_is_for():
 
 
 @pytest.mark.parametrize("denoising", KINDS)
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", VARIANTS)
 def test_a_query_detector_trains_on_a_gpu_and_waits_only_for_costs_and_the_number_of_denoising_pairs(family, denoising):
     data = packed(3, 0, 2)
     wanted = step_of(detector(family, denoising), data)
@@ -117,7 +116,7 @@ def test_a_dense_detector_trains_on_a_gpu_under_every_assigner(assigner):
     assert 1 <= sum(record.reads.values()) <= model.bbox_head.assigner.waits, record.reads
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", VARIANTS)
 def test_a_query_detector_finds_the_same_on_a_gpu(family):
     check_predictions(lambda: detector(family, "none"))
 

@@ -5,14 +5,13 @@ from dataclasses import replace
 
 import pytest
 import torch
-from support.detr import FAMILIES
-from support.query import KINDS, SMALL, batch, detector, total
+from support.query import KINDS, SMALL, VARIANTS, batch, detector, total
 
 BATCHES = {"full": (3, 2), "one_empty": (4, 0), "all_empty": (0, 0)}
 
 
 @pytest.mark.parametrize("denoising", KINDS)
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", VARIANTS)
 def test_two_steps_and_an_evaluation_run_for_every_family_and_denoising(family, denoising):
     """Any query detector takes any denoising; what it predicts has a score per class of the data."""
     model = detector(family, denoising)
@@ -34,7 +33,7 @@ def test_two_steps_and_an_evaluation_run_for_every_family_and_denoising(family, 
     assert all(0 < len(sample.pred_instances.scores) <= 20 for sample in found)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", VARIANTS)
 def test_losses_have_the_same_names_whatever_the_batch_holds(family):
     """Ranks of a distributed job reduce them entry by entry."""
     model = detector(family)
@@ -53,7 +52,7 @@ def test_dino_has_thirty_nine_losses():
 
 @pytest.mark.parametrize("denoising", KINDS)
 @pytest.mark.parametrize("counts", BATCHES.values(), ids=BATCHES)
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", VARIANTS)
 def test_every_parameter_has_a_finite_gradient_whatever_the_batch_holds(family, counts, denoising):
     """Distributed training finds none unused, without being told to look for them."""
     model = detector(family, denoising)
@@ -117,7 +116,7 @@ def test_denoising_leaves_the_matching_part_as_it_is(family):
     torch.testing.assert_close(joined.boxes, alone.boxes, atol=1e-5, rtol=1e-4)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", VARIANTS)
 def test_padding_changes_no_prediction(family):
     """A smaller image alone and in a batch with a larger one: only the grid of strided levels may tell them apart."""
     if family not in ("detr", "conditional_detr", "dab_detr", "dn_detr"):
@@ -133,7 +132,7 @@ def test_padding_changes_no_prediction(family):
     assert math.isfinite(alone.boxes.sum().item())
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", VARIANTS)
 def test_mixed_precision_gives_finite_losses_and_gradients(family):
     """Losses are computed in float32 whatever the network runs in."""
     model = detector(family, "cdn")
@@ -158,7 +157,7 @@ def test_a_cap_on_denoising_queries_does_not_shrink_their_loss(family, cap):
     assert losses[cap] == pytest.approx(losses[None], rel=0.25)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", VARIANTS)
 def test_a_decoder_of_one_layer_has_no_unused_parameter(family):
     """What scales positions from the second layer on is not there."""
     model = detector(family, size=replace(SMALL, decoder_layers=1))

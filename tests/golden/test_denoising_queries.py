@@ -3,13 +3,14 @@
 import numpy as np
 import pytest
 import torch
-from support.golden import cases, named_cases
-from support.noise import denoising_of
+from support.detr import scenarios
+from support.golden import named_cases
+from support.noise import denoising_of, settings_of
 from support.queries import RecordedNoise, drawn_slots, query_targets, recorded_arrays
 
 
-def check_queries(case, prefix, stored, settings, targets, label_embedding, first):
-    """Content, boxes and mask are those recorded."""
+def check_queries(case, prefix, stored, settings, targets, label_embedding):
+    """Content, boxes and mask are those recorded, images first or queries first."""
     denoising, kind, flips = denoising_of(settings)
     counts, classes = targets.mask.sum(1).tolist(), settings["num_classes"]
     groups = denoising(targets, classes).groups
@@ -18,7 +19,7 @@ def check_queries(case, prefix, stored, settings, targets, label_embedding, firs
     assert noise.arrays == [] or not any(counts)
     count = queries.labels.shape[1]
     content, logits = (case.tensor(f"{stored}/{name}") for name in ("query_label", "query_bbox_unsigmoid"))
-    if first == "queries":
+    if len(content) != len(counts):
         content, logits = content.transpose(0, 1), logits.transpose(0, 1)
     known = queries.known[..., None].float()
     ours = label_embedding[queries.labels] * known
@@ -38,27 +39,16 @@ def test_queries_equal_the_original(case, name):
     settings = dict(case.sidecar["cases"][name], corners="dino" in name)
     targets = query_targets(case, f"{name}/target", len(settings["counts"]))
     embedding = case.tensor(f"{name}/label_enc")
-    first = "queries" if name.startswith(("DN_DAB_DETR", "dn_dab_deformable_detr_deformable_enc")) else "images"
-    queries = check_queries(case, f"{name}/", name, settings, targets, embedding, first)
+    queries = check_queries(case, f"{name}/", name, settings, targets, embedding)
     assert queries.labels.shape[1] == settings["meta"]["pad_size"]
     if targets.mask.any():
         meta = settings["meta"]
         assert queries.groups == meta.get("num_dn_group", meta.get("scalar", settings.get("scalar")))
 
 
-def scenarios():
-    """Training scenarios that recorded their denoising queries."""
-    found = [p for model in ("dn_*", "dino_*") for p in cases("detr", f"{model}/train_*")]
-    named = [pytest.param(p.values[0], id=f"{p.values[0].path.parent.name}-{p.id}") for p in found if p.values[0]]
-    return [p for p in named if "dn_query/query_label" in p.values[0]] or found[:1]
-
-
-@pytest.mark.parametrize("case", scenarios())
+@pytest.mark.parametrize("case", scenarios("train_*", "dn_query/query_label"))
 def test_queries_of_a_training_step_equal_the_original(case):
-    model = case.path.parent
-    settings = dict(case.config, corners="dino" in model.name)
     targets = query_targets(case, "target", case.tensor("input/sizes_hw").shape[0])
-    with np.load(model / "weights.npz") as weights:
+    with np.load(case.path.parent / case.sidecar["weights_file"]) as weights:
         embedding = torch.from_numpy(weights["state_dict/label_enc.weight"])
-    first = "images" if "dab_deformable_detr" in model.name or "dino" in model.name else "queries"
-    check_queries(case, "", "dn_query", settings, targets, embedding, first)
+    check_queries(case, "", "dn_query", settings_of(case), targets, embedding)

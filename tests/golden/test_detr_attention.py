@@ -43,7 +43,7 @@ def test_initial_offsets_equal_the_original(case):
     """Offsets' biases as recorded; everything else that the original sets to zero is zero."""
     for key, recorded in case.arrays.items():
         heads, levels, points = map(int, INITIAL.fullmatch(key).groups())
-        attention = DeformableAttention(24, heads, levels=levels, points=points)
+        attention = DeformableAttention(4 * heads, heads, levels=levels, points=points)
         bias = attention.sampling_offsets.bias.detach().numpy()
         np.testing.assert_allclose(bias, recorded, **case.sidecar["recommended"]["all"])
         zero = (attention.sampling_offsets.weight, *attention.attention_weights.parameters())

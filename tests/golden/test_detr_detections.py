@@ -39,7 +39,9 @@ def test_detections_equal_the_original(case, name):
     """
     sizes = case.tensor("target_sizes_hw").flip(-1).float()
     predictions = Predictions(case.tensor("pred_logits"), pixel_boxes(case.tensor("pred_boxes"), sizes))
-    assigner = build("detr" if case.name == "postprocess_detr" else "hungarian", num_classes=7)
+    softmax = case.name == "postprocess_detr"  # with a background column
+    columns = predictions.logits.shape[-1]
+    assigner = build("detr" if softmax else "hungarian", num_classes=columns - softmax)
     scores = assigner.score(predictions).probability
     for image, (width, height) in enumerate(sizes.int().tolist()):
         found = settings_of(case, name)(scores, None, predictions, image, (height, width))

@@ -4,20 +4,22 @@ import re
 
 import numpy as np
 import pytest
-from support.golden import cases, named_cases
+from support.golden import cases, golden_folder, missing, named_cases
 
 from detassign.detectors.transformer.position import grid_encoding, reference_encoding
 from detassign.heads.reference import inverse_sigmoid
 
 HALF_CELL = ("defdetr/", "dab_deformable_detr/", "dn_dab_deformable_detr/")  # these number the cells' centres
 ENCODED = re.compile(r"(?:.*/)?(pos[24])_d(\d+)")
+PROPOSALS = re.compile(r"(?:.*/)?proposal_pos_embed_d(\d+)")
 
 
-def named_encodings():
-    """Every recorded encoding of points or boxes, as (file, key)."""
+def named_encodings(pattern):
+    """Every recorded encoding whose key is of a pattern, as (file, key)."""
     found = [parameter.values[0] for parameter in cases("detr/components", "query_sine_embedding_*")]
-    keys = [(case, key) for case in found if case for key in case.arrays if ENCODED.fullmatch(key)]
-    return [pytest.param(case, key, id=f"{case.name}-{key}") for case, key in keys]
+    keys = [(case, key) for case in found if case for key in case.arrays if pattern.fullmatch(key)]
+    named = [pytest.param(case, key, id=f"{case.name}-{key}") for case, key in keys]
+    return named or missing(f"no encoding called {pattern.pattern} in {golden_folder()}", arguments=2)
 
 
 @pytest.mark.parametrize(("case", "name"), named_cases("detr/components", "position_embedding_*"))
@@ -37,7 +39,7 @@ def test_cells_of_a_map_are_encoded_as_by_the_original(case, name):
     np.testing.assert_allclose(encoded[valid].numpy(), recorded[valid].numpy(), **case.sidecar["recommended"]["all"])
 
 
-@pytest.mark.parametrize(("case", "key"), named_encodings())
+@pytest.mark.parametrize(("case", "key"), named_encodings(ENCODED))
 def test_points_and_boxes_are_encoded_as_by_the_original(case, key):
     """Blocks in the order y, x, w, h."""
     kind, channels = ENCODED.fullmatch(key).groups()
@@ -45,13 +47,12 @@ def test_points_and_boxes_are_encoded_as_by_the_original(case, key):
     np.testing.assert_allclose(encoded.numpy(), case.arrays[key], **case.sidecar["recommended"]["all"])
 
 
-@pytest.mark.parametrize("case", cases("detr/components", "query_sine_embedding_defdetr"))
-def test_proposals_are_encoded_as_by_the_original(case):
+@pytest.mark.parametrize(("case", "key"), named_encodings(PROPOSALS))
+def test_proposals_are_encoded_as_by_the_original(case, key):
     """Blocks in the order x, y, w, h."""
-    proposals = case.tensor("proposals_unsigmoid").sigmoid()
-    encoded = reference_encoding(proposals, 128, order=(0, 1, 2, 3))
-    recorded = case.arrays["proposal_pos_embed_d256"]
-    np.testing.assert_allclose(encoded.numpy(), recorded, **case.sidecar["recommended"]["all"])
+    (channels,) = PROPOSALS.fullmatch(key).groups()
+    encoded = reference_encoding(case.tensor("proposals_unsigmoid").sigmoid(), int(channels) // 2, order=(0, 1, 2, 3))
+    np.testing.assert_allclose(encoded.numpy(), case.arrays[key], **case.sidecar["recommended"]["all"])
 
 
 @pytest.mark.parametrize("case", cases("detr/components", "inverse_sigmoid_*"))

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from support.golden import cases, named_cases
+from support.queries import eps_in
 
 from detassign.assigners import BOX_LOSSES, Assigner, Matches, Predictions, Targets, focal
 from detassign.assigners.boxes import relative_giou
@@ -29,10 +30,6 @@ def test_focal_loss_equals_the_original(case, name):
     np.testing.assert_allclose(logits.grad, case.arrays[f"{name}/grad"], **tolerance)
 
 
-def eps_of(case):
-    return 1e-6 if case.sidecar["eps"].startswith("1e-6") else 0.0
-
-
 @pytest.mark.parametrize("case", cases("detr/components", "giou_*"))
 def test_giou_equals_the_original_wherever_that_is_a_number(case):
     tolerance = case.sidecar["recommended"]["iou/giou"]
@@ -41,7 +38,7 @@ def test_giou_equals_the_original_wherever_that_is_a_number(case):
         ("random", case.tensor("random/boxes1_xyxy"), case.tensor("random/boxes2_xyxy")),
         ("special", special, special),
     ):
-        ours, recorded = relative_giou(boxes[:, None], others, eps_of(case)), case.tensor(f"{name}/giou")
+        ours, recorded = relative_giou(boxes[:, None], others, eps_in(case.sidecar["eps"])), case.tensor(f"{name}/giou")
         assert ours.isfinite().all()
         known = ~recorded.isnan()
         np.testing.assert_allclose(ours[known], recorded[known], **tolerance)
@@ -53,7 +50,7 @@ def test_the_gradient_of_the_giou_loss_equals_the_original(case):
     wanted = case.tensor("grad/boxes1_cxcywh")
     leaf = case.tensor("random/boxes1_cxcywh")[: len(wanted)].requires_grad_()
     boxes = torch.cat([leaf[:, :2] - leaf[:, 2:] / 2, leaf[:, :2] + leaf[:, 2:] / 2], -1)
-    loss = BOX_LOSSES.build({"type": "relative_giou", "eps": eps_of(case)})
+    loss = BOX_LOSSES.build({"type": "relative_giou", "eps": eps_in(case.sidecar["eps"])})
     total = loss(boxes, case.tensor("random/boxes2_xyxy")[: len(wanted)]).sum()
     np.testing.assert_allclose(total.item(), case.arrays["grad/loss_sum"], **tolerance)
     total.backward()

@@ -4,15 +4,19 @@ import numpy as np
 import pytest
 import torch
 from support.golden import named_cases
-from support.queries import query_predictions, query_targets
+from support.queries import eps_in, noted, query_predictions, query_targets
 
 from detassign.assigners import Hungarian
 
 
 def costs_of(case, settings):
-    kind = "softmax" if "softmax" in case.name else "focal"
-    giou = {"weight": settings["cost_giou"], "eps": 1e-6 if "dino" in case.name else 0.0}
-    return {kind: settings["cost_class"], "l1": settings["cost_bbox"], "giou": giou}
+    (kind,) = (kind for kind in ("softmax", "focal") if kind in case.name)
+    (giou,) = (note for note in case.sidecar["notes"] if note.startswith("giou"))
+    return {
+        kind: {"weight": settings["cost_class"], **noted(case, "alpha", "gamma")},
+        "l1": settings["cost_bbox"],
+        "giou": {"weight": settings["cost_giou"], "eps": eps_in(giou)},
+    }
 
 
 @pytest.mark.parametrize(("case", "name"), named_cases("detr/components", "matcher_*"))

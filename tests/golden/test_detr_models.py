@@ -3,7 +3,7 @@
 import pytest
 import torch
 from support.detr import Model, scenarios
-from support.detr_checks import check, check_detections, check_gradients, check_losses, check_matches
+from support.detr_checks import check, check_detections, check_gradients, check_losses, check_matches, weighted
 from support.noise import Replayed, box_pairs_of_the_original
 
 from detassign.heads.query import layer_names, named, stacked_predictions
@@ -12,13 +12,7 @@ EVALUATED = scenarios("eval_*")
 TRAINED = scenarios("train_*")
 
 
-def parameters(cases):
-    if not cases:
-        return [pytest.param(None, marks=pytest.mark.skip(reason="no recorded DETR models here"), id="missing")]
-    return [pytest.param(case, id=f"{case.path.parent.name}-{case.name}") for case in cases]
-
-
-@pytest.mark.parametrize("case", parameters(EVALUATED))
+@pytest.mark.parametrize("case", EVALUATED)
 def test_outputs_of_all_layers_equal_the_original(case):
     """In evaluation mode, padded and not."""
     with torch.no_grad():
@@ -31,7 +25,7 @@ def test_outputs_of_all_layers_equal_the_original(case):
             check(case, f"output/{kind}/pred_boxes", outputs.encoder.boxes[0])
 
 
-@pytest.mark.parametrize("case", parameters(TRAINED))
+@pytest.mark.parametrize("case", TRAINED)
 def test_a_training_step_equals_the_original(case):
     """Denoising queries from the recorded noise, matches, every loss, the gradient of every parameter."""
     model = Model(case)
@@ -46,26 +40,28 @@ def test_a_training_step_equals_the_original(case):
         check(case, "dn_output/pred_logits", denoising.logits)
         check(case, "dn_output/pred_boxes", denoising.boxes)
     stacked = stacked_predictions(matching, targets)
-    matches = model.detector.bbox_head.assigner.match(stacked, targets.repeat(len(matching.logits)))
+    matches = model.assigner.match(stacked, targets.repeat(len(matching.logits)))
     check_matches(case, matches, len(matching.logits), len(targets.boxes))
     losses = model.detector.bbox_head.loss(outputs, targets)
-    if case.path.parent.name == "dn_dab_dino_deformable_detr":
+    if case.config.get("contrastive"):
         losses |= original_box_losses(model, denoising, outputs.denoising.groups, targets)
+    losses = weighted(case, losses, model.assigner, len(matching.logits))
     check_losses(case, losses, len(matching.logits))
     sum(losses.values()).backward()
     check_gradients(case, model)
 
 
-@pytest.mark.parametrize("case", parameters(EVALUATED))
+@pytest.mark.parametrize("case", EVALUATED)
 def test_losses_of_an_evaluation_equal_the_original(case):
     """The original criterion, run on predictions made without denoising."""
     model = Model(case)
+    layers = len(model.detector.decoder.layers)
     with torch.no_grad():
         losses = model.detector.bbox_head.loss(model.outputs(), model.targets)
-    check_losses(case, losses, len(model.detector.decoder.layers))
+    check_losses(case, weighted(case, losses, model.assigner, layers), layers)
 
 
-@pytest.mark.parametrize("case", parameters(EVALUATED))
+@pytest.mark.parametrize("case", EVALUATED)
 def test_detections_equal_the_original(case):
     """Scores, labels and boxes in the original order."""
     model = Model(case)
@@ -79,6 +75,6 @@ def original_box_losses(model, denoising, groups, targets):
     layers = len(denoising.logits)
     pairs = box_pairs_of_the_original(targets.mask.sum(1).tolist(), groups, layers)
     predictions, repeated = stacked_predictions(denoising, targets), targets.repeat(layers)
-    terms = model.detector.bbox_head.assigner.loss(predictions, repeated, pairs)
+    terms = model.assigner.loss(predictions, repeated, pairs)
     named_terms = named(terms, [f"_dn{name}" for name in layer_names(layers)])
     return {name: value for name, value in named_terms.items() if "cls" not in name}

@@ -8,8 +8,7 @@ from dataclasses import replace
 import pytest
 import torch
 from support.dense_detector import dense_detector
-from support.detr import FAMILIES
-from support.query import batch, detector, total
+from support.query import VARIANTS, batch, detector, total
 from support.random_batches import answer, built, every_spec, random_batch
 
 from detassign.assigners import ASSIGNERS, BOX_LOSSES, COSTS, DENOISINGS, QUALITIES, Noise, registry
@@ -114,6 +113,6 @@ def test_a_dense_detector_can_be_copied(assigner, copied):
 
 
 @copies
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", VARIANTS)
 def test_a_query_detector_can_be_copied(family, copied):
     check_copies(detector(family), copied, *batch(2, 1))

@@ -1,10 +1,19 @@
-"""The small models that the papers' code recorded numbers with, as this project's detectors."""
+"""The models that the papers' code recorded numbers with, as this project's detectors.
 
-from dataclasses import replace
+`FAMILIES` has what a paper's code fixes. Sizes, counts and constants that its config decides are those of the recording: its
+sidecar's, or where that has none its weights'.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from inspect import signature
 
 import numpy as np
+import pytest
 import torch
-from support.golden import Case, golden_folder
+from support.criterion import set_constants
+from support.golden import Case, golden_folder, missing
 from torch import nn
 
 from detassign.assigners import Targets
@@ -15,55 +24,143 @@ from detassign.engine.config import plain
 from detassign.engine.conversion.official import from_official
 from detassign.heads.query import layer_names, pixel_boxes
 
+
+@dataclass(frozen=True)
+class Family:
+    """A paper's code.
+
+    Attributes:
+        make: its function in `query_parts`.
+        options: of that; a config decides others (`options_of`).
+        reads: what it takes from its config besides, where others fix it: "activation" (ReLU), "cost_alpha" (0.25).
+    """
+
+    make: Callable
+    options: dict = field(default_factory=dict)
+    reads: tuple[str, ...] = ()
+
+
 CONTRASTIVE = {"denoising": {"type": "cdn", "unknown_negatives": True}, "indicator": True}
 FAMILIES = {
-    "detr": (parts.detr, {}),
-    "detr_prenorm": (parts.detr, {"pre_norm": True}),
-    "conditional_detr": (parts.conditional_detr, {}),
-    "deformable_detr": (parts.deformable_detr, {}),
-    "deformable_detr_single_scale": (parts.deformable_detr, {"extra": 0}),
-    "deformable_detr_refine": (parts.deformable_detr, {"refine": True}),
-    "deformable_detr_two_stage": (parts.deformable_detr, {"refine": True, "two_stage": True}),
-    "dab_detr": (parts.dab_detr, {}),
-    "dab_detr_patterns": (parts.dab_detr, {"patterns": 3}),
-    "dab_deformable_detr": (parts.dab_deformable_detr, {}),
-    "dn_detr": (parts.dab_detr, {"denoising": parts.DN_LABELS}),
-    "dn_detr_patterns": (parts.dab_detr, {"denoising": parts.DN_LABELS, "patterns": 3}),
-    "dn_dab_deformable_detr": (parts.dab_deformable_detr, {"denoising": parts.DN_MARKED}),
-    "dn_dab_deformable_encoder_only": (
-        parts.dab_deformable_encoder_only,
-        {"denoising": parts.DN_LABELS, "activation": "prelu"},
+    "detr": Family(parts.detr),
+    "conditional_detr": Family(parts.conditional_detr),
+    "deformable_detr": Family(parts.deformable_detr),
+    "dab_detr": Family(parts.dab_detr, reads=("activation", "cost_alpha")),
+    "dab_deformable_detr": Family(parts.dab_deformable_detr, reads=("cost_alpha",)),
+    "dn_detr": Family(parts.dab_detr, {"denoising": parts.DN_LABELS}, ("activation", "cost_alpha")),
+    "dn_dab_deformable_detr": Family(parts.dab_deformable_detr, {"denoising": parts.DN_MARKED}, ("cost_alpha",)),
+    "dn_dab_deformable_encoder_only": Family(
+        parts.dab_deformable_encoder_only, {"denoising": parts.DN_LABELS}, ("activation", "cost_alpha")
     ),
-    "dn_dab_dino_deformable_detr": (parts.dn_dab_dino_deformable_detr, {"denoising": CONTRASTIVE}),
-    "dino_4scale": (parts.dino, {}),
-    "dino_unshared_heads": (parts.dino, {"shared": False, "content": "memory"}),
+    "dn_dab_dino_deformable_detr": Family(
+        parts.dn_dab_dino_deformable_detr, {"denoising": CONTRASTIVE}, ("cost_alpha",)
+    ),
+    "dino": Family(parts.dino, reads=("activation", "cost_alpha")),
 }
+OPTIONS = {
+    "pre_norm": "pre_norm",
+    "patterns": "num_patterns",
+    "refine": "with_box_refine",
+    "two_stage": "two_stage",
+    "shared": "dec_pred_bbox_embed_share",
+}
+CONTENTS = {True: "learned", False: "memory"}  # of DINO's queries, by embed_init_tgt
 TERMS = {"loss_ce": "loss_cls", "loss_bbox": "loss_l1", "loss_giou": "loss_giou"}
 
 
-def scenarios(pattern):
-    """Recorded scenarios of all small models, as (model, file) names for pytest ids."""
-    files = sorted((golden_folder() / "detr").glob(f"*/{pattern}.json"))
-    return [Case(file) for file in files if file.parent.name in FAMILIES]
+def family_of(case):
+    """Name of the family whose code a case was recorded with: variants have names that begin with it.
+
+    Raises:
+        pytest.skip.Exception: where there is no such family.
+    """
+    model = case.sidecar["model"]
+    known = [name for name in FAMILIES if model.startswith(name)]
+    if not known:
+        pytest.skip(f"no family is known whose name {model} begins with")
+    return max(known, key=len)
+
+
+def scenarios(pattern, key="output/pred_logits"):
+    """pytest parameters for the recorded scenarios of small models, those whose weights are stored, that hold a key."""
+    folder = golden_folder() / "detr"
+    found = [Case(file) for file in sorted(folder.glob(f"*/{pattern}.json"))]
+    found = [case for case in found if "weights_file" in case.sidecar and key in case]
+    named = [pytest.param(case, id=f"{case.path.parent.name}-{case.name}") for case in found]
+    return named or missing(f"no model's {pattern} with {key} in {folder}")
+
+
+def projections(shapes):
+    """Channels of the backbone's maps, and how many further levels are made, from the shapes of a checkpoint by name."""
+    kernels = [shape for name, shape in shapes.items() if re.fullmatch(r"input_proj\.(\d+\.0\.)?weight", name)]
+    maps = [shape for shape in kernels if shape[-1] == 1]
+    return tuple(shape[1] for shape in maps), len(kernels) - len(maps)
+
+
+def options_of(family, config, extra):
+    """Arguments of a family's function: what its code fixes, and of what the config decides all that the function takes."""
+    decided = {option: config[key] for option, key in OPTIONS.items() if key in config}
+    decided |= {"extra": extra, "content": CONTENTS[config.get("embed_init_tgt", True)]}
+    known = signature(family.make).parameters
+    return {option: value for option, value in decided.items() if option in known} | family.options
+
+
+def temperature_of(config):
+    """Of the position encoding of feature maps.
+
+    Raises:
+        pytest.skip.Exception: where rows and columns have two different ones.
+    """
+    keys = ("pe_temperature", "pe_temperatureH", "pe_temperatureW")
+    temperatures = {config[key] for key in keys if key in config}
+    if len(temperatures) > 1:
+        pytest.skip("rows and columns share one temperature: no published model has two different ones")
+    return float(temperatures.pop())
+
+
+def description_of(case, shapes, backbone_of=lambda channels: {}):
+    """The detector's dict, from the config of a case and the shapes of its weights.
+
+    Args:
+        backbone_of: from the channels of its maps; without one features take its place.
+    """
+    config, family = case.config, FAMILIES[family_of(case)]
+    channels, extra = projections(shapes)
+    options = options_of(family, config, extra)
+    description = plain(family.make(backbone_of(channels), channels, size_of(config), **options))
+    description["head"]["num_classes"] = config["num_classes"]
+    description["encoder"]["temperature"] = temperature_of(config)
+    for part, points in (("encoder", "enc_n_points"), ("decoder", "dec_n_points")):
+        if "points" in description[part]:
+            description[part]["points"] = config[points]
+        if "activation" in family.reads:
+            description[part]["activation"] = config["transformer_activation"]
+    return description
 
 
 class Model:
-    """A detector of the family that a case is of, with the recorded weights; features take the backbone's place."""
+    """The detector that a case was recorded with, with the recorded weights; features take the backbone's place."""
 
     def __init__(self, case):
         self.case = case
-        config, channels = case.config, tuple(case.sidecar["backbone_channels"])
-        family, options = FAMILIES[case.path.parent.name]
-        description = plain(family({}, channels, size_of(config), **options))
-        description["head"]["num_classes"] = config["num_classes"]
+        with np.load(case.path.parent / case.sidecar["weights_file"]) as arrays:
+            state = {k.removeprefix("state_dict/"): torch.from_numpy(arrays[k]) for k in arrays.files}
+        description = description_of(case, {name: tensor.shape for name, tensor in state.items()})
         self.detector = QueryDetector(
             nn.Identity(), denoising=description["denoising"], **build_parts(description | {"backbone": None})
         )
-        with np.load(case.path.parent / case.sidecar["weights_file"]) as arrays:
-            state = {k.removeprefix("state_dict/"): torch.from_numpy(arrays[k]) for k in arrays.files}
         self.translation = from_official(state)
         self.detector.load_state_dict(self.translation.state)
         self.detector.train(case.sidecar["mode"] == "train")
+        self._set_constants()
+
+    def _set_constants(self):
+        family = FAMILIES[family_of(self.case)]
+        set_constants(self.assigner, self.case.config, "cost_alpha" in family.reads)
+
+    @property
+    def assigner(self):
+        return self.detector.bbox_head.assigner
 
     def outputs(self, targets=None):
         """Predictions from the recorded features."""

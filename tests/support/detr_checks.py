@@ -1,9 +1,11 @@
 """What a recorded scenario of a DETR model says of a pass through it, at the sidecar's tolerances."""
 
+import re
 from dataclasses import replace
 
 import numpy as np
 import torch
+from support.criterion import coefficients
 from support.detr import our_loss
 
 from detassign.heads.query import last_predictions
@@ -35,11 +37,23 @@ def check_pairs(case, key, sample, target):
     np.testing.assert_array_equal(ours[:, np.argsort(ours[0], kind="stable")], by_sample, err_msg=key)
 
 
+def names_of(case, layers):
+    """Our name, or None, of every official loss that has a weight."""
+    official = [key.removeprefix("weight/") for key in case.arrays if key.startswith("weight/")]
+    return {name: our_loss(name, layers) for name in official}
+
+
+def weighted(case, losses, assigner, layers):
+    """Our losses with the weights of the recorded sum in the place of the assigner's own."""
+    own, official = coefficients(assigner), {ours: name for name, ours in names_of(case, layers).items()}
+    weights = {name: float(case.arrays[f"weight/{official[name]}"]) for name in losses}
+    return {name: value * weights[name] / own[re.match("loss_[^_]+", name)[0]] for name, value in losses.items()}
+
+
 def check_losses(case, losses, layers):
     """Every weighted entry by its official name, and nothing besides."""
     entry, seen = case.sidecar["recommended"]["loss"], set()
-    for official in (key.removeprefix("weight/") for key in case.arrays if key.startswith("weight/")):
-        name = our_loss(official, layers)
+    for official, name in names_of(case, layers).items():
         if f"loss/{official}" not in case or name not in losses:
             assert case.arrays.get(f"loss/{official}", 0) == 0, official  # denoising is off in evaluation
             continue
@@ -68,6 +82,14 @@ def check_gradients(case, model):
             assert np.abs(ours - wanted).max(initial=0) <= bound, key
 
 
+def post_process_of(case, detector, count):
+    """The detector's settings, taking as many as were recorded; before NMS as many as the config says."""
+    threshold = case.config.get("nms_iou_threshold", -1)
+    if threshold <= 0:
+        return replace(detector.post_process, per_level=count, max_per_image=count)
+    return replace(detector.post_process, nms_iou=threshold, class_agnostic=True)
+
+
 def check_detections(case, detector, outputs):
     """Scores, labels and boxes; DETR's, which were recorded by query, sorted by score."""
     sizes = case.tensor("input/target_sizes").flip(-1).float()
@@ -75,8 +97,7 @@ def check_detections(case, detector, outputs):
     scores, _ = detector.bbox_head.scores(predictions)
     for image in range(len(sizes)):
         recorded = {name: case.arrays[f"postprocess/{image}/{name}"] for name in ("scores", "labels", "boxes")}
-        count = len(recorded["scores"])
-        settings = replace(detector.post_process, per_level=count, max_per_image=count)
+        settings = post_process_of(case, detector, len(recorded["scores"]))
         found = settings(scores, None, predictions, image, (1, 1))
         order = np.argsort(-recorded["scores"], kind="stable") if settings.one_per_sample else slice(None)
         for name, value in recorded.items():

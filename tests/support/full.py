@@ -1,4 +1,4 @@
-"""The full-size models that the papers' code recorded numbers with: ResNet-50, 256 channels, weights from a recipe."""
+"""The full-size models that the papers' code recorded numbers with: on ResNet-50, weights from a recipe."""
 
 import json
 import zlib
@@ -7,7 +7,8 @@ from functools import cached_property
 
 import numpy as np
 import torch
-from support.detr import FAMILIES, Model, size_of
+from support.detr import Model, description_of
+from support.detr_checks import weighted
 from support.golden import Case, golden_folder
 from support.noise import Replayed
 
@@ -15,17 +16,21 @@ from detassign.assigners import Assignment
 from detassign.configs.detectors.parts import resnet
 from detassign.detectors.transformer.queries import Queries
 from detassign.engine.build import build_model
-from detassign.engine.config import plain
 from detassign.engine.conversion.official import from_official
 from detassign.heads.query import QueryOutputs
 
-MAPS = {True: ((1, 2, 3), (512, 1024, 2048)), False: ((3,), (2048,))}  # several levels or one: stages, channels
+STAGES = (256, 512, 1024, 2048)  # channels of ResNet-50's maps
+RECIPE = "weights_recipe.json"
 
 
 def full_models():
-    """Folders of the full-size models that are there."""
-    folders = sorted((golden_folder() / "detr").glob("full_*"))
-    return [folder for folder in folders if folder.name.removeprefix("full_") in FAMILIES]
+    """Folders of the full-size models that are there: those whose weights are a recipe."""
+    return sorted(file.parent for file in (golden_folder() / "detr").glob(f"*/{RECIPE}"))
+
+
+def scenario_names():
+    """Names of the scenarios of any full-size model."""
+    return sorted({file.stem for folder in full_models() for file in folder.glob("*.json") if file.name != RECIPE})
 
 
 def recipe_weights(rows, seed):
@@ -41,18 +46,15 @@ def recipe_weights(rows, seed):
     return {name: tensors[canonical] for name, canonical, *_ in rows}
 
 
-def described(family, size, options, num_classes, several):
-    """The model's dict: `family` on ResNet-50 with frozen batch norm.
+def resnet_with(channels):
+    """ResNet-50 with frozen batch norm, whose maps have these channels.
 
-    Stages 1 to 3 of the backbone are frozen: gradients were recorded of stage 4 alone.
+    Its stages before the last are frozen: gradients were recorded of that alone.
     """
-    stages, channels = MAPS[several]
-    backbone = resnet(
+    stages = tuple(map(STAGES.index, channels))
+    return resnet(
         50, frozen_stages=3, out_indices=stages, norm_cfg={"type": "BN", "requires_grad": False}, init_cfg=None
     )
-    description = plain(family(backbone, channels, size, **options))
-    description["head"]["num_classes"] = num_classes
-    return description
 
 
 def detector_of(description):
@@ -61,22 +63,19 @@ def detector_of(description):
 
 
 class FullModel(Model):
-    """A full-size model with its two scenarios; the backbone's maps are computed once."""
+    """A full-size model with its scenarios; the backbone's maps are computed once."""
 
     def __init__(self, folder):
         self.name = folder.name
-        self.cases = {name: Case(folder / f"{name}.json") for name in ("eval_pad", "train_pad")}
-        self.case = self.cases["eval_pad"]
-        rows = json.loads((folder / "weights_recipe.json").read_text())
-        self.translation = from_official(recipe_weights(rows, self.case.sidecar["seed"]))
-        self.detector = detector_of(self._description())
+        names = [name for name in scenario_names() if (folder / f"{name}.json").exists()]
+        self.cases = {name: Case(folder / f"{name}.json") for name in names}
+        self.case = next(iter(self.cases.values()))
+        state = recipe_weights(json.loads((folder / RECIPE).read_text()), self.case.sidecar["seed"])
+        shapes = {name: tensor.shape for name, tensor in state.items()}
+        self.translation = from_official(state)
+        self.detector = detector_of(description_of(self.case, shapes, resnet_with))
         self.problems = self.detector.load_state_dict(self.translation.state, strict=False)
-
-    def _description(self):
-        config = self.case.config
-        family, options = FAMILIES[self.name.removeprefix("full_")]
-        several = "num_feature_levels" in config
-        return described(family, size_of(config), options, config["num_classes"], several)
+        self._set_constants()
 
     @property
     def images(self):
@@ -95,13 +94,9 @@ class FullModel(Model):
         return self.detector.train().extract_feat(self.images)
 
     def run(self, scenario):
-        """One forward pass with its losses, and in training a backward pass.
-
-        Args:
-            scenario: "eval_pad" or "train_pad".
-        """
-        case, training = self.cases[scenario], scenario == "train_pad"
-        self.case = case
+        """One forward pass of a scenario with its losses, and in training a backward pass."""
+        self.case = case = self.cases[scenario]
+        training = case.sidecar["mode"] == "train"
         self.detector.train(training)
         if training and self.detector.denoising is not None:
             self.detector.denoising.denoise = Replayed(case)
@@ -110,14 +105,19 @@ class FullModel(Model):
         with torch.set_grad_enabled(training), Parts(self.detector) as parts:
             outputs = self.detector.outputs(features, self.sizes, shape, True, self.targets if training else None)
             assignment, losses = self.detector.bbox_head.assign_and_loss(outputs, self.targets)
+        losses = weighted(case, losses, self.assigner, len(outputs.logits))
         if training:
             sum(losses.values()).backward()
         return Run(case, outputs, assignment, losses, parts.levels, parts.queries)
 
     @cached_property
     def runs(self):
-        """Both scenarios' passes, by name; later ones find the gradients that the training one left."""
+        """All scenarios' passes, by name; the gradients that the training one left stay."""
         return {scenario: self.run(scenario) for scenario in self.cases}
+
+    def of_mode(self, mode):
+        """The passes of a mode, "train" or "eval"."""
+        return [run for run in self.runs.values() if run.case.sidecar["mode"] == mode]
 
 
 class Parts:

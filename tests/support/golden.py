@@ -69,13 +69,17 @@ class Case:
         np.testing.assert_allclose(value, want, rtol=entry["rtol"], atol=entry["atol"], err_msg=f"{self.name} {key}")
 
 
+def missing(reason: str, arguments: int = 1):
+    """pytest parameters of one test that skips, with the reason."""
+    return [pytest.param(*[None] * arguments, marks=pytest.mark.skip(reason=reason), id="missing")]
+
+
 def cases(family: str, pattern: str = "*"):
     """pytest parameters for all cases of golden/<family>/<pattern>; one that skips, with the reason, if there are none."""
     folder = golden_folder() / family
     found = sorted(p for p in folder.glob(f"{pattern}.json") if p.with_suffix(".npz").exists())
     if not found:
-        reason = f"no golden case {pattern} in {folder}"
-        return [pytest.param(None, marks=pytest.mark.skip(reason=reason), id="missing")]
+        return missing(f"no golden case {pattern} in {folder}")
     return [pytest.param(Case(p), id=p.stem) for p in found]
 
 

@@ -1,6 +1,7 @@
 """Denoising of a recorded training step: the settings of the original, and the random numbers that it drew."""
 
 import torch
+from support.detr import family_of
 from support.queries import RecordedNoise, drawn_slots, recorded_arrays
 
 from detassign.assigners import ContrastiveDenoising, Denoising, Matches
@@ -19,12 +20,17 @@ def denoising_of(settings):
     return Denoising(scalar, label, box, corners=settings["corners"]), "dn", label
 
 
+def settings_of(case):
+    """The settings of a model's recording; its code's name says whether corners are moved or centres and sizes."""
+    return dict(case.config, corners="dino" in family_of(case))
+
+
 class Replayed:
     """The denoising of a recorded training step; called like any other."""
 
     def __init__(self, case):
         self.case = case
-        self.denoising, self.kind, self.flips = denoising_of(dict(case.config, corners="dino" in case.path.parent.name))
+        self.denoising, self.kind, self.flips = denoising_of(settings_of(case))
 
     def __call__(self, targets, num_classes):
         counts = targets.mask.sum(1).tolist()

@@ -11,12 +11,13 @@ import zlib
 from dataclasses import dataclass, field
 
 import torch
-from support.detr import FAMILIES
-from support.full import described, detector_of
+from support.detr import FAMILIES, projections
+from support.full import RECIPE, detector_of, resnet_with
 from support.golden import golden_folder
 
 from detassign.assigners import Noise, Targets
 from detassign.configs.detectors.query_parts import Size
+from detassign.engine.config import plain
 from detassign.engine.conversion.official import from_official
 from detassign.heads.query import pixel_boxes
 
@@ -25,6 +26,8 @@ BOXES = (
     [[0.5, 0.5, 0.4, 0.6], [0.25, 0.3, 0.2, 0.2], [0.7, 0.6, 0.3, 0.5]],
     [[0.4, 0.45, 0.5, 0.3]],
 )
+PUBLISHED = {"num_classes": 91, "hidden_dim": 256, "nheads": 8, "num_feature_levels": 4, "num_patterns": 0}
+PUBLISHED |= {"enc_n_points": 4, "dec_n_points": 4}
 ORIGINAL_SIZES = ((480, 640), (427, 600))  # height, width
 
 
@@ -62,11 +65,15 @@ class System:
 
     @property
     def available(self):
-        return self._recipe.is_file()
+        """There is a recipe, of a model as wide as the published one."""
+        if not self._recipe.is_file():
+            return False
+        config = json.loads(self._recipe.with_name("eval_pad.json").read_text())["config"]
+        return all(config.get(name, value) == value for name, value in PUBLISHED.items())
 
     @property
     def _recipe(self):
-        return golden_folder() / "detr" / self.recipe / "weights_recipe.json"
+        return golden_folder() / "detr" / self.recipe / RECIPE
 
     def names(self):
         """Official name -> (what it is another name of, shape), in the order of the checkpoint."""
@@ -75,7 +82,7 @@ class System:
             rows = [(name, name, shape) for name, _, shape in rows]
         if self.options.get("patterns"):
             rows.append(("transformer.patterns.weight", "transformer.patterns.weight", (self.options["patterns"], 256)))
-        if FAMILIES[self.family][1].get("activation") == "prelu" and self.options.get("activation") == "relu":
+        if self.options.get("activation") == "relu":
             rows = [row for row in rows if ".activation." not in row[0]]
         rows = [row for old in rows for row in _six_layers(*old)]
         return {name: (same, self._resized(name, shape)) for name, same, shape in rows}
@@ -98,11 +105,11 @@ class System:
 
     def build(self):
         """The detector with these weights."""
-        family, options = FAMILIES[self.family]
+        family = FAMILIES[self.family]
+        channels, _ = projections({name: shape for name, (_, shape) in self.names().items()})
         size = Size(hidden=self.hidden, queries=self.queries, select=self.select)
-        model = described(
-            family, size, {**options, **self.options}, num_classes=91, several="input_proj.0.0.weight" in self.names()
-        )
+        model = plain(family.make(resnet_with(channels), channels, size, **family.options, **self.options))
+        model["head"]["num_classes"] = PUBLISHED["num_classes"]
         detector = detector_of(model)
         problems = detector.load_state_dict(from_official(self.weights()).state, strict=False)
         assert not problems.unexpected_keys

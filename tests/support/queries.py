@@ -27,6 +27,18 @@ def query_predictions(case, logits, boxes) -> Predictions:
     return Predictions(case.tensor(logits), pixels(case.tensor(boxes)))
 
 
+def noted(case, *names) -> dict[str, float]:
+    """Constants that a sidecar's notes have as "name number", of those asked for."""
+    found = re.findall(rf"({'|'.join(names)}) ([\d.]*\d)", "; ".join(case.sidecar["notes"]))
+    return {name: float(value) for name, value in found}
+
+
+def eps_in(sentence) -> float:
+    """The small number that a sidecar's sentence says is added; 0 where it says none."""
+    found = re.search(r"\d+e-\d+", sentence)
+    return float(found[0]) if found else 0.0
+
+
 class RecordedNoise(Noise):
     """Random numbers as the original code drew them, put into the slots they were drawn for.
 

@@ -15,6 +15,25 @@ SMALL = Size(
     channels=16, heads=2, hidden=24, encoder_layers=1, decoder_layers=3, queries=12, norm_groups=4, points=2, select=20
 )
 CLASSES = 4
+VARIANTS = {
+    "detr": ("detr", {}),
+    "detr_prenorm": ("detr", {"pre_norm": True}),
+    "conditional_detr": ("conditional_detr", {}),
+    "deformable_detr": ("deformable_detr", {}),
+    "deformable_detr_single_scale": ("deformable_detr", {"extra": 0}),
+    "deformable_detr_refine": ("deformable_detr", {"refine": True}),
+    "deformable_detr_two_stage": ("deformable_detr", {"refine": True, "two_stage": True}),
+    "dab_detr": ("dab_detr", {}),
+    "dab_detr_patterns": ("dab_detr", {"patterns": 3}),
+    "dab_deformable_detr": ("dab_deformable_detr", {}),
+    "dn_detr": ("dn_detr", {}),
+    "dn_detr_patterns": ("dn_detr", {"patterns": 3}),
+    "dn_dab_deformable_detr": ("dn_dab_deformable_detr", {}),
+    "dn_dab_deformable_encoder_only": ("dn_dab_deformable_encoder_only", {"activation": "prelu"}),
+    "dn_dab_dino_deformable_detr": ("dn_dab_dino_deformable_detr", {}),
+    "dino_4scale": ("dino", {}),
+    "dino_unshared_heads": ("dino", {"shared": False, "content": "memory"}),
+}  # families (names of support.detr.FAMILIES) and options
 DENSE = ("detr", "detr_prenorm", "conditional_detr", "dab_detr", "dab_detr_patterns", "dn_detr", "dn_detr_patterns")
 KINDS = {"none": None, "dn": {"denoising": "dn"}, "cdn": {"denoising": {"type": "cdn", "queries": 20}}}
 OWN = object()
@@ -34,12 +53,13 @@ class Pyramid(nn.Module):
         return (second + 0 * self.third(second).mean(),) if self.single else (first, second, self.third(second))
 
 
-def detector(family, denoising=OWN, size=SMALL, assigner=None):
-    """A small detector of a family (names of support.detr.FAMILIES); `denoising` is a key of KINDS or the family's own."""
+def detector(variant, denoising=OWN, size=SMALL, assigner=None):
+    """A small detector (names of VARIANTS); `denoising` is a key of KINDS or the family's own."""
     torch.manual_seed(0)
-    make, options = FAMILIES[family]
-    single = family in (*DENSE, "deformable_detr_single_scale")
-    description = plain(make({}, (8,) if single else (8, 8, 8), size, **options))
+    name, options = VARIANTS[variant]
+    single = variant in (*DENSE, "deformable_detr_single_scale")
+    family = FAMILIES[name]
+    description = plain(family.make({}, (8,) if single else (8, 8, 8), size, **family.options, **options))
     own = {"num_classes": CLASSES, "home": description["head"]["assigner"]}
     description["head"] |= own | ({"assigner": assigner} if assigner else {})
     arguments = description["denoising"] if denoising is OWN else _changed(description["denoising"], KINDS[denoising])

@@ -5,8 +5,8 @@ import zlib
 
 import pytest
 import torch
-from support.detr import FAMILIES, Model
-from support.golden import Case, golden_folder
+from support.detr import Model, scenarios
+from support.golden import golden_folder
 
 from detassign.configs.detectors import parts, query_parts
 from detassign.engine.build import build_model
@@ -40,14 +40,11 @@ def fitted(translation, model, classes):
     return fit(translation, model, ClassRows(tuple(range(classes)), classes, background), report), report
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-def test_every_small_recorded_model_is_accounted_for(family):
+@pytest.mark.parametrize("case", scenarios("eval_pad"))
+def test_every_small_recorded_model_is_accounted_for(case):
     """Mapped or dropped as a second name, with nothing missing in the detector."""
-    files = sorted((golden_folder() / "detr" / family).glob("eval_pad.json"))
-    if not files:
-        pytest.skip(f"no golden model {family} in {golden_folder()}")
-    model = Model(Case(files[0]))
-    state, report = fitted(model.translation, model.detector, model.case.config["num_classes"])
+    model = Model(case)
+    state, report = fitted(model.translation, model.detector, case.config["num_classes"])
     assert report.complete
     assert not report.fresh
     assert set(report.dropped.values()) <= REASONS
@@ -61,12 +58,17 @@ def test_every_full_checkpoint_is_accounted_for(name):
     official = full_state(name)
     assert len(official) == entries
     assert source_of(official) == "official"
+    classes = full_config(name)["num_classes"]
     with torch.device("meta"):
-        detector = full_detector(family, options, official)
-    _, report = fitted(from_official(official), detector, 91)
+        detector = full_detector(family, options, official, classes)
+    _, report = fitted(from_official(official), detector, classes)
     assert (report.missing, report.unexplained, report.fresh) == ([], {}, {})
     assert set(report.mapped.values()) | set(report.dropped) == set(official)
     assert set(report.dropped.values()) <= REASONS
+
+
+def full_config(name):
+    return json.loads((golden_folder() / "detr" / f"full_{name}" / "eval_pad.json").read_text())["config"]
 
 
 def full_state(name):
@@ -94,7 +96,7 @@ def layer_count(state, part):
     return 1 + max(int(name.split(".")[3]) for name in state if name.startswith(prefix))
 
 
-def full_detector(family, options, official):
+def full_detector(family, options, official, classes):
     """This project's detector of that size, on ResNet-50."""
     queries = [official[name] for name in ("query_embed.weight", "refpoint_embed.weight") if name in official]
     content = official.get("transformer.tgt_embed.weight")
@@ -105,5 +107,5 @@ def full_detector(family, options, official):
     single = "input_proj.weight" in official
     backbone = parts.resnet(50, out_indices=(3,) if single else (1, 2, 3))
     model = plain(family(backbone, (2048,) if single else (512, 1024, 2048), size, **options))
-    model["head"]["num_classes"] = 91
+    model["head"]["num_classes"] = classes
     return build_model({"model": model}, initialise=False)
