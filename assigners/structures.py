@@ -37,10 +37,12 @@ class Predictions:
         valid: (B, N) bool, False for samples outside an image (batch padding); None means all are valid.
         groups: G, when the B entries are G stacked batches (decoder layers, query groups), group after group: entry
             g * (B / G) + i is image i of group g. Every group is normalised and summed by itself. None is one batch.
+        final: which group is the detector's answer, the last decoder layer, where groups are layers; None is the last.
         auxiliary: what a second head, which only trains, predicts of the same images (`TwoHeaded`), or None.
 
     Raises:
-        ValueError: when the shapes do not belong together, a mask is not bool or B is not a multiple of groups.
+        ValueError: when the shapes do not belong together, a mask is not bool, B is not a multiple of groups, or there is no
+            group `final`.
     """
 
     logits: Tensor
@@ -54,6 +56,7 @@ class Predictions:
     groups: int | None = None
     distribution: Tensor | None = None
     auxiliary: Predictions | None = None
+    final: int | None = None
 
     def __post_init__(self) -> None:
         if self.logits.dim() != 3:
@@ -75,6 +78,13 @@ class Predictions:
             raise ValueError(f"level_sizes: {self.level_sizes} add up to {sum(self.level_sizes)}, not to N = {samples}")
         if self.groups is not None and (self.groups < 1 or images % self.groups):
             raise ValueError(f"groups: expected a divisor of the {images} stacked images, got {self.groups}")
+        if self.final is not None and not 0 <= self.final < (self.groups or 1):
+            raise ValueError(f"final: expected one of {self.groups or 1} groups, counted from 0, got {self.final}")
+
+    @property
+    def final_group(self) -> int:
+        """Which group is the detector's answer, counted from 0."""
+        return (self.groups or 1) - 1 if self.final is None else self.final
 
     @property
     def provides(self) -> frozenset[str]:
@@ -232,6 +242,10 @@ class Targets:
         """The targets from one place to another of every image."""
         names = ("boxes", "labels", "mask")
         return replace(self, **{name: getattr(self, name)[:, start:stop] for name in names})
+
+    def first_images(self, count: int) -> Targets:
+        """The targets of so many images."""
+        return _map_tensors(self, lambda t: t[:count])
 
     def repeat(self, groups: int) -> Targets:
         """The targets of `groups` stacked batches, (groups * B, ...), group after group (see `Predictions.groups`)."""

@@ -128,7 +128,7 @@ def inspect_queries(
 
     Args:
         name: to call the assigner by.
-        assigner: a Hungarian matching with any weighting and score model.
+        assigner: a Hungarian matching of one query per target with any weighting and score model.
         outputs: of one image at inference, B = 1.
         written_for: the score model of `outputs`; P carries over to the assigner's (see `translate`).
         targets: of that image, unpadded, with its size.
@@ -141,6 +141,11 @@ def inspect_queries(
     if not isinstance(assigner.matching, Hungarian):
         kind = type(assigner.matching).__name__
         raise ValueError(f"assigner {name!r}: expected a Hungarian matching, whose costs can be shown, got {kind}")
+    if not assigner.matching.is_one_to_one:
+        copies = assigner.matching.copies
+        raise ValueError(
+            f"assigner {name!r}: expected one query per target, which can be followed, got {copies} copies"
+        )
     predictions = translate(stacked_predictions(outputs, targets).at_least_float32(), written_for, assigner.score)
     stacked = targets.repeat(len(outputs.logits))
     query = matched_queries(assigner.match(predictions, stacked), stacked)

@@ -42,6 +42,7 @@ class QueryOutputs:
         objectness: (L, B, Q) logits of a second, class-free output, or None.
         strides: (B, Q') pixels per cell of the feature map that each query but those of denoising came from, or None.
         encoder: the encoder's proposals that are trained, one layer of N samples; or None.
+        final: the layer that is the detector's answer; None is the last.
     """
 
     logits: Tensor
@@ -51,6 +52,7 @@ class QueryOutputs:
     objectness: Tensor | None = None
     strides: Tensor | None = None
     encoder: QueryOutputs | None = None
+    final: int | None = None
 
     def split(self) -> tuple[QueryOutputs, QueryOutputs]:
         """The denoising queries' part, and the rest without it."""
@@ -72,7 +74,8 @@ class QueryOutputs:
         joined = {
             name: None if first is None else torch.cat((first, second)) for name, (first, second) in parts.items()
         }
-        return QueryOutputs(**joined, references=(*self.references, *self.encoder.references), strides=self.strides)
+        references = (*self.references, *self.encoder.references)
+        return QueryOutputs(**joined, references=references, strides=self.strides, final=len(self.logits) - 1)
 
 
 class QueryHead(nn.Module):
@@ -290,6 +293,7 @@ def stacked_predictions(outputs: QueryOutputs, targets: Targets, geometry: bool 
         None if outputs.objectness is None else outputs.objectness.flatten(0, 1),
         **(query_geometry(outputs, boxes.detach(), targets.sizes) if geometry else {}),
         groups=layers,
+        final=outputs.final,
     )
 
 

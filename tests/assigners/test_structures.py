@@ -40,6 +40,8 @@ def parts(**changes):
         ({"valid": torch.ones(2, N)}, r"valid: expected a bool tensor, got torch.float32"),
         ({"groups": 3}, "groups: expected a divisor of the 2 stacked images, got 3"),
         ({"groups": 0}, "groups: expected a divisor of the 2 stacked images, got 0"),
+        ({"final": 2}, "final: expected one of 2 groups, counted from 0, got 2"),
+        ({"groups": None, "final": 1}, "final: expected one of 1 groups, counted from 0, got 1"),
         ({"level_sizes": (3, 2)}, r"level_sizes: \(3, 2\) add up to 5, not to N = 4"),
     ],
 )
@@ -315,3 +317,9 @@ def test_as_many_images_of_ignore_boxes_as_of_boxes_are_expected():
 def test_lists_that_are_not_one_tensor_per_image_are_refused_in_words(boxes, labels, ignore, sentence):
     with pytest.raises(ValueError, match=sentence):
         Targets.from_lists(boxes, labels, ignore)
+
+
+def test_the_last_group_is_the_final_one_unless_told_otherwise():
+    assert Predictions(**parts()).final_group == 1
+    assert Predictions(**parts(final=0)).final_group == 0
+    assert Predictions(**parts(groups=None)).final_group == 0

@@ -199,6 +199,13 @@ def test_an_assigner_without_matching_costs_is_refused_by_name():
         inspected(name="fcos")
 
 
+def test_several_queries_per_target_are_refused():
+    """There is no one query to follow."""
+    assigner = Assigner(Hungarian(copies=2), focal(), Sigmoid())
+    with pytest.raises(ValueError, match="'mine': expected one query per target, which can be followed, got 2 copies"):
+        inspect_queries("mine", assigner, outputs_for(), Sigmoid(), TARGETS)
+
+
 def test_two_images_at_once_are_refused():
     """The picture is of one."""
     two = Targets.from_lists([BOXES, BOXES], [LABELS, LABELS], sizes=SIZES.expand(2, 2))

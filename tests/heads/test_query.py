@@ -126,6 +126,16 @@ def test_the_encoder_learns_by_its_own_assigner():
     assert "loss_box_enc" in got
 
 
+def test_the_encoder_is_not_the_final_layer():
+    """It is stacked behind the decoder's layers, where it shares their assigner."""
+    model = detector("dino_4scale", denoising="none")
+    outputs, targets = model.outputs(*_inputs(model)), Targets.from_lists([torch.zeros(0, 4)] * 2, [torch.zeros(0)] * 2)
+    targets = replace(targets, sizes=SIZES.expand(2, 2))
+    joint = stacked_predictions(outputs.with_encoder(), targets)
+    assert joint.final_group == joint.groups - 2 == len(outputs.logits) - 1
+    assert stacked_predictions(outputs, targets).final_group == len(outputs.logits) - 1
+
+
 def test_the_encoder_may_have_a_score_model_of_its_own():
     model = detector("dino_4scale", assigner={"type": "hungarian", "encoder": "dw"}, denoising="cdn")
     assert model.bbox_head.encoder_class.out_features == CLASSES + 1

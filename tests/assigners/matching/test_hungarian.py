@@ -108,6 +108,79 @@ def test_the_culprit_is_named_once():
         Hungarian({"focal": 1.0})(replace(predictions, logits=logits, groups=None), targets)
 
 
+def counts(matches, targets):
+    """(B, M) how many samples each target has."""
+    return torch.zeros(targets.mask.shape, dtype=torch.long).index_put(
+        (matches.image, matches.target), torch.ones_like(matches.image), accumulate=True
+    )
+
+
+@given(seed=seeds, sizes=st.tuples(st.integers(0, 4), st.integers(0, 4)), copies=st.integers(1, 4))
+@law
+def test_every_target_gets_its_copies_or_as_many_as_there_are_for_all(seed, sizes, copies):
+    predictions, targets = queries(seed, samples=9), random_targets(seed, sizes)
+    matches = Hungarian(copies=copies)(predictions, targets)
+    for image, count in enumerate(sizes):
+        assert counts(matches, targets)[image, :count].tolist() == [min(copies, 9 // max(count, 1))] * count
+        samples = matches.sample[matches.image == image]
+        assert samples.unique().numel() == samples.numel()
+
+
+@given(seed=seeds, count=st.integers(1, 3), copies=st.integers(2, 3))
+@law
+def test_copies_cost_the_least_that_repeated_targets_can(seed, count, copies):
+    predictions, targets = queries(seed, images=1, samples=7), random_targets(seed, (count,), spare=1)
+    matching = Hungarian(copies=copies, share=None)
+    cost, matches = matching.cost(predictions, targets), matching(predictions, targets)
+    repeated = cost[:, :, :count].repeat(1, 1, copies)
+    everything = torch.ones(1, max(repeated.shape), dtype=torch.bool)
+    wanted = solve(repeated, everything[:, :7], everything[:, : count * copies])
+    total = picked(cost, matches.image, matches.sample, matches.target)
+    assert total == pytest.approx(picked(repeated, *wanted), abs=1e-5)
+    torch.testing.assert_close(matches.score, (-cost[matches.image, matches.sample, matches.target]).exp())
+
+
+def test_copies_take_a_share_of_the_valid_samples():
+    valid = torch.arange(10) < torch.tensor([[10], [4]])
+    predictions, targets = queries(samples=10, valid=valid), random_targets(0, (3, 1), spare=0)
+    got = counts(Hungarian(copies=6, share=0.5)(predictions, targets), targets)
+    assert got.tolist() == [[1, 1, 1], [2, 0, 0]]
+
+
+def test_without_a_share_a_target_may_have_all_copies_and_another_no_sample():
+    """H-DETR's code, where copies are more than samples."""
+    predictions, targets = queries(samples=4), random_targets(0, (4, 1), spare=0)
+    near = targets.boxes[0, :1].expand(4, 4)
+    predictions = replace(predictions, boxes=torch.stack([near, near]))
+    got = counts(Hungarian({"l1": 1.0}, copies=6, share=None)(predictions, targets), targets)
+    assert got.tolist() == [[4, 0, 0, 0], [4, 0, 0, 0]]
+    got = counts(Hungarian({"l1": 1.0}, copies=6)(predictions, targets), targets)
+    assert got.tolist() == [[1, 1, 1, 1], [4, 0, 0, 0]]
+
+
+def test_fewer_copies_are_handed_on_by_choice_alone():
+    """Align-DETR's code, which matches nothing more behind an image with more objects than half of the samples."""
+    predictions, targets = queries(images=3, samples=8), random_targets(0, (1, 2, 1), spare=0)
+    crowd = random_targets(0, (1, 5, 1), spare=0)
+    for carry, wanted, wanted_beside_crowd in ((False, [3, 2, 3], [3, 1, 3]), (True, [3, 2, 2], [3, 0, 0])):
+        matching = Hungarian(copies=3, share=0.5, carry=carry)
+        assert counts(matching(predictions, targets), targets)[:, 0].tolist() == wanted
+        assert counts(matching(predictions, crowd), crowd)[:, 0].tolist() == wanted_beside_crowd
+
+
+@pytest.mark.parametrize(("final", "wanted"), [(None, [2, 2, 1]), (1, [2, 1, 2])])
+def test_the_final_layer_may_have_other_copies(final, wanted):
+    predictions, targets = queries(images=3, groups=3, final=final), random_targets(0, (1,)).repeat(3)
+    matching = Hungarian(copies=2, final_copies=1)
+    assert counts(matching(predictions, targets), targets)[:, 0].tolist() == wanted
+    assert matching.cardinality == "one-to-one"
+
+
+def test_several_copies_are_one_to_many():
+    assert Hungarian().cardinality == "one-to-one"
+    assert Hungarian(copies=2).cardinality == Hungarian(final_copies=2).cardinality == "one-to-many"
+
+
 def test_what_padding_holds_is_not_looked_at():
     predictions, targets = queries(), random_targets(0, (3, 2), spare=2)
     wanted = pairs(Hungarian()(predictions, targets))
@@ -143,6 +216,15 @@ def test_the_default_class_cost_follows_the_score_model():
 def test_a_mistake_is_answered_in_one_sentence(costs, sentence):
     with pytest.raises(ValueError, match=sentence):
         Hungarian(costs)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [({"copies": 0}, "copies"), ({"final_copies": 0}, "final_copies"), ({"share": 0.0}, "share")],
+)
+def test_copies_that_make_no_sense_are_refused(arguments, named):
+    with pytest.raises(ValueError, match=named):
+        Hungarian(**arguments)
 
 
 def test_boxes_are_compared_as_shares_so_sizes_are_needed():
