@@ -315,6 +315,7 @@ DISCOUNTS = Registry("discount")
 BOX_LOSSES = Registry("box loss")
 BRANCHES = Registry("second branch")
 DENOISINGS = Registry("denoising")
+EXTRAS = Registry("extra")
 ASSIGNERS = Registry("assigner")
 EVERY = (
     ASSIGNERS,
@@ -330,6 +331,7 @@ EVERY = (
     BOX_LOSSES,
     BRANCHES,
     DENOISINGS,
+    EXTRAS,
 )
 
 

@@ -253,6 +253,11 @@ class Targets:
             return self
         return _map_tensors(self, lambda t: t.expand(groups, *t.shape).flatten(0, 1))
 
+    def again(self, times: int) -> Targets:
+        """Every object so often, (B, times * M, ...), one copy of them all behind the other."""
+        names = ("boxes", "labels", "mask")
+        return replace(self, **{name: torch.cat([getattr(self, name)] * times, 1) for name in names})
+
     def shares_of(self, boxes: Tensor, image: Tensor | None = None) -> Tensor:
         """Boxes xyxy in pixels as shares of the width and height of their images.
 

@@ -47,6 +47,17 @@ denoising_option = click.option(
     metavar="dn|cdn|none",
     help="Noised targets as further queries; the detector's usual way if left out.",
 )
+extra_option = click.option(
+    "--extra",
+    multiple=True,
+    metavar="SPEC",
+    help="Further queries in training: 'groups(k=5)', 'branch(queries=300, repeat=4)'. Repeatable.",
+)
+scheme_option = click.option(
+    "--scheme",
+    metavar="NAME",
+    help="What a paper changed in a query detector; what other options say comes on top.",
+)
 schedule_option = click.option("--schedule", metavar="NAME", help="A schedule; the detector's usual one if left out.")
 set_option = click.option(
     "--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change any config key; repeatable."
@@ -89,6 +100,8 @@ def options(*decorators: Callable[..., Any]) -> Callable[..., Any]:
 choice_options = options(detector_option, assigner_option, data_option, data_root_option, images_option, seed_option)
 run_options = options(
     import_option,
+    scheme_option,
+    extra_option,
     denoising_option,
     schedule_option,
     epochs_option,

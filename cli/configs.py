@@ -31,6 +31,8 @@ def resolve_config(
     denoising: str | None = None,
     imports: tuple[str, ...] = (),
     trust: bool = False,
+    scheme: str | None = None,
+    extra: tuple[str, ...] = (),
     **run: Any,
 ) -> dict[str, Any]:
     """The config of a run: a recipe or a run's config.json if named, with what the options say on top.
@@ -40,7 +42,7 @@ def resolve_config(
     changes = configs.parse_changes(settings)
     if config and config.endswith(".json"):
         chosen = {"--detector": detector, "--assigner": assigner, "--denoising": denoising}
-        chosen |= {"--schedule": schedule}
+        chosen |= {"--schedule": schedule, "--scheme": scheme, "--extra": extra or None}
         clash = [name for name, value in chosen.items() if value is not None]
         if clash:
             raise ValueError(f"{clash[0]}: {config} is resolved already; change single keys with --set")
@@ -58,6 +60,8 @@ def resolve_config(
         changes,
         denoising or recipe.get("denoising"),
         load_code(imports, assigner, changes),
+        scheme or recipe.get("scheme"),
+        extra,
         **run,
     )
     if source.name != "coco":  # whose AP is of 100 detections, however crowded an image is

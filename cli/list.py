@@ -18,6 +18,7 @@ from ..assigners import (
     COSTS,
     DENOISINGS,
     DISCOUNTS,
+    EXTRAS,
     MATCHINGS,
     QUALITIES,
     SCORES,
@@ -46,6 +47,12 @@ def _described(registry: Mapping[str, Callable[..., Any]]) -> dict[str, str]:
     return {name: " ".join(paragraph.split()) for name, paragraph in paragraphs.items()}
 
 
+def _extras() -> dict[str, str]:
+    from .. import detectors  # noqa: F401 (which has them, and imports mmdet)
+
+    return _described(EXTRAS)
+
+
 SECTIONS: dict[str, Callable[[], dict[str, str]]] = {
     "assigners": partial(_described, ASSIGNERS),
     "matchings": partial(_described, MATCHINGS),
@@ -60,6 +67,8 @@ SECTIONS: dict[str, Callable[[], dict[str, str]]] = {
     "branches": partial(_described, BRANCHES),
     "box-losses": partial(_described, BOX_LOSSES),
     "denoisings": partial(_described, DENOISINGS),
+    "extras": _extras,
+    "schemes": partial(fragments.names, "schemes"),
     "detectors": partial(fragments.names, "detectors"),
     "datasets": lambda: {**DATASETS, "PATH": "any folder with train.json, val.json and images/"},
     "schedules": partial(fragments.names, "schedules"),
@@ -75,7 +84,8 @@ def command(sections: tuple[str, ...], as_json: bool, imports: tuple[str, ...]) 
     """List what can be named: assigners and their parts, detectors, data sets, schedules, recipes; and what goes with what.
 
     SECTION is one of assigners, matchings, costs, weightings, scores, qualities, similarities, soft-targets, aggregators,
-    discounts, branches, box-losses, denoisings, detectors, datasets, schedules, recipes, matrix; all of them if left out.
+    discounts, branches, box-losses, denoisings, extras, schemes, detectors, datasets, schedules, recipes, matrix; all of them
+    if left out.
 
     \b
     detassign list matchings weightings

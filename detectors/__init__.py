@@ -6,9 +6,10 @@ _install()  # before mmdet is imported
 
 from .convnext import ConvNeXt  # noqa: E402
 from .dense import DenseDetector  # noqa: E402
+from .extra import EXTRAS  # noqa: E402
 from .mobilenet import MobileNetV2  # noqa: E402
 from .preprocessor import Preprocessor  # noqa: E402
 from .query import QueryDetector  # noqa: E402
 from .resnet import FoldedResNet  # noqa: E402
 
-__all__ = ["ConvNeXt", "DenseDetector", "FoldedResNet", "MobileNetV2", "Preprocessor", "QueryDetector"]
+__all__ = ["EXTRAS", "ConvNeXt", "DenseDetector", "FoldedResNet", "MobileNetV2", "Preprocessor", "QueryDetector"]

@@ -15,12 +15,15 @@ from ..assigners import Predictions, Targets
 from ..assigners.description import constants
 from ..heads import PostProcess
 from ..heads.postprocess import QUERY_NMS
-from ..heads.query import QueryHead, QueryOutputs, last_predictions
+from ..heads.query import OUTPUTS, QueryHead, QueryOutputs, last_predictions
 from ..ops.transfer import to_device
+from .extra import EXTRAS, Extra, Host, Scene
+from .extra.scene import read, with_encoder
 from .observer import Observer, observed
 from .preprocessor import Preprocessor
 from .targets import sizes_of, targets_on, with_detections
 from .transformer import QueryDecoder, QueryDenoising, TwoStageQueries
+from .transformer.attention import InFront
 from .transformer.queries import Queries, QuerySource
 
 
@@ -35,6 +38,8 @@ class QueryDetector(BaseDetector):
         decoder: moves them.
         head: class, box and loss of every query.
         denoising: None, or arguments of `QueryDenoising` ({"denoising": "cdn"}).
+        extra: what training adds to the queries, by the names that its losses end in: {"branch": {"repeat": 6}}, or with a
+            "type" of `detassign.detectors.EXTRAS` where the name is another. Inference knows nothing of it.
         post_process: settings of inference; NMS that is left open follows the assigner.
         preprocessor: batching, normalisation and padding.
 
@@ -51,6 +56,7 @@ class QueryDetector(BaseDetector):
         decoder: QueryDecoder,
         head: QueryHead,
         denoising: Mapping[str, Any] | None = None,
+        extra: Mapping[str, Any] | None = None,
         post_process: PostProcess | None = None,
         preprocessor: Preprocessor | None = None,
     ) -> None:
@@ -63,6 +69,8 @@ class QueryDetector(BaseDetector):
         self.decoder = decoder
         self.bbox_head = head  # the name that mmdet's detectors give it
         self.denoising = None if denoising is None else self._denoising(denoising)
+        host = Host(queries, decoder, head)
+        self.extra = nn.ModuleDict({name: build_extra(name, spec, host) for name, spec in (extra or {}).items()})
         post_process = post_process or PostProcess(score_threshold=-1.0)
         self.post_process = post_process.following(head.assigner.cardinality, QUERY_NMS)
         self.observer: Observer | None = None
@@ -93,17 +101,24 @@ class QueryDetector(BaseDetector):
             targets: with denoising queries made from them; None at inference.
         """
         memory = self.encoder(self.neck(features), sizes, shape, padded)
-        queries = self.queries(memory, self.bbox_head)
-        denoising, allowed = None, None
+        own = queries = self.queries(memory, self.bbox_head)
+        denoising, sight = None, None
         if self.denoising is not None:
-            queries, denoising, allowed = self._with_denoising(queries, targets)
-        decoded = self.decoder(queries, memory, self.bbox_head, allowed)
-        outputs = self.bbox_head(decoded.states, decoded.references, decoded.boxes)
-        if queries.proposals is not None:
-            proposals = queries.proposals
-            encoder = self.bbox_head.encoder_outputs(*proposals.trained(self.bbox_head.encoder))
-            outputs = replace(outputs, encoder=encoder, strides=proposals.strides[proposals.chosen])
-        return replace(outputs, denoising=denoising)
+            queries, denoising, sight = self._with_denoising(queries, targets)
+        decoded = self.decoder(queries, memory, self.bbox_head, sight)
+        outputs = with_encoder(
+            read(decoded, own.proposals, self.bbox_head), own.proposals, self.bbox_head, self.bbox_head.encoder
+        )
+        extra = {}
+        if targets is not None and self.extra:
+            hidden = 0 if denoising is None else denoising.boxes.shape[1]
+            parts = {"source": self.queries, "decoder": self.decoder, "head": self.bbox_head, "mark": self._mark}
+            scene = Scene(memory, own, decoded.behind(hidden), targets, **parts)
+            extra = {name: each(scene) for name, each in self.extra.items()}
+        return replace(outputs, denoising=denoising, extra=extra)
+
+    def _mark(self, queries: Queries) -> Queries:
+        return queries if self.denoising is None else self.denoising.matching(queries)
 
     def _with_denoising(self, queries: Queries, targets: Targets | None) -> tuple:
         if targets is None:
@@ -112,7 +127,7 @@ class QueryDetector(BaseDetector):
         count = denoising.boxes.shape[1]
         if count == 0:
             return joined, denoising, None
-        return joined, denoising, ~denoising.attention_mask(queries.content.shape[1])[:count]
+        return joined, denoising, InFront(~denoising.attention_mask(queries.content.shape[1])[:count])
 
     def extract_feat(self, batch_inputs: Tensor) -> list[Tensor]:
         """The backbone's maps of images (B, 3, H, W)."""
@@ -159,6 +174,19 @@ class QueryDetector(BaseDetector):
         predictions = last_predictions(outputs, sizes)
         scores, factor = self.bbox_head.scores(predictions)
         return predictions.boxes, scores if factor is None else scores * factor[..., None]
+
+
+def build_extra(name: str, spec: Any, host: Host) -> Extra:
+    """An extra from its arguments, of the kind that its name or its "type" says.
+
+    Raises:
+        ValueError: for a name that losses of the detector's own end in, and as the extra does.
+    """
+    if name in (*OUTPUTS, "dn", "enc") or not name.isidentifier():
+        raise ValueError(
+            f"extra: {name!r} cannot be a name of one; take letters, and none of {', '.join(OUTPUTS)}, dn, enc"
+        )
+    return EXTRAS.build({"type": name, **spec} if isinstance(spec, Mapping) else spec, host=host)
 
 
 def check_parts(

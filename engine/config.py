@@ -15,7 +15,7 @@ from typing import Any
 
 from ..assigners import DENOISINGS, spec
 from ..assigners.building import assigner_spec
-from ..assigners.registry import describe_argument, unknown_name
+from ..assigners.registry import EXTRAS, describe_argument, unknown_name
 from ..data import DataSource
 from ..data.files import read_json
 from . import fragments
@@ -34,7 +34,7 @@ EVALUATION = {"every": 1, "max_detections": 100, "batch_size": None}  # None: as
 DEFAULT_ASSIGNER = "fcos"
 LARGEST = 2**26  # bytes of a config
 ASSIGNER = "model.head.assigner"  # the key
-RECIPE_KEYS = {"detector", "assigner", "denoising", "data", "schedule", "changes"}
+RECIPE_KEYS = {"detector", "scheme", "assigner", "denoising", "data", "schedule", "changes"}
 
 
 def compose(
@@ -45,6 +45,8 @@ def compose(
     changes: Mapping[str, Any] | None = None,
     denoising: str | None = None,
     imports: Mapping[str, str | None] | None = None,
+    scheme: str | None = None,
+    extra: Sequence[str] = (),
     **run: Any,
 ) -> dict[str, Any]:
     """A resolved config.
@@ -57,6 +59,8 @@ def compose(
         changes: dotted key -> value, applied last: {"model.head.stacked_convs": 1}.
         denoising: how the targets of a query detector are noised into queries, or "none"; None takes its usual way.
         imports: the loaded code that brings parts of its own, as `imports.load_named` gives it.
+        scheme: name of a scheme fragment: what a paper changed in a detector; all else that is given comes on top of it.
+        extra: specs of what training adds to the queries.
         run: seed, device, amp, pretrained, init, epochs, batch_size; None leaves the default.
 
     Raises:
@@ -67,13 +71,18 @@ def compose(
     schedule_parts = fragments.load("schedules", schedule or detector_parts["schedule"])
     model = dict(detector_parts["model"])
     usual = model["head"].get("assigner", DEFAULT_ASSIGNER)
-    assigner = (changes or {}).get(ASSIGNER) or assigner or usual
+    parts = _scheme(scheme, detector, model) if scheme else {}
+    changes = {**parts.get("changes", {}), **(changes or {})}
+    assigner = changes.get(ASSIGNER) or assigner or parts.get("assigner") or usual
+    denoising = denoising or parts.get("denoising")
     assigners = {"assigner": assigner_spec(assigner), "home": assigner_spec(usual)}
     model["head"] = {**model["head"], "num_classes": len(source.classes), **assigners}
     if denoising is not None:
         model["denoising"] = _denoising(detector, model, denoising)
+    if extra or "extra" in parts:
+        model["extra"] = _extra(detector, model, extra) or parts["extra"]
     config = {
-        "name": "-".join([detector, *([denoising] if denoising else []), assigner_name(assigner), source.name]),
+        "name": "-".join([detector, *_named(scheme, denoising, extra, assigner_name(assigner)), source.name]),
         "model": model,
         "data": described(source),
         "input": {**INPUT, **detector_parts.get("input", {}), **dataset_parts.get("input", {})},
@@ -86,7 +95,7 @@ def compose(
         "init": None,
         "imports": dict(imports or {}),
     }
-    composed = changed(plain(config), changes or {}, **run)
+    composed = changed(plain(config), changes, **run)
     validate(composed, composed["name"])
     return composed
 
@@ -103,6 +112,35 @@ def _denoising(detector: str, model: Mapping[str, Any], name: str) -> dict[str, 
     noise = own.get("denoising")
     usual = noise["type"] if isinstance(noise, Mapping) else noise
     return own if usual == name else {**own, "denoising": {"type": name}}
+
+
+def _scheme(name: str, detector: str, model: Mapping[str, Any]) -> dict[str, Any]:
+    """What a scheme makes of a query detector."""
+    parts = fragments.load("schemes", name)["scheme"]
+    if "queries" not in model:
+        raise ValueError(
+            f"scheme: {name} is for query detectors, and {detector} is a dense one; name its assigner instead"
+        )
+    return parts(model)
+
+
+def _extra(detector: str, model: Mapping[str, Any], specs: Sequence[str]) -> dict[str, Any]:
+    """What training adds, by its names, as the specs say."""
+    if specs and "queries" not in model:
+        raise ValueError(f"extra: {detector} is a dense detector and has no queries; leave it out")
+    described = [EXTRAS.describe(each) for each in specs]
+    names = [each["type"] for each in described]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ValueError(
+            f"extra: {twice[0]} is there twice; give one another name, as in --set model.extra.mine.type={twice[0]}"
+        )
+    return dict(zip(names, described, strict=True))
+
+
+def _named(scheme: str | None, denoising: str | None, extra: Sequence[str], assigner: str) -> list[str]:
+    """What a run's name says of how its detector learns."""
+    return [*([scheme] if scheme else []), *([denoising] if denoising else []), *extra, assigner]
 
 
 def changed(config: dict[str, Any], changes: Mapping[str, Any], **run: Any) -> dict[str, Any]:
@@ -287,8 +325,13 @@ def _index(place: list[Any], name: str, key: str) -> int:
 
 
 def _open(place: Mapping[str, Any], parents: Sequence[str]) -> bool:
-    """Arguments of a class, of denoising, and everything below an assigner or a free-form argument, may be new."""
-    return "type" in place or "matching" in place or len(parents) > 2 or parents == ["model", "denoising"]
+    """Arguments of a class, of denoising, extras, and everything below an assigner or a free-form argument, may be new."""
+    return (
+        "type" in place
+        or "matching" in place
+        or len(parents) > 2
+        or parents in (["model", "denoising"], ["model", "extra"])
+    )
 
 
 def _literal(text: str) -> Any:

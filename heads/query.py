@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import copy
 import math
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import torch
@@ -43,6 +44,7 @@ class QueryOutputs:
         strides: (B, Q') pixels per cell of the feature map that each query but those of denoising came from, or None.
         encoder: the encoder's proposals that are trained, one layer of N samples; or None.
         final: the layer that is the detector's answer; None is the last.
+        extra: what training adds to the queries, by name; empty at inference.
     """
 
     logits: Tensor
@@ -53,12 +55,14 @@ class QueryOutputs:
     strides: Tensor | None = None
     encoder: QueryOutputs | None = None
     final: int | None = None
+    extra: Mapping[str, ExtraOutputs] = field(default_factory=dict)
 
     def split(self) -> tuple[QueryOutputs, QueryOutputs]:
         """The denoising queries' part, and the rest without it."""
         count = 0 if self.denoising is None else self.denoising.boxes.shape[1]
         noised = self._queries(slice(count))
-        return noised, replace(self._queries(slice(count, None)), strides=self.strides, encoder=self.encoder)
+        own = self._queries(slice(count, None))
+        return noised, replace(own, strides=self.strides, encoder=self.encoder, extra=self.extra)
 
     def _queries(self, part: slice) -> QueryOutputs:
         return QueryOutputs(
@@ -68,17 +72,94 @@ class QueryOutputs:
             objectness=None if self.objectness is None else self.objectness[:, :, part],
         )
 
+    def apart(self, groups: int) -> QueryOutputs:
+        """Groups of equal size, one behind the other, as layers of their own: all layers of the first, then …"""
+        if groups == 1:
+            return self
+        size = self.logits.shape[2] // groups
+        parts = [self._queries(slice(start, start + size)) for start in range(0, groups * size, size)]
+        strides = self.strides
+        if strides is not None:
+            strides = torch.stack(strides.split(size, 1)).repeat_interleave(len(self.logits), 0)
+        return replace(joined(parts), strides=strides)
+
     def with_encoder(self) -> QueryOutputs:
         """The encoder's predictions as one more layer at the end."""
-        parts = {name: (getattr(self, name), getattr(self.encoder, name)) for name in ("logits", "boxes", "objectness")}
-        joined = {
-            name: None if first is None else torch.cat((first, second)) for name, (first, second) in parts.items()
-        }
-        references = (*self.references, *self.encoder.references)
-        return QueryOutputs(**joined, references=references, strides=self.strides, final=len(self.logits) - 1)
+        return replace(joined((self, self.encoder)), strides=self.strides, final=len(self.logits) - 1)
 
 
-class QueryHead(nn.Module):
+@dataclass(frozen=True)
+class ExtraOutputs:
+    """What training adds to a detector's queries, and what it is to learn.
+
+    Attributes:
+        outputs: of G * Q queries; with those of encoder parts of their own, if they have some, a layer for each of G.
+        targets: what they are to find.
+        assigner: their own, or None for the decoder's.
+        known: pairs that are known by construction, or None where the assigner matches.
+        groups: G, consecutive and equally many queries each; every group is matched by itself, and losses are their means.
+        weight: of the losses.
+        weight_of_own: of the losses of the detector's own queries, encoder included, from now on.
+        losses: further ones by their whole names.
+    """
+
+    outputs: QueryOutputs
+    targets: Targets
+    assigner: Assigner | None = None
+    known: DenoisingQueries | None = None
+    groups: int = 1
+    weight: float = 1.0
+    weight_of_own: float = 1.0
+    losses: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+def joined(parts: Sequence[QueryOutputs]) -> QueryOutputs:
+    """Outputs of the same number of queries, layer behind layer."""
+    values = {name: [getattr(part, name) for part in parts] for name in ("logits", "boxes", "objectness")}
+    references = [part.references for part in parts]
+    return QueryOutputs(
+        **{name: None if found[0] is None else torch.cat(found) for name, found in values.items()},
+        references=None if references[0] is None else sum(references, ()),
+    )
+
+
+class ProposalHead(nn.Module):
+    """Class and box of every token of an encoder: the part of a query head that proposes.
+
+    Args:
+        classes: token -> `columns`; None where there is no such part.
+        box: token -> 4.
+        columns: of the classifier.
+    """
+
+    def __init__(self, classes: nn.Linear | None, box: nn.Module | None, columns: Columns) -> None:
+        super().__init__()
+        self.encoder_class, self.encoder_box, self.encoder_columns = classes, box, columns
+
+    def again(self) -> ProposalHead:
+        """A copy of this part."""
+        return ProposalHead(*copy.deepcopy((self.encoder_class, self.encoder_box)), self.encoder_columns)
+
+    def encoder_predictions(self, tokens: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:
+        """Class logits (B, S, C) and box logits (B, S, 4) from tokens (B, S, C) and proposals (B, S, 4), logits."""
+        if self.encoder_class is None:
+            raise ValueError("encoder: this head has no part for the encoder's proposals, which the queries need")
+        return self.encoder_class(tokens), self.encoder_box(tokens) + places
+
+    def ranking(self, logits: Tensor) -> Tensor:
+        """(B, S, C) what orders tokens as the probabilities of the classes do, from their logits."""
+        logits, objectness = self.encoder_columns.split(logits)
+        if self.encoder_columns.background:
+            return logits.log_softmax(-1)[..., : self.encoder_columns.classes]
+        return logits if objectness is None else logsigmoid(logits) + logsigmoid(objectness)[..., None]
+
+    def encoder_outputs(self, logits: Tensor, boxes: Tensor, places: Tensor, strides: Tensor) -> QueryOutputs:
+        """Trained proposals, logits (B, N, columns), boxes and places (B, N, 4), strides (B, N), as one layer."""
+        logits, objectness = self.encoder_columns.split(logits[None])
+        return QueryOutputs(logits, boxes[None], (places,), objectness=objectness, strides=strides)
+
+
+class QueryHead(ProposalHead):
     """Class and box of every query under any assigner.
 
     A query's prior box is the reference it starts from, or its predicted box where that is a point or nothing; its point is
@@ -120,18 +201,17 @@ class QueryHead(nn.Module):
         size_bias: float = 0.0,
         home: str | dict[str, Any] = "hungarian",
     ) -> None:
-        super().__init__()
         if encoder not in (None, "binary", "classes"):
             raise ValueError(f"encoder: expected None, 'binary' or 'classes', got {encoder!r}")
-        self.num_classes, self.encoder = num_classes, encoder
+        own, others = assigners_of(assigner, OUTPUTS, num_classes, home)
+        columns, encoder_columns = (Columns.of(each, num_classes) for each in (own, others.get("encoder", own)))
+        super().__init__(None, None, encoder_columns)
+        self.num_classes, self.encoder, self.home = num_classes, encoder, home
         self.eps, self.refine_eps = eps, eps if refine_eps is None else refine_eps
-        self.assigner, others = assigners_of(assigner, OUTPUTS, num_classes, home)
-        self.assigners = nn.ModuleDict(others)
-        for each in (self.assigner, *others.values()):
+        self.columns, self.assigner, self.assigners = columns, own, nn.ModuleDict(others)
+        for each in (own, *others.values()):
             check_assigner(each)
-        check_denoising(self.assigner_of("denoising"), self.assigner)
-        self.columns = Columns.of(self.assigner, num_classes)
-        self.encoder_columns = Columns.of(self.assigner_of("encoder"), num_classes)
+        check_columns("denoising", self.assigner_of("denoising"), own)
         if class_prior is not None and not 0 < class_prior < 1:
             raise ValueError(f"class_prior: expected a probability between 0 and 1, or None, got {class_prior!r}")
         count = 1 if shared else layers
@@ -158,23 +238,11 @@ class QueryHead(nn.Module):
         """(B, Q, 4) boxes, shares of the image, from states (B, Q, C) and references (B, Q, 2 or 4)."""
         return move(self.boxes[layer % len(self.boxes)](states), reference, self.refine_eps)
 
-    def encoder_predictions(self, tokens: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:
-        """Class logits (B, S, C) and box logits (B, S, 4) from tokens (B, S, C) and proposals (B, S, 4), logits."""
-        if self.encoder is None:
-            raise ValueError("encoder: this head has no part for the encoder's proposals, which the queries need")
-        return self.encoder_class(tokens), self.encoder_box(tokens) + places
-
-    def ranking(self, logits: Tensor) -> Tensor:
-        """(B, S, C) what orders tokens as the probabilities of the classes do, from their logits."""
-        logits, objectness = self.encoder_columns.split(logits)
-        if self.encoder_columns.background:
-            return logits.log_softmax(-1)[..., : self.num_classes]
-        return logits if objectness is None else logsigmoid(logits) + logsigmoid(objectness)[..., None]
-
-    def encoder_outputs(self, logits: Tensor, boxes: Tensor, places: Tensor, strides: Tensor) -> QueryOutputs:
-        """Trained proposals, logits (B, N, columns), boxes and places (B, N, 4), strides (B, N), as one layer."""
-        logits, objectness = self.encoder_columns.split(logits[None])
-        return QueryOutputs(logits, boxes[None], (places,), objectness=objectness, strides=strides)
+    def networks_again(self) -> QueryHead:
+        """The decoder's networks copied, without assigners, for queries that share none with this head's."""
+        twin = copy.copy(self)
+        twin._modules = copy.deepcopy({"classes": self.classes, "boxes": self.boxes})
+        return twin
 
     def forward(self, states: Tensor, references: tuple[Tensor, ...] | None, boxes: Tensor | None) -> QueryOutputs:
         """Predictions of all layers.
@@ -210,39 +278,58 @@ class QueryHead(nn.Module):
         """The assignment of all decoder layers, stacked, and every loss.
 
         The keys depend on the detector alone, never on the batch: `loss_cls` and the box terms of the last layer, the
-        same with `_0`, `_1`, … for the layers before it, `_enc` for the encoder, and `_dn`, `_dn_0`, … for denoising.
+        same with `_0`, `_1`, … for the layers before it, `_enc` for the encoder, `_dn`, `_dn_0`, … for denoising, and likewise
+        with the name of everything else that training adds.
         """
         denoising, matching = outputs.split()
-        encoder, names = matching.encoder, layer_names(len(matching.logits))
+        assignment, losses = self._own_losses(matching, targets)
+        for extra in outputs.extra.values():
+            losses = {name: loss * extra.weight_of_own for name, loss in losses.items()}
+        extras = dict(outputs.extra)
+        if outputs.denoising is not None:
+            extras["dn"] = ExtraOutputs(denoising, targets, self.assigner_of("denoising"), outputs.denoising)
+        for name, extra in extras.items():
+            losses |= self._extra_losses(name, extra)
+        return assignment, losses
+
+    def _own_losses(self, outputs: QueryOutputs, targets: Targets) -> tuple[Assignment, dict[str, Tensor]]:
+        encoder, names = outputs.encoder, layer_names(len(outputs.logits))
         joint = self.encoder == "classes" and encoder is not None and "encoder" not in self.assigners
         if joint:
-            matching, names = matching.with_encoder(), [*names, "_enc"]
-        assignment, terms = self._losses("decoder", matching, targets)
+            outputs, names = outputs.with_encoder(), [*names, "_enc"]
+        assignment, terms = self._losses(self.assigner, outputs, targets)
         losses = named(terms, names)
         if encoder is not None and not joint:
-            losses |= self._encoder_losses(encoder, targets)
-        if outputs.denoising is not None:
-            losses |= self._denoising_losses(denoising, outputs.denoising, targets)
+            losses |= named(self._encoder_losses(self.assigner_of("encoder"), encoder, targets), ["_enc"])
         return assignment, losses
 
     def _losses(
-        self, output: str, outputs: QueryOutputs, targets: Targets, matches: Matches | None = None
+        self, assigner: Assigner, outputs: QueryOutputs, targets: Targets, matches: Matches | None = None
     ) -> tuple[Assignment, dict[str, Tensor]]:
-        assigner = self.assigner_of(output)
         predictions = stacked_predictions(outputs, targets, geometry=bool(assigner.needs & GEOMETRY))
         return assigner.assign_and_loss(predictions, targets.repeat(len(outputs.logits)), matches=matches)
 
-    def _encoder_losses(self, encoder: QueryOutputs, targets: Targets) -> dict[str, Tensor]:
+    def _encoder_losses(self, assigner: Assigner, encoder: QueryOutputs, targets: Targets) -> dict[str, Tensor]:
         if self.encoder == "binary":
             targets = replace(targets, labels=torch.zeros_like(targets.labels))
-        return named(self._losses("encoder", encoder, targets)[1], ["_enc"])
+        return self._losses(assigner, encoder, targets)[1]
 
-    def _denoising_losses(
-        self, outputs: QueryOutputs, denoising: DenoisingQueries, targets: Targets
-    ) -> dict[str, Tensor]:
+    def _extra_losses(self, name: str, extra: ExtraOutputs) -> dict[str, Tensor]:
+        """The losses of what training adds; their names end in the layer and the name."""
+        assigner, outputs, known = extra.assigner or self.assigner, extra.outputs.apart(extra.groups), extra.known
         layers = len(outputs.logits)
-        terms = self._losses("denoising", outputs, denoising.found(targets), denoising.matches(layers))[1]
-        return named(terms, [f"_dn{name}" for name in layer_names(layers)])
+        targets, matches = (
+            (extra.targets, None) if known is None else (known.found(extra.targets), known.matches(layers))
+        )
+        terms = self._losses(assigner, outputs, targets, matches)[1]
+        losses = named(
+            mean_of_groups(terms, extra.groups), [f"_{name}{layer}" for layer in layer_names(layers // extra.groups)]
+        )
+        if extra.outputs.encoder is not None:
+            assigner = extra.assigner or self.assigner_of("encoder")
+            terms = self._encoder_losses(assigner, extra.outputs.encoder, extra.targets)
+            losses |= named(mean_of_groups(terms, extra.groups), [f"_enc_{name}"])
+        return {key: loss * extra.weight for key, loss in losses.items()} | dict(extra.losses)
 
     def scores(self, predictions: Predictions) -> tuple[Tensor, Tensor | None]:
         """Class scores (B, N, C) and the factor (B, N) that multiplies them after filtering, or None."""
@@ -352,6 +439,11 @@ def named(terms: dict[str, Tensor], names: list[str]) -> dict[str, Tensor]:
     }
 
 
+def mean_of_groups(terms: dict[str, Tensor], groups: int) -> dict[str, Tensor]:
+    """Terms (G * L,), layers of the first group first -> (L,), the means over G groups."""
+    return {name: value.unflatten(0, (groups, -1)).mean(0) for name, value in terms.items()}
+
+
 def move(change: Tensor, reference: Tensor, eps: float) -> Tensor:
     """Boxes (…, 4) from changes (…, 4) in logits and references (…, 2 or 4); a point moves the centre alone."""
     start = inverse_sigmoid(reference, eps)
@@ -367,11 +459,11 @@ def check_assigner(assigner: Assigner) -> None:
         raise ValueError(f"assigner: needs {', '.join(missing)}, which queries do not provide; try hungarian")
 
 
-def check_denoising(assigner: Assigner, decoder: Assigner) -> None:
-    """Raise ValueError when denoising queries' assigner wants other columns than the classifier that they share has."""
+def check_columns(output: str, assigner: Assigner, decoder: Assigner) -> None:
+    """Raise ValueError when an output's assigner wants other columns than the decoder's classifier, which it shares, has."""
     own, shared = (Columns.of(each, 1) for each in (assigner, decoder))
     if own.background != shared.background or own.objectness > shared.objectness:
         raise ValueError(
-            f"denoising: its queries share the decoder's classifier, whose score model is {type(decoder.score).__name__}; "
-            f"{type(assigner.score).__name__} needs other columns"
+            f"{output}: its queries share the decoder's classifier, whose score model is {type(decoder.score).__name__}; "
+            f"{type(assigner.score).__name__} needs other columns; take it for the decoder too"
         )

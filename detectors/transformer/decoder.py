@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -16,6 +17,7 @@ from .attention import (
     CrossAttention,
     LevelCrossAttention,
     QuerySelfAttention,
+    Sight,
 )
 from .deformable import DeformableCrossAttention
 from .dropout import Dropout
@@ -50,11 +52,22 @@ class Decoded:
         states: (L, B, Q, C) what class and box are predicted from.
         references: L tensors (B, Q, 2 or 4), shares of the image, that each layer's boxes start from; None without any.
         boxes: (L, B, Q, 4) cx, cy, w, h where refinement predicted them already, else None.
+        crossed: L tensors (B, Q, C), the states right after queries looked at the image.
     """
 
     states: Tensor
     references: tuple[Tensor, ...] | None
     boxes: Tensor | None
+    crossed: tuple[Tensor, ...]
+
+    def behind(self, count: int) -> Decoded:
+        """What was found of all queries but the first ones."""
+        return Decoded(
+            self.states[:, :, count:],
+            self.references and tuple(reference[:, count:] for reference in self.references),
+            None if self.boxes is None else self.boxes[:, :, count:],
+            tuple(crossed[:, count:] for crossed in self.crossed),
+        )
 
 
 class DecoderLayer(nn.Module):
@@ -69,6 +82,7 @@ class DecoderLayer(nn.Module):
         dropout: float = 0.0,
         activation: Activation = "relu",
         pre_norm: bool = False,
+        cross_first: bool = False,
     ) -> None:
         super().__init__()
         self.self_attention = self_attention
@@ -77,17 +91,37 @@ class DecoderLayer(nn.Module):
         self.norm1, self.norm2, self.norm3 = (nn.LayerNorm(channels) for _ in range(3))
         self.dropout = Dropout(dropout)
         self.pre_norm = pre_norm
+        self.cross_first = cross_first
 
-    def forward(self, x: Tensor, guide: Guide, memory: Memory, allowed: Tensor | None) -> Tensor:
+    def forward(
+        self, x: Tensor, guide: Guide, memory: Memory, sight: Tensor | Sight | None, see_others: bool = True
+    ) -> tuple[Tensor, Tensor]:
+        """The queries' new states, and those right after they looked at the image, (B, Q, C) each.
+
+        Args:
+            x: (B, Q, C).
+            guide: where they look.
+            memory: the encoded image.
+            sight: which queries see which; see `attend`.
+            see_others: False leaves self-attention out.
+        """
+        own = None
+        if see_others and not self.cross_first:
+            x, own = self._see_others(x, guide, sight)
+        x = crossed = self._step(self.norm2, x, lambda y: self.cross_attention(y, guide, memory, own))
+        if see_others and self.cross_first:
+            x, _ = self._see_others(x, guide, sight)
+        return self._step(self.norm3, x, self.feed_forward), crossed
+
+    def _see_others(self, x: Tensor, guide: Guide, sight: Tensor | Sight | None) -> tuple[Tensor, Tensor | None]:
+        attended, own = self.self_attention(self.norm1(x) if self.pre_norm else x, guide, sight)
+        x = x + self.dropout(attended)
+        return (x if self.pre_norm else self.norm1(x)), own
+
+    def _step(self, norm: nn.Module, x: Tensor, change: Callable[[Tensor], Tensor]) -> Tensor:
         if self.pre_norm:
-            attended, own = self.self_attention(self.norm1(x), guide, allowed)
-            x = x + self.dropout(attended)
-            x = x + self.dropout(self.cross_attention(self.norm2(x), guide, memory, own))
-            return x + self.dropout(self.feed_forward(self.norm3(x)))
-        attended, own = self.self_attention(x, guide, allowed)
-        x = self.norm1(x + self.dropout(attended))
-        x = self.norm2(x + self.dropout(self.cross_attention(x, guide, memory, own)))
-        return self.norm3(x + self.dropout(self.feed_forward(x)))
+            return x + self.dropout(change(norm(x)))
+        return norm(x + self.dropout(change(x)))
 
 
 class QueryDecoder(nn.Module):
@@ -100,6 +134,7 @@ class QueryDecoder(nn.Module):
         refinement: None leaves references where they are; "detached" moves them and lets no gradient cross layers
             (Deformable DETR); "forward_twice" predicts from moved references that keep their gradient (DAB-DETR, DINO).
         layers, channels, heads, hidden, dropout, activation, pre_norm: as usual.
+        cross_first: queries look at the image first and at each other then (MS-DETR).
         norm: one norm shared by all layers' outputs.
         scale_positions: for the deformable_anchor guide, see there (DAB-Deformable-DETR).
         levels, points: of deformable attention; levels of "levels" too.
@@ -120,6 +155,7 @@ class QueryDecoder(nn.Module):
         dropout: float = 0.1,
         activation: Activation = "relu",
         pre_norm: bool = False,
+        cross_first: bool = False,
         norm: bool = True,
         scale_positions: bool = False,
         levels: int = 4,
@@ -135,14 +171,19 @@ class QueryDecoder(nn.Module):
             raise ValueError(f"guide: {attention} attention needs {allowed}, got {guide!r}")
         if layers < 1:
             raise ValueError(f"layers: a decoder needs at least 1, got {layers}")
+        if cross_first and attention == "levels":
+            raise ValueError(
+                "cross_first: attention to levels weighs them by what self-attention made; take dense or deformable"
+            )
         check_heads(channels, heads)
+        self.sees_alone = attention != "levels"
         self.refinement = refinement
         extra = _guide_arguments(guide, attention, scale_positions)
         self.guide = GUIDES[guide](channels, layers, **extra)
         self.layers = nn.ModuleList(
             DecoderLayer(
                 *_attentions(attention, index, channels, heads, dropout, levels, points),
-                *(channels, hidden, dropout, activation, pre_norm),
+                *(channels, hidden, dropout, activation, pre_norm, cross_first),
             )
             for index in range(layers)
         )
@@ -154,22 +195,31 @@ class QueryDecoder(nn.Module):
 
     extra_repr = constants
 
-    def forward(self, queries: Queries, memory: Memory, head: Refiner, allowed: Tensor | None = None) -> Decoded:
+    def forward(
+        self,
+        queries: Queries,
+        memory: Memory,
+        head: Refiner,
+        sight: Tensor | Sight | None = None,
+        see_others: bool = True,
+    ) -> Decoded:
         """Decode.
 
         Args:
             queries: where to start.
             memory: the encoded image.
             head: moves references.
-            allowed: (D, Q) bool, which queries (columns) each of the first D (rows) may look at, while the others look at
-                each other alone; None lets all look at all.
+            sight: which queries see which; see `attend`; None lets all see all.
+            see_others: False leaves out self-attention in all layers but the first (DAC-DETR).
         """
         x = queries.content
         start = reference = None if queries.anchors is None else shares(queries.anchors)
-        states, references, boxes = [], [], []
+        states, references, boxes, crossed = [], [], [], []
         for index, layer in enumerate(self.layers):
-            x = layer(x, self.guide(index, x, queries.position, reference, memory), memory, allowed)
+            guide = self.guide(index, x, queries.position, reference, memory)
+            x, looked = layer(x, guide, memory, sight, see_others or index == 0)
             states.append(x if self.norm is None else self.norm(x))
+            crossed.append(looked)
             references.append(start)
             if self.refinement is None or (self.refinement == "forward_twice" and index == len(self.layers) - 1):
                 continue
@@ -182,6 +232,7 @@ class QueryDecoder(nn.Module):
             torch.stack(states),
             None if start is None else tuple(references),
             torch.stack(boxes) if finished else None,
+            tuple(crossed),
         )
 
 

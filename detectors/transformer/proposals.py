@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import torch
@@ -34,7 +34,8 @@ class Proposals:
         boxes: (B, S, 4) logits of cx, cy, w, h; infinite where a token proposes nothing.
         places: (B or 1, S, 4) the same of the squares around the tokens, which the boxes started from.
         strides: (S,) pixels per cell of each token's level.
-        chosen: (B, Q) long, the tokens that became queries.
+        rank: (B, S) the more, the sooner a token becomes a query.
+        chosen: (B, Q) long, the tokens that became queries, the best ones first.
     """
 
     tokens: Tensor
@@ -42,7 +43,13 @@ class Proposals:
     boxes: Tensor
     places: Tensor
     strides: Tensor
-    chosen: Tensor
+    rank: Tensor
+    chosen: Tensor | None = None
+
+    def choose(self, count: int, behind: int = 0) -> Proposals:
+        """The same, of which `count` tokens are chosen, behind the best ones; fewer, or of the best, if there are no more."""
+        last = min(behind + count, self.rank.shape[1])
+        return replace(self, chosen=self.rank.topk(last, 1).indices[:, max(last - count, 0) :])
 
     def trained(self, kind: str) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Logits, boxes and places (B, K, 4) (cx, cy, w, h, shares) and strides (B, K) of what a head trains.

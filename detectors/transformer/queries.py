@@ -45,11 +45,47 @@ class QuerySource(Protocol):
     makes_positions: bool
     """Whether places are made from boxes, and so for the boxes of others too."""
 
+    num_queries: int
+    """Of an image."""
+
     def __call__(self, memory: Memory, head: EncoderHead) -> Queries:
         """Queries for the images of `memory`."""
 
+    def rows(self, count: int) -> nn.Module:
+        """What is learnt of each of so many queries, drawn anew."""
 
-class LearnedQueries(nn.Module):
+    def propose(self, memory: Memory, head: EncoderHead, tokens: nn.Module | None = None) -> Proposals | None:
+        """What the encoder proposes, for sources that ask it, by their own token projection or another."""
+
+    def start(self, rows: nn.Module, memory: Memory, proposals: Proposals | None) -> Queries:
+        """The queries of these rows, at the proposals that were chosen for them."""
+
+
+class Rows(nn.Module):
+    """What is learnt of each query, by name."""
+
+    def __init__(self, **tables: nn.Module | None) -> None:
+        super().__init__()
+        for name, table in tables.items():
+            setattr(self, name, table)
+
+
+class LearnedSource(nn.Module):
+    """A source that asks nobody where to start."""
+
+    def __init__(self, num_queries: int) -> None:
+        super().__init__()
+        _check_count(num_queries)
+        self.num_queries = num_queries
+
+    def forward(self, memory: Memory, head: EncoderHead) -> Queries:
+        return self.start(self, memory)
+
+    def propose(self, memory: Memory, head: EncoderHead, tokens: nn.Module | None = None) -> None:
+        return None
+
+
+class LearnedQueries(LearnedSource):
     """A learned place each, no content (DETR).
 
     Args:
@@ -60,16 +96,19 @@ class LearnedQueries(nn.Module):
     coordinates, has_positions, makes_positions = 0, True, False
 
     def __init__(self, num_queries: int = 100, channels: int = 256) -> None:
-        super().__init__()
-        _check_count(num_queries)
-        self.position = nn.Embedding(num_queries, channels)
+        super().__init__(num_queries)
+        self.channels = channels
+        self.position = self.rows(num_queries).position
 
-    def forward(self, memory: Memory, head: EncoderHead) -> Queries:
-        position = _for_batch(self.position.weight, memory)
+    def rows(self, count: int) -> Rows:
+        return Rows(position=nn.Embedding(count, self.channels))
+
+    def start(self, rows: nn.Module, memory: Memory, proposals: None = None) -> Queries:
+        position = _for_batch(rows.position.weight, memory)
         return Queries(torch.zeros_like(position), position)
 
 
-class PointQueries(nn.Module):
+class PointQueries(LearnedSource):
     """A learned place each and the reference point that follows from it.
 
     Args:
@@ -88,23 +127,27 @@ class PointQueries(nn.Module):
         content: Literal["zeros", "learned"] = "zeros",
         hidden: bool = True,
     ) -> None:
-        super().__init__()
+        super().__init__(num_queries)
         _check_content(content)
-        _check_count(num_queries)
-        self.position = nn.Embedding(num_queries, channels)
-        self.content = nn.Embedding(num_queries, channels) if content == "learned" else None
+        self.channels, self.learns_content = channels, content == "learned"
+        own = self.rows(num_queries)
+        self.position, self.content = own.position, own.content
         self.reference = MLP(channels, channels, 2) if hidden else MLP(channels, 2)
         xavier_(self.reference)
         if not hidden:
             nn.init.zeros_(self.reference.layers[0].bias)
 
-    def forward(self, memory: Memory, head: EncoderHead) -> Queries:
-        position = _for_batch(self.position.weight, memory)
-        content = torch.zeros_like(position) if self.content is None else _for_batch(self.content.weight, memory)
+    def rows(self, count: int) -> Rows:
+        position = nn.Embedding(count, self.channels)
+        return Rows(position=position, content=nn.Embedding(count, self.channels) if self.learns_content else None)
+
+    def start(self, rows: nn.Module, memory: Memory, proposals: None = None) -> Queries:
+        position = _for_batch(rows.position.weight, memory)
+        content = torch.zeros_like(position) if rows.content is None else _for_batch(rows.content.weight, memory)
         return Queries(content, position, self.reference(position))
 
 
-class AnchorQueries(nn.Module):
+class AnchorQueries(LearnedSource):
     """Learned anchor boxes (DAB-DETR).
 
     Args:
@@ -130,21 +173,26 @@ class AnchorQueries(nn.Module):
         xavier_patterns: bool = False,
         random_centers: bool = False,
     ) -> None:
-        super().__init__()
+        super().__init__(num_queries)
         _check_content(content)
-        _check_count(num_queries)
-        self.channels = channels
-        self.anchors = FixedCenters(num_queries) if random_centers else nn.Embedding(num_queries, 4)
-        self.content = nn.Embedding(num_queries, content_channels or channels) if content == "learned" else None
+        self.channels, self.random_centers = channels, random_centers
+        self.content_channels = (content_channels or channels) if content == "learned" else None
+        own = self.rows(num_queries)
+        self.anchors, self.content = own.anchors, own.content
         self.patterns = nn.Embedding(patterns, channels) if patterns else None
         if patterns and xavier_patterns:
             xavier_(self.patterns)
 
-    def forward(self, memory: Memory, head: EncoderHead) -> Queries:
-        anchors = self.anchors.weight
+    def rows(self, count: int) -> Rows:
+        anchors = FixedCenters(count) if self.random_centers else nn.Embedding(count, 4)
+        content = nn.Embedding(count, self.content_channels) if self.content_channels else None
+        return Rows(anchors=anchors, content=content)
+
+    def start(self, rows: nn.Module, memory: Memory, proposals: None = None) -> Queries:
+        anchors = rows.anchors.weight
         content = anchors.new_zeros(len(anchors), self.channels)
-        if self.content is not None:
-            learned = self.content.weight
+        if rows.content is not None:
+            learned = rows.content.weight
             content = nn.functional.pad(learned, (0, self.channels - learned.shape[1]))
         if self.patterns is not None:
             content = (content + self.patterns.weight[:, None]).flatten(0, 1)
@@ -209,26 +257,35 @@ class TwoStageQueries(nn.Module):
             raise ValueError(f"content: expected 'proposal', 'learned' or 'memory', got {content!r}")
         _check_count(num_queries)
         self.num_queries, self.channels, self.rank_by, self.temperature = num_queries, channels, rank_by, temperature
+        self.learns_content = content == "learned"
         self.proposals = TokenProposals(channels)
-        self.content = nn.Embedding(num_queries, channels) if content == "learned" else None
+        self.content = self.rows(num_queries).content
         self.has_positions = self.makes_positions = content == "proposal"
         self.from_anchor = AnchorProjection(channels, temperature) if content == "proposal" else None
         xavier_(self)
 
     def forward(self, memory: Memory, head: EncoderHead) -> Queries:
-        tokens, places = self.proposals(memory)
-        logits, boxes = head.encoder_predictions(tokens, places)
+        return self.start(self, memory, self.propose(memory, head).choose(self.num_queries))
+
+    def rows(self, count: int) -> Rows:
+        return Rows(content=nn.Embedding(count, self.channels) if self.learns_content else None)
+
+    def propose(self, memory: Memory, head: EncoderHead, tokens: nn.Module | None = None) -> Proposals:
+        features, places = (tokens or self.proposals)(memory)
+        logits, boxes = head.encoder_predictions(features, places)
         likely = head.ranking(logits)
         rank = likely[..., 0] if self.rank_by == "first" else likely.amax(-1)
-        chosen = rank.topk(min(self.num_queries, rank.shape[1]), 1).indices  # (B, Q)
-        anchors = gather_rows(boxes, chosen).detach()
-        proposals = Proposals(tokens, logits, boxes, places, memory.token_strides, chosen)
+        return Proposals(features, logits, boxes, places, memory.token_strides, rank)
+
+    def start(self, rows: nn.Module, memory: Memory, proposals: Proposals) -> Queries:
+        chosen = proposals.chosen
+        anchors = gather_rows(proposals.boxes, chosen).detach()
         if self.from_anchor is not None:
             position, content = self.from_anchor(anchors)
             return Queries(content, position, anchors, proposals, lambda boxes: self.from_anchor(boxes)[0])
-        if self.content is None:
-            return Queries(gather_rows(tokens, chosen).detach(), anchors=anchors, proposals=proposals)
-        content = self.content.weight[: chosen.shape[1]]
+        if rows.content is None:
+            return Queries(gather_rows(proposals.tokens, chosen).detach(), anchors=anchors, proposals=proposals)
+        content = rows.content.weight[: chosen.shape[1]]
         return Queries(_for_batch(content, memory), anchors=anchors, proposals=proposals)
 
 

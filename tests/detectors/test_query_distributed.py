@@ -10,9 +10,12 @@ from support.query import batch, detector, total
 EXACT = {"denoising": {"type": "dn", "groups": 2, "label_noise": 0.0, "box_noise": 0.0}}
 
 
-def noiseless(family):
+EXTRA = {"groups": {"k": 2}, "branch": {"queries": 8, "repeat": 2}, "path": {}, "mixed": {"hidden": 8}}
+
+
+def noiseless(family, **choices):
     """A detector whose denoising draws nothing, so that one process and two see the same."""
-    model = detector(family, "dn")
+    model = detector(family, "dn", **choices)
     model.denoising.denoise.label_noise = model.denoising.denoise.box_noise = 0.0
     return model
 
@@ -20,12 +23,21 @@ def noiseless(family):
 @pytest.mark.parametrize("family", ["detr", "dn_detr", "dino_4scale", "deformable_detr_two_stage"])
 def test_gradients_of_two_processes_equal_those_of_the_joint_batch(family, tmp_path):
     """Without looking for unused parameters; sums are divided by what all processes have."""
+    check_equal(partial(noiseless, family), tmp_path)
+
+
+@pytest.mark.parametrize("assigner", ["hungarian", "dw", "atss"])
+def test_so_do_those_of_everything_that_training_adds(assigner, tmp_path):
+    check_equal(partial(noiseless, "dino_4scale", assigner=assigner, extra=EXTRA), tmp_path)
+
+
+def check_equal(make, tmp_path):
     images, samples = batch(3, 0)
     parts = [(images[i : i + 1], samples[i : i + 1]) for i in range(2)]
     torch.manual_seed(0)
-    joint = noiseless(family)
+    joint = make()
     total(joint.loss(images, samples)).backward()
-    averaged = gradients_of_ranks(partial(noiseless, family), parts, tmp_path)
+    averaged = gradients_of_ranks(make, parts, tmp_path)
     for name, parameter in joint.named_parameters():
         scale = parameter.grad.abs().max().clamp(min=1e-3)
         torch.testing.assert_close(averaged[name] / scale, parameter.grad / scale, rtol=1e-3, atol=2e-4)

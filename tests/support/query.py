@@ -53,7 +53,7 @@ class Pyramid(nn.Module):
         return (second + 0 * self.third(second).mean(),) if self.single else (first, second, self.third(second))
 
 
-def detector(variant, denoising=OWN, size=SMALL, assigner=None):
+def detector(variant, denoising=OWN, size=SMALL, assigner=None, extra=None):
     """A small detector (names of VARIANTS); `denoising` is a key of KINDS or the family's own."""
     torch.manual_seed(0)
     name, options = VARIANTS[variant]
@@ -64,7 +64,7 @@ def detector(variant, denoising=OWN, size=SMALL, assigner=None):
     description["head"] |= own | ({"assigner": assigner} if assigner else {})
     arguments = description["denoising"] if denoising is OWN else _changed(description["denoising"], KINDS[denoising])
     parts = build_parts({**description, "backbone": None, "preprocessor": None})
-    return QueryDetector(Pyramid(single), denoising=arguments, **parts)
+    return QueryDetector(Pyramid(single), denoising=arguments, extra=extra, **parts)
 
 
 def _changed(own, kind):

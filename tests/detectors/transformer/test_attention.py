@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from detassign.detectors.transformer.attention import attend
+from detassign.detectors.transformer.attention import InFront, attend
 
 
 @pytest.mark.parametrize("count", [1, 4])
@@ -14,7 +14,7 @@ def test_denoising_rows_alone_say_what_the_whole_mask_says(count):
     whole[:count, :count] = torch.eye(count, dtype=torch.bool)
     whole[count:, :count] = False
     inputs = [torch.randn(2, 9, 8, dtype=torch.float64, requires_grad=True) for _ in range(3)]
-    found = attend(*inputs, heads=2, allowed=whole[:count], dropout=0.0)
+    found = attend(*inputs, heads=2, allowed=InFront(whole[:count]), dropout=0.0)
     expected = attend(*inputs, heads=2, allowed=whole[None, None].expand(2, 1, 9, 9), dropout=0.0)
     torch.testing.assert_close(found, expected)
     direction = torch.randn_like(found)

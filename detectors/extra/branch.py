@@ -1,0 +1,71 @@
+"""Queries of their own on a pass of their own through the decoder, which find every object several times.
+
+With nothing of its own a branch is H-DETR's (arXiv 2207.13080), with an encoder part Relation-DETR's hybrid pass (arXiv
+2407.11699), with all heads DDQ's dense queries (arXiv 2303.12776).
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from torch import nn
+
+from ...assigners.checks import check_choice, check_count
+from ...heads.query import ExtraOutputs
+from ..transformer.proposals import Proposals
+from .encoder import OwnProposals
+from .scene import EXTRAS, Host, Scene, with_encoder
+
+
+@EXTRAS.register("branch")
+class Branch(nn.Module):
+    """So many further queries, for which every object is there several times.
+
+    The detector's queries and these do not see each other, so they may go through the decoder apart, which needs no mask.
+
+    Args:
+        host: the detector's parts.
+        queries: of an image; in a two-stage detector from the proposals behind those that the detector takes.
+        repeat: how often every object is there, so that a one-to-one matching gives it so many queries.
+        own: what the branch shares with nobody: "queries" alone; an "encoder" part besides, so that it starts from the best
+            proposals of that; "heads" for all layers as well.
+        assigner: its own; None is the decoder's.
+        weight: of its losses.
+
+    Raises:
+        ValueError: for numbers below 1, and for an encoder part in a detector whose encoder proposes nothing.
+    """
+
+    def __init__(
+        self,
+        host: Host,
+        queries: int = 1500,
+        repeat: int = 6,
+        own: Literal["queries", "encoder", "heads"] = "queries",
+        assigner: Any = None,
+        weight: float = 1.0,
+    ) -> None:
+        super().__init__()
+        check_count("queries", queries, 1)
+        check_count("repeat", repeat, 1)
+        check_choice("own", own, ("queries", "encoder", "heads"))
+        self.count, self.repeat, self.weight = queries, repeat, weight
+        self.assigner = host.assigner(assigner)
+        self.rows = host.source.rows(queries)
+        self.head = host.head.networks_again() if own == "heads" else None
+        proposes = own == "encoder" or (own == "heads" and host.head.encoder is not None)
+        self.encoder = OwnProposals(host) if proposes else None
+
+    def forward(self, scene: Scene) -> ExtraOutputs:
+        proposals = self._proposals(scene)
+        queries = scene.source.start(self.rows, scene.memory, proposals)
+        outputs = scene.decode(queries, self.head)
+        if self.encoder is not None:
+            outputs = with_encoder(outputs, proposals, self.encoder.part, scene.head.encoder)
+        return ExtraOutputs(outputs, scene.targets.again(self.repeat), self.assigner, weight=self.weight)
+
+    def _proposals(self, scene: Scene) -> Proposals | None:
+        if self.encoder is not None:
+            return self.encoder(scene.source, scene.memory).choose(self.count)
+        shared = scene.queries.proposals
+        return shared and shared.choose(self.count, behind=scene.queries.content.shape[1])

@@ -1,0 +1,197 @@
+"""What training adds to the queries: every kind on every family, dropped at inference without a trace."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from support.query import SMALL, batch, detector, total
+
+from detassign.assigners import EXTRAS
+from detassign.detectors.targets import targets_of
+
+COUNTS = {"full": (3, 2), "one_empty": (4, 0), "all_empty": (0, 0)}
+ARGUMENTS = {
+    "groups": {"k": 3},
+    "branch": {"queries": 9, "repeat": 2},
+    "path": {},
+    "mixed": {"hidden": 8},
+}
+ASSIGNERS = ("hungarian", "dw", "atss")
+EVERY_KIND = (  # of queries, of attention and of encoder proposals
+    "detr",
+    "conditional_detr",
+    "dn_detr_patterns",
+    "dn_dab_deformable_encoder_only",
+    "deformable_detr_two_stage",
+    "dino_4scale",
+)
+PAIRS = [(f, n) for f in EVERY_KIND for n in ARGUMENTS if (f, n) != ("dn_dab_deformable_encoder_only", "path")]
+
+
+def with_extra(family, *names, **arguments):
+    return detector(family, extra={name: {**ARGUMENTS[name], **arguments} for name in names})
+
+
+def test_every_extra_there_is_is_tested():
+    assert set(ARGUMENTS) == set(EXTRAS)
+
+
+@pytest.mark.parametrize(("family", "name"), PAIRS)
+def test_every_parameter_learns_and_losses_keep_their_names(family, name):
+    """Whatever the batch holds: distributed training finds nothing unused, and reduces losses entry by entry."""
+    names = set()
+    for counts in COUNTS.values():
+        model = with_extra(family, name)
+        losses = model.loss(*batch(*counts))
+        names.add(tuple(losses))
+        total(losses).backward()
+        for key, parameter in model.named_parameters():
+            assert parameter.grad is not None, key
+            assert parameter.grad.isfinite().all(), key
+    (found,) = names
+    last = {key for key in found if key.endswith(f"_{name}")}
+    assert {f"loss_cls_{name}", f"loss_giou_{name}", f"loss_l1_{name}"} <= last
+
+
+@pytest.mark.parametrize(("family", "name"), PAIRS)
+def test_inference_is_that_of_the_detector_without_it(family, name):
+    """Bit for bit, from the same weights less those of the extra."""
+    model, plain = with_extra(family, name).eval(), detector(family).eval()
+    weights = {key: value for key, value in model.state_dict().items() if not key.startswith("extra.")}
+    plain.load_state_dict(weights)
+    images, samples = batch(3, 2)
+    for own, other in zip(model.predict(images, samples), plain.predict(images, samples), strict=True):
+        assert torch.equal(own.pred_instances.bboxes, other.pred_instances.bboxes)
+        assert torch.equal(own.pred_instances.scores, other.pred_instances.scores)
+
+
+@pytest.mark.parametrize(("family", "name"), PAIRS)
+def test_the_detectors_own_losses_stay_what_they_are(family, name):
+    """Nothing of an extra is seen by the detector's queries; groups share the weight of their losses."""
+    model, plain = with_extra(family, name).eval(), detector(family).eval()
+    plain.load_state_dict({key: value for key, value in model.state_dict().items() if not key.startswith("extra.")})
+    both = []
+    for each in (model, plain):
+        torch.manual_seed(0)
+        both.append(each.loss(*batch(3, 2)))
+    share = 1 / ARGUMENTS["groups"]["k"] if name == "groups" else 1.0
+    for key, loss in both[1].items():
+        expected = loss if "_dn" in key else share * loss
+        torch.testing.assert_close(both[0][key], expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("assigner", ASSIGNERS)
+@pytest.mark.parametrize("name", ARGUMENTS)
+def test_an_extra_goes_with_any_assigner_and_learns_two_steps(name, assigner):
+    model = detector("dino_4scale", assigner=assigner, extra={name: ARGUMENTS[name]})
+    optimizer = torch.optim.AdamW(model.parameters(), 1e-3)
+    for _ in range(2):
+        optimizer.zero_grad()
+        loss = total(model.loss(*batch(3, 2)))
+        assert loss.isfinite()
+        loss.backward()
+        optimizer.step()
+    found = model.eval().predict(*batch(3, 2))
+    assert all(sample.pred_instances.bboxes.isfinite().all() for sample in found)
+
+
+def test_an_extra_may_have_an_assigner_of_its_own():
+    model = with_extra("dino_4scale", "path", assigner="atss")
+    assert type(model.extra["path"].assigner.matching).__name__ == "ATSS"
+    assert total(model.loss(*batch(3, 2))).isfinite()
+
+
+def test_all_of_them_together():
+    model = with_extra("dino_4scale", *ARGUMENTS)
+    losses = model.loss(*batch(3, 2))
+    plain = detector("dino_4scale").loss(*batch(3, 2))
+    assert set(plain) < set(losses)
+    total(losses).backward()
+    assert all(parameter.grad is not None for parameter in model.parameters())
+
+
+def test_groups_do_not_see_each_other():
+    """Changing the second group's queries leaves what the first and the third learn."""
+    model = with_extra("dab_deformable_detr", "groups").eval()
+    images, samples = batch(3, 2)
+    targets = targets_of(samples)
+
+    def extra_outputs():
+        outputs = model._outputs(images, samples, targets.sizes, targets)
+        return outputs.extra["groups"].outputs.apart(2)
+
+    first = extra_outputs()
+    with torch.no_grad():
+        model.extra["groups"].rows[0].anchors.weight += 1.0
+    second = extra_outputs()
+    layers = SMALL.decoder_layers
+    assert not torch.allclose(first.logits[:layers], second.logits[:layers])
+    torch.testing.assert_close(first.logits[layers:], second.logits[layers:], rtol=0, atol=1e-6)
+    torch.testing.assert_close(first.boxes[layers:], second.boxes[layers:], rtol=0, atol=1e-6)
+
+
+def test_the_average_of_groups_and_their_sum():
+    """Group DETR divides by all groups' objects, LW-DETR may add them up."""
+    summed = with_extra("conditional_detr", "groups", average=False).eval()
+    averaged = with_extra("conditional_detr", "groups").eval()
+    averaged.load_state_dict(summed.state_dict())
+    (one, other) = (each.loss(*batch(3, 2)) for each in (averaged, summed))
+    for key, loss in one.items():
+        torch.testing.assert_close(loss, other[key] / 3)
+
+
+def test_a_branch_gives_every_object_so_many_queries():
+    model = with_extra("dino_4scale", "branch", queries=12, repeat=3).eval()
+    images, samples = batch(3, 2)
+    targets = targets_of(samples)
+    extra = model._outputs(images, samples, targets.sizes, targets).extra["branch"]
+    assert extra.targets.mask.sum(1).tolist() == [9, 6]
+    from detassign.heads.query import stacked_predictions
+
+    layers = SMALL.decoder_layers
+    predictions = stacked_predictions(extra.outputs, extra.targets)
+    matches = model.bbox_head.assigner.match(predictions, extra.targets.repeat(layers))
+    width = targets.boxes.shape[1]
+    per_object = torch.zeros(layers * 2, width).index_put_(
+        (matches.image, matches.target % width), torch.ones(len(matches.image)), accumulate=True
+    )
+    assert per_object.tolist() == [[3, 3, 3], [3, 3, 0]] * layers
+
+
+@pytest.mark.parametrize("own", ["encoder", "heads"])
+def test_a_branch_may_have_an_encoder_part_and_heads_of_its_own(own):
+    model = with_extra("dino_4scale", "branch", own=own)
+    losses = model.loss(*batch(3, 2))
+    assert "loss_cls_enc_branch" in losses
+    total(losses).backward()
+    assert all(parameter.grad is not None for parameter in model.parameters())
+    assert ("extra.branch.head.boxes.0.layers.0.weight" in model.state_dict()) == (own == "heads")
+
+
+def test_two_stage_groups_propose_by_themselves():
+    losses = with_extra("dino_4scale", "groups").loss(*batch(3, 2))
+    assert "loss_cls_enc_groups" in losses
+
+
+def test_a_small_image_has_fewer_proposals_than_branch_and_detector_ask_for():
+    model = detector("dino_4scale", size=replace(SMALL, queries=100), extra={"branch": {"queries": 90, "repeat": 2}})
+    losses = model.loss(*batch(2, 1))
+    total(losses).backward()
+    assert all(parameter.grad is not None for parameter in model.parameters())
+
+
+@pytest.mark.parametrize(
+    ("family", "extra", "sentence"),
+    [
+        ("detr", {"groups": {"k": 1}}, "k: expected a whole number of at least 2, got 1"),
+        ("detr", {"branch": {"own": "all"}}, "own: expected one of queries, encoder, heads, got 'all'"),
+        ("detr", {"branch": {"own": "encoder"}}, "needs a two-stage detector, got LearnedQueries"),
+        ("detr", {"dn": {"type": "branch"}}, "extra: 'dn' cannot be a name of one"),
+        ("detr", {"brunch": {}}, "unknown extra 'brunch'; did you mean 'branch'"),
+        ("dn_dab_deformable_encoder_only", {"path": {}}, "path: attention to levels"),
+        ("dino_4scale", {"branch": {"assigner": "detr"}}, "needs other columns"),
+    ],
+)
+def test_what_cannot_be_is_said(family, extra, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        detector(family, extra=extra)
