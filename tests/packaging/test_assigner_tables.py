@@ -7,6 +7,7 @@ import pytest
 
 from detassign.assigners import ASSIGNERS, BOX_LOSSES, BRANCHES, MATCHINGS, SCORES, WEIGHTINGS
 from detassign.assigners.registry import EVERY
+from detassign.detectors import EXTRAS  # noqa: F401 (which fills the registry)
 
 TEXT = (Path(__file__).parents[2] / "docs" / "assigners.md").read_text()
 TABLES = {
