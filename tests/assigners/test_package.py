@@ -44,6 +44,7 @@ def test_public_names_are_these():
         "COSTS",
         "DENOISINGS",
         "DISCOUNTS",
+        "EXTRAS",
         "KL",
         "MATCHINGS",
         "NWD",
