@@ -157,7 +157,8 @@ class Assigner(nn.Module):
             scores = self.score(predictions)
             assignment = sparing(self.weighting(predictions, targets, matches, scores), targets)
             if self.steady is not None:
-                assignment = replace(assignment, normalizers=self.steady(assignment.normalizers, self.training))
+                steadied = self.steady(assignment.normalizers, self.training)
+                assignment = replace(assignment, negative=assignment.pushes, normalizers=steadied)
             return scores, assignment
 
     def _prepare(self, predictions: Predictions, targets: Targets) -> tuple[Predictions, Targets]:
@@ -189,8 +190,8 @@ def sparing(assignment: Assignment, targets: Targets) -> Assignment:
     """The assignment without w⁻ on entries that its matches spare."""
     if assignment.matches.spared is None:
         return assignment
-    spared = assignment.matches.spared_entries(targets, assignment.negative.shape)
-    return replace(assignment, negative=assignment.negative.masked_fill(spared, 0))
+    spared = assignment.matches.spared_entries(targets, assignment.pushes.shape)
+    return replace(assignment, negative=assignment.pushes.without(spared))
 
 
 def common_classes(num_classes: int | None, *parts: Any) -> int | None:

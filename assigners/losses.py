@@ -13,6 +13,7 @@ from .boxes import center, ciou, diou, giou, iou, relative_giou, relative_l1, si
 from .checks import check_choice, check_count, check_positive
 from .distances import BoxLoss, pair_distances
 from .gaussians import squared_wasserstein
+from .pushes import weighted
 from .registry import BOX_LOSSES, Weighted
 from .scores import Scores
 from .structures import Assignment, Matches, Predictions, Targets
@@ -264,7 +265,7 @@ def assignment_losses(
         pulling, boxes = _pair_losses(predictions, targets, scores, assignment, box_loss)
     else:
         pulling, boxes = {"loss_bag": group_sum(assignment.bag, None, predictions) / assignment.normalizers[0]}, {}
-    pushing = group_sum(_weighted(assignment.negative, -scores.log_absent), None, predictions)
+    pushing = group_sum(assignment.pushes.losses(scores), None, predictions)
     return {**pulling, "loss_cls_neg": pushing / assignment.normalizers[1], **boxes, **assignment.further}
 
 
@@ -279,19 +280,13 @@ def _pair_losses(
     matches = assignment.matches
     positive_norm, _, box_norm = assignment.normalizers.unbind()
     sum_of_pairs = partial(group_sum, image=matches.image, predictions=predictions)
-    positive = sum_of_pairs(_weighted(assignment.positive, -scores.log_present(matches, matches.labels(targets))))
+    positive = sum_of_pairs(weighted(assignment.positive, -scores.log_present(matches, matches.labels(targets))))
     if assignment.background is not None:
-        background = _weighted(assignment.background, -scores.log_background)
+        background = weighted(assignment.background, -scores.log_background)
         positive = positive + group_sum(background, None, predictions)
     box = {
         f"loss_{name}": weight
-        * sum_of_pairs(_weighted(assignment.box, pair_distances(term, predictions, targets, matches)))
+        * sum_of_pairs(weighted(assignment.box, pair_distances(term, predictions, targets, matches)))
         for name, (term, weight) in box_terms(box_loss).items()
     }
     return {"loss_cls_pos": positive / positive_norm}, {name: value / box_norm for name, value in box.items()}
-
-
-def _weighted(weight: Tensor, value: Tensor) -> Tensor:
-    """weight * value, where a weight of zero silences an infinite value but never one that is not a number."""
-    largest = torch.finfo(value.dtype).max
-    return weight * value.clamp(-largest, largest)

@@ -6,14 +6,16 @@ DW multiplies probabilities and floors their logs at -100; `space="probability"`
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cached_property
 from typing import Literal
 
 import torch
 from torch import Tensor
-from torch.nn.functional import binary_cross_entropy, logsigmoid
+from torch.nn.functional import binary_cross_entropy, logsigmoid, softplus
 
 from .registry import SCORES
+from .rows import Rows
 from .structures import Matches, Predictions
 
 
@@ -34,18 +36,36 @@ def log1mexp(log_probability: Tensor) -> Tensor:
 
 
 class Scores:
-    """Log-probabilities of one batch of predictions, computed once and shared by weighting and loss.
+    """Log-probabilities of one batch of predictions, shared by weighting and loss.
 
     Args:
-        log_absent: (B, N, C) log(1 - P).
+        log_absent: (B, N, C) log(1 - P); or how it follows from the predictions, which is worked out when somebody asks.
         log_present: function of (image, sample, label), each (P,), giving log P there, (P,).
         background: (B, N) log-probability of the background class of a softmax, or None.
+        log_absent_at: as log_present, log(1 - P); None picks from log_absent.
     """
 
-    def __init__(self, log_absent: Tensor, log_present, background: Tensor | None = None) -> None:
-        self.log_absent = log_absent
+    def __init__(
+        self,
+        log_absent: Tensor | Rows,
+        log_present: Callable[[Tensor, Tensor, Tensor], Tensor],
+        background: Tensor | None = None,
+        log_absent_at: Callable[[Tensor, Tensor, Tensor], Tensor] | None = None,
+    ) -> None:
+        self.absent = log_absent if isinstance(log_absent, Rows) else Rows(_itself, (log_absent,))
         self._log_present = log_present
         self.log_background = background
+        self.log_absent_at = log_absent_at or (lambda *entry: self.log_absent[entry])
+
+    @property
+    def shape(self) -> torch.Size:
+        """(B, N, C)."""
+        return self.absent.shape
+
+    @cached_property
+    def log_absent(self) -> Tensor:
+        """(B, N, C) log(1 - P), with gradient."""
+        return self.absent.whole()
 
     def log_present(self, matches: Matches, labels: Tensor) -> Tensor:
         """log P of each pair's sample for the pair's class -> (P,)."""
@@ -54,7 +74,33 @@ class Scores:
     @cached_property
     def probability(self) -> Tensor:
         """P (B, N, C), with gradient; 0 where a logit is not a number."""
-        return -torch.expm1(self.log_absent).nan_to_num(nan=0.0)
+        return probability_of(self.log_absent)
+
+    @torch.no_grad()
+    def best_at(self, image: Tensor, sample: Tensor) -> Tensor:
+        """The largest P of a sample, each (P,) -> (P,), without gradient."""
+        return probability_of(self.absent.at(image, sample)).amax(-1)
+
+
+def probability_of(log_absent: Tensor) -> Tensor:
+    """P from log(1 - P), 0 where that is not a number."""
+    return -torch.expm1(log_absent).nan_to_num(nan=0.0)
+
+
+def _itself(log_absent: Tensor) -> Tensor:
+    return log_absent
+
+
+def _by_class(absent: Callable[..., Tensor], present: Callable[..., Tensor], logits: Tensor, *others: Tensor) -> Scores:
+    """Scores where every class is for itself: log(1 - P) and log P of a logit and the sample's other numbers (B, N)."""
+
+    def at(image: Tensor, sample: Tensor, label: Tensor) -> tuple[Tensor, ...]:
+        return logits[image, sample, label], *(other[image, sample] for other in others)
+
+    inputs = logits, *(other[..., None] for other in others)
+    return Scores(
+        Rows(absent, inputs), lambda *entry: present(*at(*entry)), log_absent_at=lambda *entry: absent(*at(*entry))
+    )
 
 
 @SCORES.register("sigmoid")
@@ -66,8 +112,7 @@ class Sigmoid:
     background_column = False
 
     def __call__(self, predictions: Predictions) -> Scores:
-        logits = predictions.logits
-        return Scores(logsigmoid(-logits), lambda image, sample, label: logsigmoid(logits[image, sample, label]))
+        return _by_class(lambda logits: logsigmoid(-logits), logsigmoid, predictions.logits)
 
 
 @SCORES.register("sigmoid_objectness")
@@ -97,20 +142,20 @@ class SigmoidObjectness:
             objectness = objectness.detach() + 0 * objectness  # stays in the graph: no parameter is ever unused
         if self.space == "probability":
             return _scores_from_probability(logits.sigmoid() * objectness.sigmoid()[..., None])
-        present = logsigmoid(logits) + logsigmoid(objectness)[..., None]
-        return Scores(
-            log_product_complement(logits, objectness[..., None], present),
-            lambda image, sample, label: present[image, sample, label],
+        return _by_class(
+            lambda *pair: logsigmoid(-product_logit(*pair)),
+            lambda *pair: logsigmoid(product_logit(*pair)),
+            logits,
+            objectness,
         )
 
 
-def log_product_complement(logits: Tensor, others: Tensor, log_product: Tensor) -> Tensor:
-    """log(1 - ab) for a = sigmoid(logits), b = sigmoid(others), given log(ab); broadcast.
+def product_logit(logits: Tensor, others: Tensor) -> Tensor:
+    """The logit of ab for a = sigmoid(logits), b = sigmoid(others); broadcast.
 
-    Where ab is close to one, from 1 - ab = (1 - a) + a (1 - b), a sum of positive terms that cancels nothing.
+    With the odds against them, u = (1 - a) / a and v likewise, those against both are u + v + uv: terms that cancel nothing.
     """
-    close_to_one = torch.logaddexp(logsigmoid(-logits), logsigmoid(logits) + logsigmoid(-others))
-    return torch.where(log_product > -0.5, close_to_one, log1mexp(log_product))
+    return -torch.logaddexp(-logits, softplus(-logits) - others)
 
 
 @SCORES.register("geometric_mean")
@@ -129,10 +174,18 @@ class GeometricMean:
         logits, objectness = predictions.logits, predictions.objectness
         if objectness is None:
             raise ValueError("objectness: the score model geometric_mean needs it, got None")
-        product = logsigmoid(logits) + logsigmoid(objectness)[..., None]
-        present = product / 2
-        absent = log_product_complement(logits, objectness[..., None], product) - torch.log1p(present.exp())
-        return Scores(absent, lambda image, sample, label: present[image, sample, label])
+        return _by_class(_log_root_complement, _log_root, logits, objectness)
+
+
+def _log_root(logits: Tensor, others: Tensor) -> Tensor:
+    """log sqrt(ab)."""
+    return logsigmoid(product_logit(logits, others)) / 2
+
+
+def _log_root_complement(logits: Tensor, others: Tensor) -> Tensor:
+    """log(1 - sqrt(ab)), from 1 - ab = (1 - sqrt(ab)) (1 + sqrt(ab))."""
+    both = product_logit(logits, others)
+    return logsigmoid(-both) - torch.log1p((logsigmoid(both) / 2).exp())
 
 
 @SCORES.register("softmax")
@@ -151,8 +204,12 @@ class Softmax:
     def __call__(self, predictions: Predictions) -> Scores:
         log_probability = predictions.logits.log_softmax(-1)
         present, background = log_probability[..., :-1], log_probability[..., -1]
-        absent = log_softmax_complement(log_probability)[..., :-1]
+        absent = Rows(_softmax_absent, (predictions.logits,))
         return Scores(absent, lambda image, sample, label: present[image, sample, label], background)
+
+
+def _softmax_absent(logits: Tensor) -> Tensor:
+    return log_softmax_complement(logits.log_softmax(-1))[..., :-1]
 
 
 def log_softmax_complement(log_probability: Tensor) -> Tensor:
@@ -171,7 +228,7 @@ def _scores_from_probability(probability: Tensor) -> Scores:
     def log_present(image: Tensor, sample: Tensor, label: Tensor) -> Tensor:
         return _floored_log(probability[image, sample, label], 1.0)
 
-    scores = Scores(_floored_log(probability, 0.0), log_present)
+    scores = Scores(Rows(lambda rows: _floored_log(rows, 0.0), (probability,)), log_present)
     scores.probability = probability.nan_to_num(nan=0.0)
     return scores
 

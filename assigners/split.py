@@ -91,7 +91,7 @@ def _joined(classes: Assignment, boxes: Assignment, predictions: Predictions, ta
     return Assignment(
         matches,
         torch.cat([classes.positive, torch.zeros_like(boxes.box[alone])]),
-        classes.negative,
+        classes.pushes,
         torch.cat([weights[place], boxes.box[alone]]),
         torch.cat([classes.normalizers[:2], boxes.normalizers[2:]]),
         classes.background,

@@ -15,6 +15,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from ..ops.transfer import to_device
 from .checks import AssignmentWarning
+from .pushes import Given, Pushes
 
 BACKGROUND = -1
 """Index of "no target" wherever a sample's target is written down."""
@@ -326,6 +327,18 @@ class Matches:
         return self.image * targets.boxes.shape[1] + self.target
 
 
+class _Dense:
+    """The field `negative`: takes a tensor, or what works one out, and reads as the tensor."""
+
+    def __get__(self, assignment: Assignment | None, owner: type) -> Tensor:
+        if assignment is None:
+            raise AttributeError("negative: a field without a default")
+        return assignment.pushes.dense
+
+    def __set__(self, assignment: Assignment, value: Tensor | Pushes) -> None:
+        object.__setattr__(assignment, "pushes", Given(value) if isinstance(value, Tensor) else value)
+
+
 @dataclass(frozen=True)
 class Assignment:
     """A label assignment: the three weights of the loss and what they are divided by.
@@ -338,7 +351,7 @@ class Assignment:
     Attributes:
         matches: the pairs.
         positive: (P,) w⁺, on the class of each pair's target.
-        negative: (B, N, C) w⁻.
+        negative: (B, N, C) w⁻. Takes `Pushes` too, which are kept as `pushes`: the loss then never has w⁻ as a whole.
         box: (P,) w°.
         normalizers: (3,) Z⁺, Z⁻, Z°, reduced over ranks and floored; (3, G) for predictions in G groups.
         background: (B, N) w⁺ on the background class of a softmax score model, or None.
@@ -350,7 +363,7 @@ class Assignment:
 
     matches: Matches
     positive: Tensor
-    negative: Tensor
+    negative: Tensor = _Dense()
     box: Tensor
     normalizers: Tensor
     background: Tensor | None = None
@@ -360,7 +373,7 @@ class Assignment:
 
     def target_of(self, num_samples: int) -> Tensor:
         """(B, N) index of the target that pushes each sample up the most, BACKGROUND where none does."""
-        images = self.negative.shape[0]
+        images = self.pushes.shape[0]
         order = self.positive.detach().argsort(stable=True)
         order = order[self.positive.detach()[order] > 0]
         result = self.matches.target.new_full((images, num_samples), BACKGROUND)

@@ -6,6 +6,8 @@ those of the papers' code (DW: arXiv 2203.09730; task-aligned as in YOLOv8; OTA:
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy, binary_cross_entropy_with_logits, one_hot
@@ -18,8 +20,11 @@ __all__ = ["DENSE_FORMS"]
 TINY = 1e-12
 
 
-def dual_weighting(predictions: Predictions, targets: Targets) -> Tensor:
-    """DW's three terms, each matrix (N, M)."""
+def dual_weighting(predictions: Predictions, targets: Targets, last: bool = False) -> Tensor:
+    """DW's three terms, each matrix (N, M).
+
+    A class of a sample that several objects claim has the P_neg of the `last`, as in the original, or the least.
+    """
     joint = predictions.logits.sigmoid() * predictions.objectness.sigmoid()[..., None]  # (B, N, C)
     count = targets.mask.sum().clamp(min=1)
     positive, negative, foreground = 0.0, 0.0, 0.0
@@ -40,7 +45,8 @@ def dual_weighting(predictions: Predictions, targets: Targets) -> Tensor:
         for index, label in enumerate(labels.tolist()):
             held = inside[:, index]
             if held.any():
-                share[held, label] = _stretched(overlap[held, index])
+                own = _stretched(overlap[held, index])
+                share[held, label] = own if last else torch.minimum(own, share[held, label])
         foreground = foreground + (1 - share).sum()
         negative = negative + (share * joint[image].square() * -(1 - joint[image]).log().clamp(min=-100)).sum()
     return 0.25 * positive / count + negative / foreground.clamp(min=1)
@@ -126,5 +132,10 @@ def _focal(logits: Tensor, wanted: Tensor) -> Tensor:
     return share * miss.square() * binary_cross_entropy_with_logits(logits, wanted, reduction="none")
 
 
-DENSE_FORMS = {"dw": dual_weighting, "dw_original": dual_weighting, "tal_v8": task_aligned, "ota": optimal_transport}
+DENSE_FORMS = {
+    "dw": dual_weighting,
+    "dw_original": partial(dual_weighting, last=True),
+    "tal_v8": task_aligned,
+    "ota": optimal_transport,
+}
 """Functions (predictions, targets) -> the loss, a scalar."""

@@ -139,7 +139,7 @@ class QueryDetector(BaseDetector):
         outputs = self._outputs(batch_inputs, batch_data_samples, targets.sizes, targets)
         with observed(self.observer, batch_inputs) as report:
             assignment, losses = self.bbox_head.assign_and_loss(outputs, targets)
-            report(assignment, targets.repeat(len(assignment.negative) // len(targets.boxes)))
+            report(assignment, targets.repeat(assignment.pushes.shape[0] // len(targets.boxes)))
         return losses
 
     @torch.no_grad()

@@ -163,7 +163,7 @@ def negative_share(assignment: Assignment, background: Assignment) -> Tensor:
 
 def sum_per_sample(assignment: Assignment, weight: Tensor) -> Tensor:
     """(N,) sums of a weight (P,) over each sample's pairs, of one image."""
-    return weight.new_zeros(assignment.negative.shape[1]).index_add_(0, assignment.matches.sample, weight)
+    return weight.new_zeros(assignment.pushes.shape[1]).index_add_(0, assignment.matches.sample, weight)
 
 
 def typical_peak(assignment: Assignment, weight: Tensor, targets: Targets) -> float:

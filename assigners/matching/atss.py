@@ -9,12 +9,19 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..boxes import center, iou, side_distances
+from ..boxes import center, iou, side_distances, squared_distances
 from ..registry import MATCHINGS
 from ..structures import Matches, Predictions, Targets
-from .pairs import inside_ignored, keep_best_target, prior_boxes, prior_boxes_at, with_ignored
+from .pairs import (
+    inside_ignored,
+    keep_best_target,
+    prior_boxes,
+    prior_boxes_at,
+    target_chunks,
+    with_ignored,
+)
 
-FAR = 1e8  # distance of an ignored anchor: chosen only when a level has too few others
+FAR = 1e16  # squared distance of an ignored anchor: chosen only when a level has too few others
 
 
 @MATCHINGS.register("atss")
@@ -66,19 +73,28 @@ class ATSS:
         self, priors: Tensor, predictions: Predictions, targets: Targets, ignored: Tensor | None
     ) -> tuple[Tensor, Tensor]:
         """The k nearest samples of each level, (B, M, K), and which of them exist."""
-        offset = center(priors)[:, None] - center(targets.boxes)[:, :, None]  # (B, M, N, 2)
-        distance = offset.square().sum(-1).sqrt()
-        if ignored is not None:
-            distance = torch.where(ignored[:, None], FAR, distance)
-        if predictions.valid is not None:
-            distance = torch.where(predictions.valid[:, None], distance, torch.inf)
-        start, chosen = 0, []
-        for size in predictions.level_sizes or (distance.shape[-1],):
-            part = distance[..., start : start + size]
-            chosen.append(part.topk(min(self.k, size), largest=False).indices + start)
+        chunks = target_chunks(predictions, targets)
+        parts = [self._nearest(priors, targets.boxes[:, part], predictions, ignored) for part in chunks]
+        candidates, exist = (torch.cat(column, 1) for column in zip(*parts, strict=True))
+        return candidates, exist & targets.mask[..., None]
+
+    def _nearest(
+        self, priors: Tensor, boxes: Tensor, predictions: Predictions, ignored: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """The k nearest samples of each level to boxes (B, m, 4), and which are valid, (B, m, K) twice."""
+        start, chosen, exist = 0, [], []
+        for size in predictions.level_sizes or (priors.shape[1],):
+            level = slice(start, start + size)
+            distance = squared_distances(center(boxes), center(priors[:, level]))
+            if ignored is not None:
+                distance = torch.where(ignored[:, None, level], FAR, distance)
+            if predictions.valid is not None:
+                distance = torch.where(predictions.valid[:, None, level], distance, torch.inf)
+            nearest = distance.topk(min(self.k, size), largest=False)
+            chosen.append(nearest.indices + start)
+            exist.append(nearest.values.isfinite())
             start += size
-        candidates = torch.cat(chosen, -1)
-        return candidates, distance.gather(-1, candidates).isfinite() & targets.mask[..., None]
+        return torch.cat(chosen, -1), torch.cat(exist, -1)
 
     def _quality(self, priors: Tensor, candidates: Tensor, predictions: Predictions, targets: Targets) -> Tensor:
         """(B, M, K) what a candidate is judged by."""

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from ..boxes import center
+from ..boxes import center, squared_distances
 from ..checks import check_choice, check_count
 from ..costs import cost_as_background, cost_of_pairs, overlaps
 from ..needs import needs_of
@@ -211,7 +211,8 @@ class DynamicK:
             if took is not None:
                 key = key.masked_fill(~took[:, start : start + key.shape[1]], torch.inf)
             cost = key.amin(1)
-            distance, first = _distances(samples, part).masked_fill(key > cost[:, None], torch.inf).min(1)
+            distance = squared_distances(center(part.boxes), samples.all_points)
+            distance, first = distance.masked_fill(key > cost[:, None], torch.inf).min(1)
             better = (cost < lowest) | ((cost == lowest) & (distance < nearest))
             lowest, nearest = torch.where(better, cost, lowest), torch.where(better, distance, nearest)
             owner = torch.where(better, first + start, owner)
@@ -232,13 +233,6 @@ def _taken_at(place: Tensor, chosen: Tensor, contested: Tensor, slot: Tensor, co
     at = torch.where(chosen, slot.gather(1, taken).view_as(place), count)  # what is none of them goes behind the last
     result = torch.zeros(*place.shape[:2], count + 1, dtype=torch.bool, device=place.device)
     return result.scatter_(2, at, True)[..., :count]
-
-
-def _distances(samples: Predictions, targets: Targets) -> Tensor:
-    """(B, M, N) squared distance of points from the centres of targets, pixels."""
-    points, centers = samples.all_points.unbind(-1), center(targets.boxes).unbind(-1)
-    across, down = (c[:, :, None] - p[:, None] for p, c in zip(points, centers, strict=True))
-    return across**2 + down**2
 
 
 def binary(predictions: Predictions, score: Any) -> Predictions:

@@ -10,12 +10,11 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor
-from torch.nn.functional import pad
 
 from ..checks import check_choice
 from ..registry import MATCHINGS, SIMILARITIES
 from ..structures import BACKGROUND, Matches, Predictions, Targets
-from .pairs import inside_ignored, matches_from_target, prior_boxes, real_pairs
+from .pairs import inside_ignored, matches_from_target, prior_boxes, real_pairs, target_chunks
 
 
 @MATCHINGS.register("max_iou")
@@ -96,11 +95,15 @@ class MaxIoU:
 
     def _overlaps(self, priors: Tensor, predictions: Predictions, targets: Targets, crowd: Tensor | None) -> Tensor:
         """IoUs and, as the last column, those with no target at all: a highest exists where there are no targets."""
+        images, samples, count = *predictions.logits.shape[:2], targets.boxes.shape[1]
+        result = targets.boxes.new_full((images, samples, count + 1), -1.0)
         possible = real_pairs(predictions, targets)
         if crowd is not None:
             possible = possible & ~crowd[..., None]
-        overlaps = torch.where(possible, self.metric(targets.boxes[:, None], priors[:, :, None]), -1.0)
-        return pad(overlaps, (0, 1), value=-1.0)
+        for part in target_chunks(predictions, targets):
+            similarity = self.metric(targets.boxes[:, None, part], priors[:, :, None])
+            result[..., part] = similarity.masked_fill(~possible[..., part], -1.0)
+        return result
 
     def _claimed(self, overlaps: Tensor) -> Tensor:
         """(B, N) the target of which a sample is the best, BACKGROUND where it is nobody's."""

@@ -113,12 +113,13 @@ def _at_least(boxes: Tensor, side: float) -> Tensor:
     return torch.cat([middle - half, middle + half], -1)
 
 
-def target_chunks(predictions: Predictions, targets: Targets, at_once: int | None = None) -> Iterator[slice]:
-    """Slices of the targets, one at least, that can be compared with all samples: `at_once` pairs, or `PAIRS_AT_ONCE`."""
-    count, step = (
-        targets.boxes.shape[1],
-        max((at_once or PAIRS_AT_ONCE) // max(predictions.logits[..., 0].numel(), 1), 1),
-    )
+def target_chunks(predictions: Predictions, targets: Targets) -> Iterator[slice]:
+    """Slices of the targets, one at least, that numbers are worked out of for all samples at a time.
+
+    So many that on the host they stay near the processor, and on a GPU that memory allows.
+    """
+    at_once = PAIRS_IN_CACHE if targets.boxes.device.type == "cpu" else PAIRS_AT_ONCE
+    count, step = targets.boxes.shape[1], max(at_once // max(predictions.logits[..., 0].numel(), 1), 1)
     for start in range(0, max(count, 1), step):
         yield slice(start, min(start + step, count))
 

@@ -17,7 +17,7 @@ from ..registry import MATCHINGS, SCORES
 from ..scores import Scores
 from ..structures import Matches, Predictions, Targets
 from .atss import mean_plus_deviation
-from .pairs import PAIRS_IN_CACHE, inside_ignored, prior_boxes, settle_conflicts, target_chunks, with_ignored
+from .pairs import inside_ignored, prior_boxes, settle_conflicts, target_chunks, with_ignored
 
 
 @MATCHINGS.register("quality_atss")
@@ -56,7 +56,7 @@ class QualityATSS:
     @torch.no_grad()
     def __call__(self, predictions: Predictions, targets: Targets) -> Matches:
         scores = self.score(predictions)
-        chunks = target_chunks(predictions, targets, PAIRS_IN_CACHE)
+        chunks = target_chunks(predictions, targets)
         parts = [self._best(predictions, targets, scores, part) for part in chunks]
         sample, quality = (torch.cat(column, 1) for column in zip(*parts, strict=True))  # (B, M, K) twice
         usable = targets.mask[..., None] & (quality >= 0)

@@ -17,9 +17,6 @@ from ..structures import Matches, Predictions, Targets
 from .pairs import inside_ignored, prior_boxes, real_pairs, settle_conflicts, target_chunks, with_ignored
 from .top_k import nearest_of_best
 
-PAIRS_AT_ONCE = 2**22
-"""Pairs of a sample and a target that are compared at a time, few enough to stay near the processor."""
-
 
 @MATCHINGS.register("ranking")
 class Ranking:
@@ -87,7 +84,7 @@ class Ranking:
         """Pairs that reach the k-th value of their target, which of them stay (P,), and the largest similarity (B, N)."""
         real = real_pairs(predictions, targets).transpose(1, 2)
         highest, found = targets.boxes.new_zeros(predictions.logits.shape[:2]), []
-        for chunk in target_chunks(predictions, targets, PAIRS_AT_ONCE):
+        for chunk in target_chunks(predictions, targets):
             similarity = self.metric(targets.boxes[:, chunk, None], priors[:, None])  # (B, m, N)
             similarity = torch.where(real[:, chunk] & (similarity > 0), similarity, 0.0)  # what is not a number as well
             highest = torch.cat([highest[:, None], similarity], 1).amax(1)

@@ -12,7 +12,6 @@ from ..checks import check_choice, check_count
 from ..registry import MATCHINGS
 from ..structures import Matches, Predictions, Targets
 from .pairs import (
-    PAIRS_AT_ONCE,
     inside_ignored,
     prior_boxes,
     prior_boxes_at,
@@ -100,7 +99,7 @@ class Uniform:
         near as the k-th are among them, and ranks are left open.
         """
         parts = []
-        for chunk in target_chunks(predictions, targets, PAIRS_AT_ONCE // 2):
+        for chunk in target_chunks(predictions, targets):
             cost = torch.stack([_costs(boxes, predictions, targets, chunk) for boxes in (predictions.boxes, priors)])
             nearest = cost.topk(min(self.k, cost.shape[2]), dim=2, largest=False)
             if self.conflict == "last":
@@ -136,7 +135,9 @@ class Uniform:
 
 def _l1(boxes: Tensor, others: Tensor) -> Tensor:
     """Sum of the absolute differences of centre and sides, broadcast (..., 4) and (..., 4) xyxy -> (...)."""
-    return (center(boxes) - center(others)).abs().sum(-1) + (sides(boxes) - sides(others)).abs().sum(-1)
+    measures = (torch.cat([center(each), sides(each)], -1).movedim(-1, 0).contiguous() for each in (boxes, others))
+    x, y, width, height = ((one - other).abs_() for one, other in zip(*measures, strict=True))
+    return x.add_(y) + width.add_(height)
 
 
 def _costs(boxes: Tensor, predictions: Predictions, targets: Targets, chunk: slice) -> Tensor:

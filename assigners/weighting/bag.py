@@ -27,11 +27,11 @@ from ..checks import check_choice
 from ..distances import pair_distances
 from ..needs import needs_of
 from ..normalizers import normalizers
+from ..pushes import Entries, Focal, power
 from ..registry import AGGREGATORS, BOX_LOSSES, DISCOUNTS, WEIGHTINGS
-from ..scores import Scores
+from ..scores import Scores, probability_of
 from ..structures import Assignment, Matches, Predictions, Targets
 from .common import count_positives, count_targets, countable, group_sum
-from .soft_target import first_of_entry, power
 
 REDUCTIONS = {"min": "amax", "max": "amin", "mean": "mean"}  # of the weight 1 − h, as of h
 LEAST_LOG = -1e9  # of a likelihood: finite, and nothing next to any other
@@ -145,31 +145,22 @@ class Bag:
 
     def _negative(
         self, predictions: Predictions, targets: Targets, matches: Matches, scores: Scores
-    ) -> tuple[Tensor, Tensor]:
-        """w⁻ (B, N, C), and h of the pairs that the discount spares."""
+    ) -> tuple[Focal, Tensor]:
+        """w⁻, and h of the pairs that the discount spares."""
         spared = self.discount(predictions, targets, matches)
-        entry = (spared.image, spared.sample, spared.labels(targets))
-        weight = 1 - self._settled(spared, entry, scores.probability.shape)
-        at_entry = weight * scores.probability[entry]
-        log_absent = scores.log_absent[entry]
-        complement = log_complement(weight, scores.log_present(spared, entry[2]), at_entry, log_absent)
+        entries = Entries.of(spared, targets, scores)
+        weight, log_absent = 1 - self._settled(spared, entries), entries.log_absent
+        at_entry = weight * probability_of(log_absent)
+        complement = log_complement(weight, scores.log_present(spared, entries.index[2]), at_entry, log_absent)
         pushed = self.negative_scale * power(at_entry, self.gamma) * log_ratio(complement, log_absent, weight)
+        keep = countable(predictions, matches)
+        return Focal.around(entries, pushed, scores, self.negative_scale, self.gamma, keep), spared.score
 
-        negative = self.negative_scale * power(scores.probability, self.gamma)
-        negative.index_put_(entry, torch.zeros_like(weight))
-        once = first_of_entry(entry, negative.shape)
-        negative.index_put_(entry, pushed * once, accumulate=True)
-        return negative * countable(predictions, matches), spared.score
-
-    def _settled(self, spared: Matches, entry: tuple[Tensor, Tensor, Tensor], shape: torch.Size) -> Tensor:
+    def _settled(self, spared: Matches, entries: Entries) -> Tensor:
         """(Q,) h of each spared pair's sample and class, one value for all pairs that share them."""
-        flat = (entry[0] * shape[1] + entry[1]) * shape[2] + entry[2]
         if self.conflict == "last":
-            last = spared.target.new_zeros(shape.numel()).scatter_reduce_(0, flat, spared.target, "amax")
-            winner = spared.target == last[flat]
-            return spared.score.new_zeros(shape.numel()).index_put((flat[winner],), spared.score[winner])[flat]
-        settled = spared.score.new_zeros(shape.numel())
-        return settled.scatter_reduce_(0, flat, spared.score, REDUCTIONS[self.conflict], include_self=False)[flat]
+            return entries.last(spared.score, spared.target)
+        return entries.settled(spared.score, REDUCTIONS[self.conflict])
 
     def _center(self, predictions: Predictions, targets: Targets, matches: Matches) -> dict[str, Tensor]:
         images = len(predictions.logits)

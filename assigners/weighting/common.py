@@ -38,7 +38,7 @@ def box_weights(
     if kind == "centerness":
         return pair_centerness(predictions, targets, matches, least_side)
     if kind == "score":
-        return scores.probability.detach().amax(-1)[matches.image, matches.sample]
+        return scores.best_at(matches.image, matches.sample)
     return torch.ones_like(matches.score, dtype=predictions.boxes.dtype)
 
 

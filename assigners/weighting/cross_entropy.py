@@ -10,6 +10,7 @@ from __future__ import annotations
 import torch
 
 from ..normalizers import normalizers
+from ..pushes import Entries, Focal
 from ..registry import WEIGHTINGS
 from ..scores import Scores
 from ..structures import Assignment, Matches, Predictions, Targets
@@ -45,10 +46,11 @@ class CrossEntropy:
 
         total = group_sum(positive, matches.image, predictions) + group_sum(background, None, predictions)
         count = count_objects(matches, targets, predictions)
+        nothing = torch.zeros_like(positive)  # which a prediction that is not a number still shows through
         return Assignment(
             matches,
             self.class_scale * positive,
-            torch.zeros_like(scores.log_absent, requires_grad=False),
+            Focal.around(Entries.of(matches, targets, scores), nothing, scores, 0.0, 1.0, nothing.new_ones(())),
             self.box_scale * positive,
             normalizers(total, count, count, floor=(1e-6, 1.0, 1.0)),
             background=self.class_scale * background,

@@ -22,9 +22,10 @@ from torch import Tensor
 
 from ..needs import needs_of
 from ..normalizers import normalizers
+from ..pushes import Entries, Focal, power
 from ..quality import predicted_iou
 from ..registry import QUALITIES, WEIGHTINGS
-from ..scores import Scores
+from ..scores import Scores, probability_of
 from ..structures import Assignment, Matches, Predictions, Targets
 from .common import count_targets, countable, group_sum
 
@@ -102,11 +103,15 @@ class Dual:
 
         overlap = predicted_iou(predictions, targets, matches)
         punishment = self._punishment(overlap, matches, targets)  # P_neg per pair
-        share = self._spread(punishment, matches, labels, scores.log_absent.shape)  # P_neg per sample and class
-        negative = self.negative_scale * share * scores.probability**self.gamma * countable(predictions, matches)
+        entries = Entries.of(matches, targets, scores)
+        settled = self._settled(punishment, matches, entries)  # one P_neg for a sample and class
+        pushed = self.negative_scale * settled * power(probability_of(entries.log_absent), self.gamma)
+        keep = countable(predictions, matches)
+        negative = Focal.around(entries, pushed, scores, self.negative_scale, self.gamma, keep)
 
         count = count_targets(targets, predictions)
-        norm = normalizers(count, group_sum(1 - share, None, predictions), count)
+        norm = normalizers(count, group_sum((1 - settled) * entries.once, matches.image, predictions), count)
+        share = punishment.new_ones(scores.shape).index_put_(entries.index, settled)
         return Assignment(
             matches,
             self.positive_scale * weight,
@@ -132,14 +137,11 @@ class Dual:
             falling = _stretch(falling, matches.flat_target(targets), targets.mask.numel())
         return torch.where(overlap < self.iou_low, 1.0, falling.clamp(0, 1))
 
-    def _spread(self, punishment: Tensor, matches: Matches, labels: Tensor, shape: torch.Size) -> Tensor:
-        """(B, N, C) P_neg: 1 for background, one value where several targets of a class claim a sample."""
-        share = punishment.new_ones(shape)
-        flat = (matches.image * shape[1] + matches.sample) * shape[2] + labels
-        if self.conflict == "last":
-            return _last_wins(share, flat, punishment, matches.target)
-        share.view(-1).scatter_reduce_(0, flat, punishment, CONFLICTS[self.conflict], include_self=False)
-        return share
+    def _settled(self, punishment: Tensor, matches: Matches, entries: Entries) -> Tensor:
+        """(P,) one P_neg where several targets of a class claim a sample."""
+        if self.conflict == "last":  # by construction and not by the luck of parallel writes
+            return entries.last(punishment, matches.target)
+        return entries.settled(punishment, CONFLICTS[self.conflict])
 
 
 @WEIGHTINGS.register("dual_paper")
@@ -165,11 +167,3 @@ def _stretch(values: Tensor, group: Tensor, groups: int) -> Tensor:
     low = values.new_zeros(groups).scatter_reduce(0, group, values, "amin", include_self=False)[group]
     high = values.new_zeros(groups).scatter_reduce(0, group, values, "amax", include_self=False)[group].clamp(max=1)
     return (values - low + TINY) / (high - low + TINY)
-
-
-def _last_wins(share: Tensor, flat: Tensor, punishment: Tensor, target: Tensor) -> Tensor:
-    """Write pair values in the order of targets, by construction and not by the luck of parallel writes."""
-    last = target.new_full((share.numel(),), -1).scatter_reduce_(0, flat, target, "amax")
-    winner = target == last[flat]
-    share.view(-1)[flat[winner]] = punishment[winner]
-    return share

@@ -92,13 +92,13 @@ class LevelBalanced(nn.Module):
         assignment = self.weighting(predictions, targets, matches, scores)
         if predictions.level_sizes is None:
             return assignment
-        factor = self._factors(matches, predictions).to(assignment.negative)
+        factor = self._factors(matches, predictions).to(assignment.positive)
         of_pairs = factor[matches.sample]
         background = assignment.background
         return replace(
             assignment,
             positive=assignment.positive * of_pairs,
-            negative=assignment.negative * factor[:, None],
+            negative=assignment.pushes.times(factor),
             box=assignment.box * of_pairs,
             background=None if background is None else background * factor,
         )

@@ -30,8 +30,9 @@ from torch import Tensor, nn
 from ..checks import check_choice
 from ..needs import needs_of
 from ..normalizers import normalizers
+from ..pushes import Entries, Focal, power
 from ..registry import SOFT_TARGETS, WEIGHTINGS
-from ..scores import Scores
+from ..scores import Scores, probability_of
 from ..soft_targets import Alignment, IoU, One, OneAndFew, PerObject
 from ..structures import Assignment, Matches, Predictions, Targets
 from .common import BOX_WEIGHTS, BoxWeight, Count, box_weights, countable, counted
@@ -139,20 +140,18 @@ class SoftTarget(nn.Module):
         return self.negatives == "matched"
 
     def forward(self, predictions: Predictions, targets: Targets, matches: Matches, scores: Scores) -> Assignment:
-        entry = (matches.image, matches.sample, matches.labels(targets))
-        probability = scores.probability.detach() if self.detach else scores.probability
+        entries = Entries.of(matches, targets, scores)
+        probability = probability_of(entries.log_absent)
         wanted = self.target(predictions, targets, matches, scores).to(probability)
-        strongest = best_of_entry(wanted, entry, probability.shape)
-        at_pairs = probability[entry]
+        strongest = entries.settled(wanted, "amax")
 
-        modulation = self._modulation(strongest, at_pairs)
-        negative = self.class_scale * self.background_scale * power(probability, self.gamma)
+        modulation = self._modulation(strongest, probability.detach() if self.detach else probability)
+        keep = countable(predictions, matches)
         if self.background_by_branch:
-            negative = negative * matched_samples(matches, predictions)
-        negative.index_put_(entry, torch.zeros_like(modulation, requires_grad=False))
-        once = first_of_entry(entry, probability.shape)  # or the gradient of a class wanted twice would come twice
-        negative.index_put_(entry, modulation * (1 - strongest) * once, accumulate=True)
-        negative = negative * countable(predictions, matches)
+            keep = keep * matched_samples(matches, predictions)
+        scale = self.class_scale * self.background_scale
+        pushed = modulation * (1 - strongest)
+        negative = Focal.around(entries, pushed, scores, scale, self.gamma, keep, self.detach)
         positive = modulation * wanted * (wanted == strongest)  # one class wanted twice learns the better target
 
         box = box_weights(self.box_weight, predictions, targets, matches, scores, wanted, self.least_side)
@@ -176,29 +175,6 @@ def matched_samples(matches: Matches, predictions: Predictions) -> Tensor:
     matched = torch.zeros(predictions.logits.shape[:2], dtype=torch.bool, device=predictions.logits.device)
     matched[matches.image, matches.sample] = True
     return matched[..., None]
-
-
-def best_of_entry(values: Tensor, entry: tuple[Tensor, Tensor, Tensor], shape: torch.Size) -> Tensor:
-    """(P,) the largest value, at least 0, among the pairs that share sample and class, for each pair of them."""
-    flat = _flat(entry, shape)
-    return values.new_zeros(shape.numel()).scatter_reduce_(0, flat, values, "amax")[flat]
-
-
-def first_of_entry(entry: tuple[Tensor, Tensor, Tensor], shape: torch.Size) -> Tensor:
-    """(P,) bool, True for the first of the pairs that share sample and class."""
-    flat = _flat(entry, shape)
-    place = torch.arange(len(flat), device=flat.device)
-    return place == flat.new_full((shape.numel(),), len(flat)).scatter_reduce_(0, flat, place, "amin")[flat]
-
-
-def _flat(entry: tuple[Tensor, Tensor, Tensor], shape: torch.Size) -> Tensor:
-    image, sample, label = entry
-    return (image * shape[1] + sample) * shape[2] + label
-
-
-def power(values: Tensor, exponent: float) -> Tensor:
-    """values ** exponent, and plain ones for exponent 0, whose derivative is not a number at 0."""
-    return values**exponent if exponent else torch.ones_like(values)
 
 
 @WEIGHTINGS.register("focal")

@@ -48,7 +48,7 @@ def test_an_object_that_nothing_fits_spares_nothing():
 def test_overlaps_in_parts_are_those_in_one(monkeypatch):
     targets = one_image(OBJECT, (30, 30, 40, 40, 0), (0, 0, 8, 8, 0))
     whole = torch.cat([part for _, part in overlaps(FITS, targets)], -1)
-    monkeypatch.setattr("detassign.assigners.matching.pairs.PAIRS_AT_ONCE", 4)
+    monkeypatch.setattr("detassign.assigners.matching.pairs.PAIRS_IN_CACHE", 4)
     parts = list(overlaps(FITS, targets))
     assert [start for start, _ in parts] == [0, 1, 2]
     assert torch.equal(torch.cat([part for _, part in parts], -1), whole)

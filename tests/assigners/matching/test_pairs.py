@@ -138,7 +138,7 @@ def test_a_tie_goes_to_the_lower_target():
 
 @pytest.mark.parametrize(("at_once", "parts"), [(2**24, 1), (1, 3)])
 def test_pairs_whose_boxes_share_an_area_come_in_parts(at_once, parts, monkeypatch):
-    monkeypatch.setattr("detassign.assigners.matching.pairs.PAIRS_AT_ONCE", at_once)
+    monkeypatch.setattr("detassign.assigners.matching.pairs.PAIRS_IN_CACHE", at_once)
     predictions = pyramid((1, 2, 8))  # boxes (0, 0) to (8, 8) and (8, 0) to (16, 8)
     predictions.boxes[0, 1, 3] = torch.nan
     targets = one_image((0, 0, 4, 4, 0), (8, 0, 16, 8, 0), (7, 7, 9, 9, 0))

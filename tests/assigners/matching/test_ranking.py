@@ -61,7 +61,7 @@ def test_comparing_in_parts_changes_nothing(monkeypatch):
     boxes, mask = torch.cat([corners, corners + 9], -1), torch.ones(2, 7, dtype=torch.bool)
     targets = Targets(boxes, torch.zeros(2, 7).long(), mask)
     whole = Ranking(ignore_above=0.3)(predictions, targets)
-    monkeypatch.setattr("detassign.assigners.matching.ranking.PAIRS_AT_ONCE", 2 * 80 * 2)
+    monkeypatch.setattr("detassign.assigners.matching.pairs.PAIRS_IN_CACHE", 2 * 80 * 2)
     parts = Ranking(ignore_above=0.3)(predictions, targets)
     assert pairs(parts) == pairs(whole)
     assert torch.equal(parts.ignored, whole.ignored)

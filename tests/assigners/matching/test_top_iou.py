@@ -32,7 +32,7 @@ def test_bags_share_anchors_and_are_no_larger_than_there_are_samples():
 def test_targets_in_parts_give_the_pairs_of_all_at_once(monkeypatch):
     targets = one_image((0, 0, 8, 8, 0), (10, -4, 26, 12, 1), (30, 0, 40, 8, 1))
     whole = pairs(TopIoU(k=2)(ROW, targets))
-    monkeypatch.setattr("detassign.assigners.matching.pairs.PAIRS_AT_ONCE", 6)
+    monkeypatch.setattr("detassign.assigners.matching.pairs.PAIRS_IN_CACHE", 6)
     assert pairs(TopIoU(k=2)(ROW, targets)) == whole
 
 
