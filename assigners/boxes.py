@@ -49,6 +49,11 @@ def _intersection(boxes: Planes, others: Planes) -> Tensor:
     return width.clamp(min=0) * height.clamp(min=0)
 
 
+def _union(boxes: Planes, others: Planes, overlap: Tensor) -> Tensor:
+    first, second = ((x2 - x1) * (y2 - y1) for x1, y1, x2, y2 in (boxes, others))
+    return first + second - overlap
+
+
 def iou(boxes: Tensor, others: Tensor) -> Tensor:
     """IoU of broadcast boxes (..., 4) and (..., 4) xyxy -> (...).
 
@@ -69,8 +74,7 @@ def giou(boxes: Tensor, others: Tensor, floor: float = EPSILON, added: float = 0
 
 def _giou(boxes: Planes, others: Planes, floor: float, added: float) -> Tensor:
     overlap = _intersection(boxes, others)
-    areas = [(x2 - x1) * (y2 - y1) for x1, y1, x2, y2 in (boxes, others)]
-    union = (areas[0] + areas[1] - overlap).clamp(min=floor)
+    union = _union(boxes, others, overlap).clamp(min=floor)
     width = torch.maximum(boxes[2], others[2]) - torch.minimum(boxes[0], others[0])
     height = torch.maximum(boxes[3], others[3]) - torch.minimum(boxes[1], others[1])
     enclosing = (width.clamp(min=0) * height.clamp(min=0)).clamp(min=floor)
@@ -117,6 +121,13 @@ OVERLAPS: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = {"iou": iou, "ciou"
 """Measures of how well two boxes fit, 1 at best, by the name that parts know them by."""
 
 
+def relative_iou(boxes: Tensor, others: Tensor, eps: float = 0.0) -> Tensor:
+    """IoU of boxes given as shares of the image, broadcast (..., 4) and (..., 4) xyxy -> (...); else as `relative_giou`."""
+    boxes, others = _proper(boxes), _proper(others)
+    overlap = _intersection(boxes, others)
+    return overlap / (_union(boxes, others, overlap).clamp(min=torch.finfo(overlap.dtype).tiny) + eps)
+
+
 def relative_giou(boxes: Tensor, others: Tensor, eps: float = 0.0) -> Tensor:
     """Generalised IoU of boxes given as shares of the image, broadcast (..., 4) and (..., 4) xyxy -> (...).
 
@@ -136,6 +147,11 @@ def relative_l1(boxes: Tensor, others: Tensor) -> Tensor:
     """Sum of the absolute differences of centre, width and height, broadcast (..., 4) and (..., 4) xyxy -> (...)."""
     measures = [(*center(each).unbind(-1), *sides(each).unbind(-1)) for each in (boxes, others)]
     return sum((one - other).abs() for one, other in zip(*measures, strict=True))
+
+
+def corner_l1(boxes: Tensor, others: Tensor) -> Tensor:
+    """Sum of the absolute differences of the four sides, broadcast (..., 4) and (..., 4) xyxy -> (...)."""
+    return sum((one - other).abs() for one, other in zip(boxes.unbind(-1), others.unbind(-1), strict=True))
 
 
 def covered_share(boxes: Tensor, regions: Tensor) -> Tensor:

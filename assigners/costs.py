@@ -11,12 +11,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
+from typing import Literal
 
 import torch
 from torch import Tensor
-from torch.nn.functional import logsigmoid
+from torch.nn.functional import logsigmoid, pad
 
-from .boxes import center, iou, relative_giou, relative_l1
+from .boxes import center, corner_l1, iou, relative_giou, relative_iou, relative_l1
+from .checks import check_choice
 from .registry import COSTS, Weighted
 from .scores import log1mexp
 from .structures import Predictions, Targets
@@ -28,18 +30,69 @@ Cost = Callable[[Predictions, Targets], Tensor]
 class FocalCost:
     """Focal loss of the class as positive less that as negative (Deformable DETR): P = sigmoid(logit).
 
-    The logarithms are of P + 1e-8 and 1 - P + 1e-8 in float32, as in the published code, so they end near -18.
+    The logarithms are of P + eps and 1 - P + eps in float32, as in the published code, so they end near log eps.
+
+    Args:
+        alpha, gamma: of the focal loss.
+        eps: 1e-8 nearly everywhere, 1e-6 in Relation-DETR, 1e-12 in mmdet.
+        twice: P = sigmoid(sigmoid(logit)), which flattens the cost (mmdet's DDQ, in its dense part).
     """
 
-    def __init__(self, alpha: float = 0.25, gamma: float = 2.0) -> None:
+    def __init__(self, alpha: float = 0.25, gamma: float = 2.0, eps: float = 1e-8, twice: bool = False) -> None:
         self.alpha = alpha
         self.gamma = gamma
+        self.eps = eps
+        self.twice = twice
 
     def __call__(self, predictions: Predictions, targets: Targets) -> Tensor:
         probability = at_labels(predictions.logits, targets).sigmoid()
-        positive = self.alpha * (1 - probability) ** self.gamma * -(probability + 1e-8).log()
-        negative = (1 - self.alpha) * probability**self.gamma * -(1 - probability + 1e-8).log()
+        return self.of(probability.sigmoid() if self.twice else probability)
+
+    def of(self, probability: Tensor) -> Tensor:
+        """The cost of each probability."""
+        positive = self.alpha * (1 - probability) ** self.gamma * -(probability + self.eps).log()
+        negative = (1 - self.alpha) * probability**self.gamma * -(1 - probability + self.eps).log()
         return positive - negative
+
+
+@COSTS.register("position_focal")
+class PositionFocalCost:
+    """Focal cost of P u^power: who fits badly counts as unlikely (Stable-DINO, arXiv 2304.04742).
+
+    u = (GIoU + 1) / 2 of boxes as shares of the image, times what makes the largest of an image 1, but never less.
+
+    Args:
+        power: of u.
+        alpha, gamma: of the focal loss.
+        eps: added to union and hull (1e-6 in Stable-DINO's code).
+        position: whose GIoU a pair has: its "own"; or that with the "last_of_class", the last object of its class in the batch,
+            other images included, as in Stable-DINO's code, where pairs hang on batch mates and on the order of objects.
+
+    Raises:
+        ValueError: for another position.
+    """
+
+    def __init__(
+        self,
+        power: float = 0.5,
+        alpha: float = 0.25,
+        gamma: float = 2.0,
+        eps: float = 0.0,
+        position: Literal["own", "last_of_class"] = "own",
+    ) -> None:
+        check_choice("position", position, tuple(POSITIONS))
+        self.power = power
+        self.alpha = alpha
+        self.gamma = gamma
+        self.eps = eps
+        self.position = position
+
+    def __call__(self, predictions: Predictions, targets: Targets) -> Tensor:
+        fit, everybody = POSITIONS[self.position](predictions, targets, self.eps)
+        largest = everybody.nan_to_num(nan=0.0).flatten(1).amax(1)
+        scale = (1 / (largest + 1e-8)).clamp(min=1)[:, None, None]
+        probability = at_labels(predictions.logits, targets).sigmoid() * (fit * scale) ** self.power
+        return FocalCost(self.alpha, self.gamma).of(probability)
 
 
 @COSTS.register("softmax")
@@ -60,10 +113,24 @@ class CrossEntropyCost:
 
 @COSTS.register("l1")
 class L1Cost:
-    """Sum of the absolute differences of centre, width and height, as shares of the image (DETR)."""
+    """Sum of the absolute differences of boxes as shares of the image (DETR).
+
+    Args:
+        layout: "cxcywh", of centre, width and height; or "xyxy", of the four sides (mmdet's DDQ, in its dense part).
+
+    Raises:
+        ValueError: for another layout.
+    """
+
+    def __init__(self, layout: Literal["cxcywh", "xyxy"] = "cxcywh") -> None:
+        check_choice("layout", layout, tuple(LAYOUTS))
+        self.layout = layout
 
     def __call__(self, predictions: Predictions, targets: Targets) -> Tensor:
-        return pairwise(relative_l1, predictions, targets)
+        return pairwise(LAYOUTS[self.layout], predictions, targets)
+
+
+LAYOUTS = {"cxcywh": relative_l1, "xyxy": corner_l1}
 
 
 @COSTS.register("giou")
@@ -79,10 +146,32 @@ class GIoUCost:
 
 @COSTS.register("iou")
 class IoUCost:
-    """-IoU of boxes as shares of the image."""
+    """-IoU of boxes as shares of the image; `eps` is added to the union."""
+
+    def __init__(self, eps: float = 0.0) -> None:
+        self.eps = eps
 
     def __call__(self, predictions: Predictions, targets: Targets) -> Tensor:
-        return -pairwise(iou, predictions, targets)
+        return -pairwise(partial(relative_iou, eps=self.eps), predictions, targets)
+
+
+@COSTS.register("alignment")
+class AlignmentCost:
+    """-P^score_power IoU^iou_power: both tasks at once, which wants a trained model (Rank-DETR, arXiv 2310.08854).
+
+    Args:
+        score_power, iou_power: the exponents; Rank-DETR 1 and 4.
+        eps: added to the union of boxes as shares of the image (1e-6 in Rank-DETR's code).
+    """
+
+    def __init__(self, score_power: float = 1.0, iou_power: float = 4.0, eps: float = 0.0) -> None:
+        self.score_power = score_power
+        self.iou_power = iou_power
+        self.eps = eps
+
+    def __call__(self, predictions: Predictions, targets: Targets) -> Tensor:
+        overlap = pairwise(partial(relative_iou, eps=self.eps), predictions, targets)
+        return -(at_labels(predictions.logits, targets).sigmoid() ** self.score_power) * overlap**self.iou_power
 
 
 class InParts:
@@ -197,6 +286,34 @@ class CenterDistanceCost(InParts):
         across, down = (c[:, :, None] - p[:, None] for p, c in zip(points, centers, strict=True))  # (B, M, N)
         distance = torch.hypot(across, down) / predictions.all_strides[:, None]
         return (self.base ** (distance - self.offset)).transpose(1, 2)
+
+
+def own_position(predictions: Predictions, targets: Targets, eps: float) -> tuple[Tensor, Tensor]:
+    """(B, N, M) how well the boxes of every pair fit, and the same, 0 in padding, with a column of 0 (B, N, M + 1)."""
+    fit = pairwise(partial(_fit, eps=eps), predictions, targets)
+    return fit, pad(torch.where(targets.mask[:, None], fit, 0), (0, 1))
+
+
+def last_of_class(predictions: Predictions, targets: Targets, eps: float) -> tuple[Tensor, Tensor]:
+    """(B, N, M) how well every sample fits the batch's last object of each target's class, and the same of all C classes."""
+    images, classes = len(targets.mask) // (predictions.groups or 1), predictions.logits.shape[-1]
+    objects = targets.shares_of(targets.boxes), targets.labels, targets.mask
+    boxes, labels, mask = (tensor[:images].flatten(0, 1) for tensor in objects)
+    place = torch.where(mask, torch.arange(len(mask), device=mask.device), -1)
+    last = place.new_full((classes,), -1).scatter_reduce(0, torch.where(mask, labels, 0), place, "amax")
+    boxes = pad(boxes, (0, 0, 0, 1))[last]  # that of a class without objects is the one behind all others
+    fit = _fit(targets.shares_of(predictions.boxes)[:, :, None], boxes, eps)
+    fit = torch.where(last >= 0, fit, 0)
+    return at_labels(fit, targets), fit
+
+
+def _fit(boxes: Tensor, others: Tensor, eps: float) -> Tensor:
+    """(GIoU + 1) / 2 of broadcast boxes (..., 4) and (..., 4) -> (...)."""
+    return ((relative_giou(boxes, others, eps) + 1) / 2).clamp(min=0)
+
+
+POSITIONS = {"own": own_position, "last_of_class": last_of_class}
+"""Whose GIoU a pair has in `PositionFocalCost`."""
 
 
 def cost_as_background(costs: Mapping[str, Weighted], predictions: Predictions) -> Tensor:

@@ -6,21 +6,33 @@ needs of the predictions beyond logits and boxes it says in `needs`. A predictio
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from torch import Tensor
 
-from .boxes import OVERLAPS, giou
+from .boxes import OVERLAPS, giou, relative_iou
 from .registry import QUALITIES
 from .structures import Matches, Predictions, Targets
 
 
-def predicted_iou(predictions: Predictions, targets: Targets, matches: Matches, overlap: str = "iou") -> Tensor:
+def predicted_iou(
+    predictions: Predictions, targets: Targets, matches: Matches, overlap: str = "iou", eps: float = 0.0
+) -> Tensor:
     """(P,) IoU of each pair's predicted box with its target, without gradient; 0 for a box that is not a number.
 
-    With `overlap` "ciou" the complete IoU, at least 0.
+    With `overlap` "ciou" the complete IoU, at least 0. With `eps` the IoU of shares of the image, `eps` added to the union.
     """
-    overlap = OVERLAPS[overlap](matches.predicted_boxes(predictions).detach(), matches.target_boxes(targets))
-    return overlap.nan_to_num(nan=0.0).clamp(0, 1)
+    measure = partial(relative_iou, eps=eps) if eps else OVERLAPS[overlap]
+    return measure(*pair_boxes(predictions, targets, matches, shares=bool(eps))).nan_to_num(nan=0.0).clamp(0, 1)
+
+
+def pair_boxes(
+    predictions: Predictions, targets: Targets, matches: Matches, shares: bool = False
+) -> tuple[Tensor, Tensor]:
+    """Predicted box, without gradient, and target of each pair, both (P, 4) xyxy, in pixels or as shares of the image."""
+    boxes = matches.predicted_boxes(predictions).detach(), matches.target_boxes(targets)
+    return tuple(targets.shares_of(each, matches.image) for each in boxes) if shares else boxes
 
 
 @QUALITIES.register("exp_giou")
@@ -31,7 +43,7 @@ class ExpGIoU:
         self.scale = scale
 
     def __call__(self, predictions: Predictions, targets: Targets, matches: Matches) -> Tensor:
-        distance = 1 - giou(matches.predicted_boxes(predictions).detach(), matches.target_boxes(targets))
+        distance = 1 - giou(*pair_boxes(predictions, targets, matches))
         return torch.exp(-self.scale * distance.clamp(min=0)).nan_to_num(nan=0.0)  # GIoU may exceed 1 by rounding
 
 

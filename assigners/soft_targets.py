@@ -7,16 +7,17 @@ take another soft target and change it.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
-from .boxes import OVERLAPS, giou
+from .boxes import OVERLAPS, giou, relative_giou
 from .checks import check_choice
 from .needs import needs_of
 from .progress import Progress
-from .quality import predicted_iou
+from .quality import pair_boxes, predicted_iou
 from .ranking import rank_within
 from .registry import SOFT_TARGETS
 from .scores import Scores
@@ -28,10 +29,14 @@ def matched_score(matches: Matches, targets: Targets, scores: Scores) -> Tensor:
     return scores.log_present(matches, matches.labels(targets)).detach().exp().nan_to_num(nan=0.0)
 
 
+def largest_within(group: Tensor, values: Tensor, groups: int) -> Tensor:
+    """(P,) the largest of `values` (P,), at least 0, among those of each one's group (P,)."""
+    return values.new_zeros(groups).scatter_reduce(0, group, values, "amax")[group]
+
+
 def largest_per_target(values: Tensor, matches: Matches, targets: Targets) -> Tensor:
     """(P,) the largest of `values` (P,), at least 0, among the pairs of each pair's target."""
-    group = matches.flat_target(targets)
-    return values.new_zeros(targets.mask.numel()).scatter_reduce(0, group, values, "amax")[group]
+    return largest_within(matches.flat_target(targets), values, targets.mask.numel())
 
 
 def best_per_target(values: Tensor, otherwise: Tensor, matches: Matches, targets: Targets) -> Tensor:
@@ -50,21 +55,35 @@ class One:
 
 @SOFT_TARGETS.register("iou")
 class IoU:
-    """IoU^power of predicted box and object: quality focal (arXiv 2006.04388) 1, MAL (DEIM, arXiv 2412.04234) 1.5."""
+    """IoU^power of predicted box and object: quality focal (arXiv 2006.04388) 1, MAL (DEIM, arXiv 2412.04234) 1.5.
 
-    def __init__(self, power: float = 1.0) -> None:
+    Args:
+        power: the exponent.
+        eps: added to the union of the boxes as shares of the image (detrex 1e-6); 0 measures them in pixels.
+    """
+
+    def __init__(self, power: float = 1.0, eps: float = 0.0) -> None:
         self.power = power
+        self.eps = eps
 
     def __call__(self, predictions: Predictions, targets: Targets, matches: Matches, scores: Scores) -> Tensor:
-        return predicted_iou(predictions, targets, matches) ** self.power
+        return predicted_iou(predictions, targets, matches, eps=self.eps) ** self.power
 
 
 @SOFT_TARGETS.register("giou")
 class GIoU:
-    """(GIoU + 1) / 2 of predicted box and object (Rank-DETR, arXiv 2310.08854)."""
+    """(GIoU + 1) / 2 of predicted box and object (Rank-DETR, arXiv 2310.08854).
+
+    Args:
+        eps: added to union and hull of the boxes as shares of the image (Rank-DETR's code 1e-6); 0 measures them in pixels.
+    """
+
+    def __init__(self, eps: float = 0.0) -> None:
+        self.eps = eps
 
     def __call__(self, predictions: Predictions, targets: Targets, matches: Matches, scores: Scores) -> Tensor:
-        overlap = giou(matches.predicted_boxes(predictions).detach(), matches.target_boxes(targets))
+        measure = partial(relative_giou, eps=self.eps) if self.eps else giou
+        overlap = measure(*pair_boxes(predictions, targets, matches, shares=bool(self.eps)))
         return ((overlap + 1) / 2).nan_to_num(nan=0.0).clamp(0, 1)
 
 
@@ -79,9 +98,10 @@ class Alignment:
         score_power, iou_power: the exponents.
         floor: least value.
         overlap: "iou", or "ciou" in its place.
+        eps: as of `IoU`, which alone has one.
 
     Raises:
-        ValueError: for another overlap.
+        ValueError: for another overlap, and for an eps with "ciou".
     """
 
     def __init__(
@@ -90,21 +110,41 @@ class Alignment:
         iou_power: float = 6.0,
         floor: float = 0.0,
         overlap: Literal["iou", "ciou"] = "iou",
+        eps: float = 0.0,
     ) -> None:
         check_choice("overlap", overlap, tuple(OVERLAPS))
+        if eps and overlap != "iou":
+            raise ValueError(f"eps: expected 0 with the overlap {overlap!r}, which has one of its own, got {eps}")
         self.score_power = score_power
         self.iou_power = iou_power
         self.floor = floor
         self.overlap = overlap
+        self.eps = eps
 
     def __call__(self, predictions: Predictions, targets: Targets, matches: Matches, scores: Scores) -> Tensor:
         score = matched_score(matches, targets, scores) ** self.score_power
-        overlap = predicted_iou(predictions, targets, matches, self.overlap)
+        overlap = predicted_iou(predictions, targets, matches, self.overlap, self.eps)
         return (score * overlap**self.iou_power).clamp(min=self.floor)
 
 
+class Step:
+    """Base of the soft targets that change another one.
+
+    Args:
+        target: the other one; a name, a dict or a callable.
+    """
+
+    def __init__(self, target: Any) -> None:
+        self.target = SOFT_TARGETS.build(target)
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """What the other one needs."""
+        return needs_of(self.target)
+
+
 @SOFT_TARGETS.register("per_object")
-class PerObject:
+class PerObject(Step):
     """Another soft target, stretched so that every object's best pair reaches the object's best IoU (TOOD, eq. 4).
 
     Args:
@@ -118,19 +158,34 @@ class PerObject:
 
     def __init__(self, target: Any = "alignment", eps: float = 1e-7, overlap: Literal["iou", "ciou"] = "iou") -> None:
         check_choice("overlap", overlap, tuple(OVERLAPS))
-        self.target = SOFT_TARGETS.build(target)
+        super().__init__(target)
         self.eps = eps
         self.overlap = overlap
-
-    @property
-    def needs(self) -> frozenset[str]:
-        return needs_of(self.target)
 
     def __call__(self, predictions: Predictions, targets: Targets, matches: Matches, scores: Scores) -> Tensor:
         value = self.target(predictions, targets, matches, scores)
         overlap = predicted_iou(predictions, targets, matches, self.overlap)
         largest, best = (largest_per_target(each, matches, targets) for each in (value, overlap))
         return (value / (largest + self.eps) * best).clamp(max=1)
+
+
+@SOFT_TARGETS.register("per_image")
+class PerImage(Step):
+    """Another soft target, stretched so that the best pair of every image reaches 1 (Stable-DINO, arXiv 2304.04742).
+
+    Args:
+        target: the soft target to stretch; a name, a dict or a callable.
+        eps: added to the largest value, which divides.
+    """
+
+    def __init__(self, target: Any = "iou", eps: float = 1e-8) -> None:
+        super().__init__(target)
+        self.eps = eps
+
+    def __call__(self, predictions: Predictions, targets: Targets, matches: Matches, scores: Scores) -> Tensor:
+        value = self.target(predictions, targets, matches, scores)
+        largest = largest_within(matches.image, value, len(predictions.logits))
+        return (value / (largest + self.eps)).clamp(max=1)
 
 
 @SOFT_TARGETS.register("one_and_few")

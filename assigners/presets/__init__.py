@@ -3,6 +3,20 @@
 A preset is an ordinary function; `detassign.assigners.build` finds it by name.
 """
 
-from . import bags, ddod, dense, detr, dw, end_to_end, ota, paa, points, quality, tiny, yolo
+from . import bags, ddod, dense, detr, dw, end_to_end, ota, paa, points, quality, query_targets, tiny, yolo
 
-__all__ = ["bags", "ddod", "dense", "detr", "dw", "end_to_end", "ota", "paa", "points", "quality", "tiny", "yolo"]
+__all__ = [
+    "bags",
+    "ddod",
+    "dense",
+    "detr",
+    "dw",
+    "end_to_end",
+    "ota",
+    "paa",
+    "points",
+    "quality",
+    "query_targets",
+    "tiny",
+    "yolo",
+]

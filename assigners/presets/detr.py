@@ -36,7 +36,7 @@ def hungarian(num_classes: int, costs: Mapping[str, Any] | None = None, class_sc
         costs: terms of the matching cost in place of focal 2, L1 5, GIoU 2.
         class_scale: weight of the class terms of the loss.
     """
-    return _focal_hungarian(num_classes, costs, class_scale, eps=1e-6)
+    return one_to_one(num_classes, focal(class_scale=class_scale, count="targets"), costs, eps=1e-6)
 
 
 @ASSIGNERS.register("deformable_detr")
@@ -48,13 +48,24 @@ def deformable_detr(num_classes: int, costs: Mapping[str, Any] | None = None, cl
         costs: terms of the matching cost in place of focal 2, L1 5, GIoU 2.
         class_scale: weight of the class terms of the loss.
     """
-    return _focal_hungarian(num_classes, costs, class_scale, eps=0.0)
+    return one_to_one(num_classes, focal(class_scale=class_scale, count="targets"), costs)
 
 
-def _focal_hungarian(num_classes: int, costs: Mapping[str, Any] | None, class_scale: float, eps: float) -> Assigner:
-    matching = Hungarian(costs or {"focal": 2.0, "l1": 5.0, "giou": {"weight": 2.0, "eps": eps}})
-    weighting = focal(class_scale=class_scale, count="targets")
-    return Assigner(matching, weighting, Sigmoid(), _box_terms(eps), num_classes)
+def one_to_one(num_classes: int, weighting: Any, costs: Mapping[str, Any] | None = None, eps: float = 0.0) -> Assigner:
+    """Hungarian matching at costs 2, 5, 2, or others, under a weighting over sigmoids; box losses 5 and 2.
+
+    Args:
+        num_classes: C.
+        weighting: the weighting.
+        costs: terms of the matching cost in place of focal 2, L1 5, GIoU 2.
+        eps: added to union and hull wherever there is a GIoU.
+    """
+    return Assigner(Hungarian(costs or usual_costs(eps)), weighting, Sigmoid(), _box_terms(eps), num_classes)
+
+
+def usual_costs(eps: float = 0.0) -> dict[str, Any]:
+    """The matching cost of Deformable DETR and all that came after; `eps` is added to union and hull."""
+    return {"focal": 2.0, "l1": 5.0, "giou": {"weight": 2.0, "eps": eps}}
 
 
 def _box_terms(eps: float) -> dict[str, Any]:

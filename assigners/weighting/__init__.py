@@ -4,6 +4,7 @@ from .bag import Bag, mean_max_bag
 from .cross_entropy import CrossEntropy
 from .dual import Dual, dual_paper
 from .level_balanced import LevelBalanced, LevelCounts
+from .query_targets import giou_focal, ia_bce, mal, position_supervised
 from .soft_target import (
     SoftTarget,
     aligned_bce,
@@ -26,9 +27,13 @@ __all__ = [
     "aligned_bce",
     "dual_paper",
     "focal",
+    "giou_focal",
+    "ia_bce",
     "iou_bce",
+    "mal",
     "mean_max_bag",
     "one_to_few",
+    "position_supervised",
     "quality_focal",
     "soft_label",
     "task_aligned",

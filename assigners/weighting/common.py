@@ -14,7 +14,7 @@ from ..structures import Matches, Predictions, Targets
 
 BoxWeight = Literal["one", "centerness", "score", "iou", "target"]
 BOX_WEIGHTS = ("one", "centerness", "score", "iou", "target")
-Count = Literal["positives", "targets", "weights", "images", "positives_and_images"]
+Count = Literal["positives", "targets", "targets_once", "weights", "images", "positives_and_images"]
 
 
 def box_weights(
@@ -83,6 +83,8 @@ def counted(
     """What a sum over pairs of `weights` (P,) is divided by on this rank, a float scalar or (G,)."""
     if kind == "targets":
         return count_objects(matches, targets, predictions)
+    if kind == "targets_once":
+        return count_targets(targets, predictions)
     if kind == "images":
         images = len(predictions.logits) // (predictions.groups or 1)
         return count_positives(matches, predictions, floor_per_image=False).clamp(min=images)

@@ -13,6 +13,10 @@ are divided by. t never carries gradient; the modulations do unless told otherwi
 | focal (arXiv 1708.02002, eq. 5) | 1 | alpha \\|t − P\\|^gamma | (1 − alpha) P^gamma | positives |
 | quality_focal (GFL, 2006.04388, eq. 5) | IoU | \\|t − P\\|^2 | P^2 | positives |
 | varifocal (VFNet, 2008.13367, eq. 2) | IoU | t | 0.75 P^2 | positives |
+| mal (DEIM, 2412.04234) | IoU^1.5 | 1 | P^1.5, detached | targets |
+| ia_bce (Align-DETR, 2304.07527) | P^0.25 IoU^0.75, at least 0.01 | 1 | P^2 | targets |
+| position_supervised (Stable-DINO, 2304.04742) | IoU^2, per image | 0.25 \\|t − P\\|^2 | 0.75 P^2 | targets |
+| giou_focal (Rank-DETR, 2310.08854) | (GIoU + 1) / 2 | 0.25 \\|t − P\\|^2 | 0.75 P^2 | targets |
 | task_aligned (TOOD, 2108.07755, eq. 4-5) | aligned, per object | \\|t − P\\|^2 | P^2 | sum of t |
 | aligned_bce (YOLOv8) | aligned, per object | 1 | 1 | sum of t |
 | soft_label (RTMDet, 2212.07784) | IoU | \\|t − P\\|^2 | P^2 | sum of t |
@@ -27,10 +31,11 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from ..checks import check_choice
+from ..checks import check_choice, check_positive
 from ..needs import needs_of
 from ..normalizers import normalizers
 from ..pushes import Entries, Focal, power
+from ..ranking import rank_within
 from ..registry import SOFT_TARGETS, WEIGHTINGS
 from ..scores import Scores, probability_of
 from ..soft_targets import Alignment, IoU, One, OneAndFew, PerObject
@@ -38,7 +43,7 @@ from ..structures import Assignment, Matches, Predictions, Targets
 from .common import BOX_WEIGHTS, BoxWeight, Count, box_weights, countable, counted
 
 MODULATIONS = ("none", "distance", "target")
-COUNTS = ("positives", "targets", "weights", "images", "positives_and_images")
+COUNTS = ("positives", "targets", "targets_once", "weights", "images", "positives_and_images")
 Modulation = Literal["none", "distance", "target"]
 
 
@@ -53,8 +58,11 @@ class SoftTarget(nn.Module):
         matched_scale: multiplies m.
         soft_scale: multiplies m of the pairs whose t is below 1.
         background_scale: b, 0 leaves samples without a target alone.
+        rank_decay: r: the pairs of an object, in the order of their t, have e^(-rank / r) of their t and of their w°, rank 0
+            being the best (Align-DETR 1.5); None leaves them alone.
         negatives: the samples that are pushed away from classes, "all" or "matched" ones only (YOLOX), where a second branch
-            learns what is background: an assigner then has the branch "foreground" unless told otherwise.
+            learns what is background: an assigner then has the branch "foreground" unless told otherwise; or those of
+            images "with_targets" (DDQ's code).
         detach: keep the modulations from carrying gradient.
         class_scale: multiplies w⁺ and w⁻ (the weight of the class terms).
         box_weight: w° is 1 ("one"), the centerness ("centerness", FCOS), the sample's best score ("score", GFL), the
@@ -62,11 +70,11 @@ class SoftTarget(nn.Module):
         least_side: a point counts as so many strides from every side at least, where the centerness is measured (RFLA 0.01).
         box_scale: multiplies w° after the normaliser is taken (the weight of the box term).
         count: the class terms are divided by the number of "positives", of "targets" (DETR's num_boxes, which counts a
-            target without a sample too, and a pair of a target that has several), by the sum of t ("weights"), or by the
-            number of positives or of images, whichever is larger ("images", mmdet's PAA), or by their sum
-            ("positives_and_images", FoveaBox).
-        box_count: the same for boxes, "weights" being the sum of w°; None follows `count` where that is "targets", and
-            is "weights" else.
+            target without a sample too, and a pair of a target that has several) or of "targets_once" (Align-DETR, which
+            does not), by the sum of t ("weights"), by the number of positives or of images, whichever is larger ("images",
+            mmdet's PAA), or by their sum ("positives_and_images", FoveaBox).
+        box_count: the same for boxes, "weights" being the sum of w°; None follows `count` where that is of targets, and is
+            "weights" else.
         floor_per_image: count an image without positives as one (mmdet's anchor heads do), not only a whole batch.
         box_floor: least value of the box normaliser.
 
@@ -84,7 +92,8 @@ class SoftTarget(nn.Module):
         matched_scale: float = 1.0,
         soft_scale: float = 1.0,
         background_scale: float = 1.0,
-        negatives: Literal["all", "matched"] = "all",
+        rank_decay: float | None = None,
+        negatives: Literal["all", "matched", "with_targets"] = "all",
         detach: bool = False,
         class_scale: float = 1.0,
         box_weight: BoxWeight = "one",
@@ -99,7 +108,9 @@ class SoftTarget(nn.Module):
         check_choice("modulation", modulation, MODULATIONS)
         check_choice("box_weight", box_weight, BOX_WEIGHTS)
         check_choice("count", count, COUNTS)
-        check_choice("negatives", negatives, ("all", "matched"))
+        check_choice("negatives", negatives, tuple(PUSHED))
+        if rank_decay is not None:
+            check_positive("rank_decay", rank_decay)
         if box_count is not None:
             check_choice("box_count", box_count, COUNTS)
         self.target = SOFT_TARGETS.build(target)
@@ -108,6 +119,7 @@ class SoftTarget(nn.Module):
         self.matched_scale = matched_scale
         self.soft_scale = soft_scale
         self.background_scale = background_scale
+        self.rank_decay = rank_decay
         self.negatives = negatives
         if self.background_by_branch:
             self.score_models = ("Sigmoid",)  # the others share a background, or the branch, with the classes
@@ -116,7 +128,7 @@ class SoftTarget(nn.Module):
         self.box_weight = box_weight
         self.box_scale = box_scale
         self.count = count
-        self.box_count = box_count or ("targets" if count == "targets" else "weights")
+        self.box_count = box_count or (count if count.startswith("targets") else "weights")
         self.floor_per_image = floor_per_image
         self.box_floor = box_floor
         self.least_side = least_side
@@ -131,8 +143,8 @@ class SoftTarget(nn.Module):
     def kind(self) -> tuple[Any, ...]:
         """What makes one member of the family another than the next, whatever their constants."""
         inner = getattr(self.target, "target", None)
-        by_target = self.box_weight == "target"
-        return SoftTarget, type(self.target), type(inner), self.modulation, self.negatives, by_target
+        choices = self.modulation, self.negatives, self.box_weight == "target", self.rank_decay is not None
+        return SoftTarget, type(self.target), type(inner), *choices
 
     @property
     def background_by_branch(self) -> bool:
@@ -143,22 +155,28 @@ class SoftTarget(nn.Module):
         entries = Entries.of(matches, targets, scores)
         probability = probability_of(entries.log_absent)
         wanted = self.target(predictions, targets, matches, scores).to(probability)
+        decay = self._decay(wanted, matches, targets)
+        wanted = decay * wanted
         strongest = entries.settled(wanted, "amax")
 
         modulation = self._modulation(strongest, probability.detach() if self.detach else probability)
-        keep = countable(predictions, matches)
-        if self.background_by_branch:
-            keep = keep * matched_samples(matches, predictions)
+        keep = countable(predictions, matches) * PUSHED[self.negatives](predictions, targets, matches)
         scale = self.class_scale * self.background_scale
         pushed = modulation * (1 - strongest)
         negative = Focal.around(entries, pushed, scores, scale, self.gamma, keep, self.detach)
         positive = modulation * wanted * (wanted == strongest)  # one class wanted twice learns the better target
 
-        box = box_weights(self.box_weight, predictions, targets, matches, scores, wanted, self.least_side)
+        box = decay * box_weights(self.box_weight, predictions, targets, matches, scores, wanted, self.least_side)
         count = counted(self.count, wanted, targets, matches, predictions, self.floor_per_image)
         box_count = counted(self.box_count, box, targets, matches, predictions, self.floor_per_image)
         norm = normalizers(count, count, box_count, floor=(1.0, 1.0, self.box_floor))
         return Assignment(matches, positive, negative, self.box_scale * box, norm, details={"target": wanted})
+
+    def _decay(self, wanted: Tensor, matches: Matches, targets: Targets) -> Tensor:
+        """(P,) or scalar 1: what is left of each pair for its rank among those of its target."""
+        if self.rank_decay is None:
+            return wanted.new_ones(())
+        return (-rank_within(matches.flat_target(targets), wanted).to(wanted) / self.rank_decay).exp()
 
     def _modulation(self, wanted: Tensor, probability: Tensor) -> Tensor:
         """(P,) m of each pair."""
@@ -170,11 +188,25 @@ class SoftTarget(nn.Module):
         return scale * (wanted if self.modulation == "target" else torch.ones_like(wanted))
 
 
-def matched_samples(matches: Matches, predictions: Predictions) -> Tensor:
+def all_samples(predictions: Predictions, targets: Targets, matches: Matches) -> Tensor:
+    """Scalar True."""
+    return targets.mask.new_ones(())
+
+
+def matched_samples(predictions: Predictions, targets: Targets, matches: Matches) -> Tensor:
     """(B, N, 1) bool, whether a sample has a target."""
     matched = torch.zeros(predictions.logits.shape[:2], dtype=torch.bool, device=predictions.logits.device)
     matched[matches.image, matches.sample] = True
     return matched[..., None]
+
+
+def samples_beside_targets(predictions: Predictions, targets: Targets, matches: Matches) -> Tensor:
+    """(B, 1, 1) bool, whether an image has a target."""
+    return targets.mask.any(1)[:, None, None]
+
+
+PUSHED = {"all": all_samples, "matched": matched_samples, "with_targets": samples_beside_targets}
+"""Which samples are pushed away from classes, by `SoftTarget`'s choice of negatives."""
 
 
 @WEIGHTINGS.register("focal")
@@ -260,17 +292,24 @@ def varifocal(
 
 @WEIGHTINGS.register("task_aligned")
 def task_aligned(
-    score_power: float = 1.0, iou_power: float = 6.0, gamma: float = 2.0, box_scale: float = 2.0
+    score_power: float = 1.0,
+    iou_power: float = 6.0,
+    gamma: float = 2.0,
+    box_scale: float = 2.0,
+    negatives: Literal["all", "matched", "with_targets"] = "all",
 ) -> SoftTarget:
     """TOOD's aligned quality: t = P^score_power IoU^iou_power, stretched per object to its best IoU.
+
+    That of DDQ's dense queries too (arXiv 2303.12776), whose code has the negatives "with_targets".
 
     Args:
         score_power, iou_power: of the alignment.
         gamma: exponent of the modulation.
-        box_scale: as of `SoftTarget`.
+        box_scale, negatives: as of `SoftTarget`.
     """
     target = PerObject(Alignment(score_power, iou_power))
-    return SoftTarget(target, gamma=gamma, box_weight="target", box_scale=box_scale, count="weights")
+    settings = {"negatives": negatives, "box_weight": "target", "box_scale": box_scale, "count": "weights"}
+    return SoftTarget(target, gamma=gamma, **settings)
 
 
 @WEIGHTINGS.register("aligned_bce")

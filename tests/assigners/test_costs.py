@@ -1,4 +1,4 @@
-"""Costs in parts, by hand; those of one-to-one matchings are in matching/test_hungarian.py."""
+"""Costs by hand; the usual ones of one-to-one matchings are in matching/test_hungarian.py."""
 
 import math
 
@@ -6,7 +6,8 @@ import pytest
 import torch
 from support.small import one_image, pyramid
 
-from detassign.assigners import COSTS
+from detassign.assigners import COSTS, Predictions, Targets
+from detassign.assigners.costs import FocalCost
 
 LOGITS = torch.tensor([[[2.0, -1.0, 0.5]]])
 HALF = one_image((0, 0, 16, 8, 1))  # the one box, (0, 0, 8, 8), covers half of it
@@ -66,3 +67,71 @@ def test_logits_of_any_size_cost_a_finite_sum(name):
         predictions = one(objectness=torch.tensor([[logit]]))
         predictions.logits[...] = torch.tensor([logit, -logit, logit])
         assert math.isfinite(cost_of(name, predictions))
+
+
+PAIR = (
+    Predictions(torch.tensor([[[-0.5, -1.0]]]), torch.tensor([[[0.3, 0.3, 0.7, 0.7]]])),
+    Targets(
+        torch.tensor([[[0.38, 0.32, 0.74, 0.76]]]), torch.tensor([[0]]), torch.tensor([[True]]), sizes=torch.ones(1, 2)
+    ),
+)
+"""Boxes (.5, .5, .4, .4) and (.56, .54, .36, .44) as centre, width and height, GIoU .590218."""
+
+
+@pytest.mark.parametrize(
+    ("costs", "wanted"),
+    [
+        ({"focal": 2.0, "l1": 5.0, "giou": 2.0}, -0.193091),
+        ({"focal": 2.0, "l1": 5.0, "giou": {"weight": 2.0, "eps": 1e-6}}, -0.193085),
+        ({"alignment": {"eps": 1e-6}}, -0.055029),
+        (
+            {
+                "focal": {"weight": 2.0, "eps": 1e-12, "twice": True},
+                "l1": {"weight": 5.0, "layout": "xyxy"},
+                "giou": 2.0,
+            },
+            -0.612233,
+        ),
+        (
+            {"position_focal": {"weight": 2.0, "eps": 1e-6}, "l1": 5.0, "giou": {"weight": 2.0, "eps": 1e-6}},
+            1.806915 - 2.0,
+        ),
+        ({"iou": {"eps": 0.5}}, -0.1216 / 0.6968),
+    ],
+    ids=["usual", "detrex", "rank_detr", "ddq", "stable_dino", "iou"],
+)
+def test_a_pair_costs_what_is_published(costs, wanted):
+    terms = COSTS.build_weighted(costs).values()
+    assert sum(weight * term(*PAIR) for term, weight in terms).item() == pytest.approx(wanted, abs=2e-6)
+
+
+def two_objects_of_a_class(company):
+    """A query that fits the first of two objects, one class both; the second image holds another object of that class."""
+    boxes = torch.tensor([[[0.0, 0.0, 0.5, 0.5], [0.5, 0.5, 1.0, 1.0]], [company, [0.0] * 4]])
+    mask = torch.tensor([[True, True], [True, False]])
+    targets = Targets(boxes, torch.zeros(2, 2).long(), mask, sizes=torch.ones(2, 2))
+    return Predictions(torch.zeros(2, 1, 1), boxes[:1, :1].expand(2, 1, 4)), targets
+
+
+def test_a_pair_is_judged_by_its_own_boxes_and_not_by_those_of_its_class():
+    """P is .5; the own factor is 1 where boxes are equal, and the root of (1 - 1/2) / 2 where they share a corner."""
+    for company in ([0.0, 0.0, 0.5, 0.5], [0.4, 0.0, 0.5, 0.1]):
+        cost = COSTS.build("position_focal")(*two_objects_of_a_class(company))[0, 0]
+        probability = torch.tensor([0.5, 0.25])
+        torch.testing.assert_close(cost, FocalCost().of(probability), atol=1e-6, rtol=0)
+
+
+def test_the_originals_positions_are_those_of_the_last_object_of_the_class_in_the_batch():
+    original = COSTS.build({"type": "position_focal", "position": "last_of_class"})
+    near, far = (
+        original(*two_objects_of_a_class(company))[0, 0] for company in ([0.0, 0.0, 0.5, 0.5], [0.5, 0.5, 1.0, 1.0])
+    )
+    torch.testing.assert_close(near, FocalCost().of(torch.tensor([0.5, 0.5])), atol=1e-6, rtol=0)
+    torch.testing.assert_close(far, near, atol=1e-6, rtol=0)  # the largest of the image is scaled to 1 again
+    with pytest.raises(ValueError, match="position: expected one of own, last_of_class, got 'first'"):
+        COSTS.build({"type": "position_focal", "position": "first"})
+
+
+def test_a_layout_of_boxes_is_one_of_two():
+    with pytest.raises(ValueError, match="layout: expected one of cxcywh, xyxy, got 'xywh'"):
+        COSTS.build({"type": "l1", "layout": "xywh"})

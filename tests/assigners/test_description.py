@@ -56,7 +56,9 @@ Assigner(
 
 DETR = """\
 Assigner(
-  matching=Hungarian(costs={'softmax': 1 * SoftmaxCost(), 'l1': 5 * L1Cost(), 'giou': 2 * GIoUCost(eps=0.0)}),
+  matching=Hungarian(
+    costs={'softmax': 1 * SoftmaxCost(), 'l1': 5 * L1Cost(layout='cxcywh'), 'giou': 2 * GIoUCost(eps=0.0)},
+  ),
   weighting=CrossEntropy(no_object=0.1, class_scale=1.0, box_scale=1.0),
   score=Softmax(),
   box_loss={'l1': 5 * RelativeL1Loss(), 'giou': 2 * RelativeGIoULoss(eps=0.0)},
@@ -118,7 +120,7 @@ def test_parts_of_ones_own_are_shown_too():
     assert "matching=Own(radius=3)," in shown
     assert "quality=nearest," in shown
     assert repr(Hungarian({"mine": {"type": "focal", "alpha": 0.5}})) == (
-        "Hungarian(costs={'mine': 1 * FocalCost(alpha=0.5, gamma=2.0)})"
+        "Hungarian(costs={'mine': 1 * FocalCost(alpha=0.5, gamma=2.0, eps=1e-08, twice=False)})"
     )
 
 

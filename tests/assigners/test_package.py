@@ -122,12 +122,16 @@ def test_public_names_are_these():
         "countable",
         "countable_as_background",
         "focal",
+        "giou_focal",
         "group_sum",
+        "ia_bce",
         "iou_bce",
+        "mal",
         "mean_max_bag",
         "mean_over_ranks",
         "normalizers",
         "one_to_few",
+        "position_supervised",
         "predicted_iou",
         "quality_focal",
         "set_progress",
@@ -140,6 +144,7 @@ def test_public_names_are_these():
 
 def test_registered_names_are_at_least_these():
     assert {"atss", "deformable_detr", "detr", "fcos", "gfl", "hungarian", "max_iou"} <= set(assigners.ASSIGNERS)
+    assert {"lw", "mal", "rank", "stable", "vfl"} <= set(assigners.ASSIGNERS)
     assert {"dw", "dw_original", "dw_paper", "dw_softmax", "dw_top9", "fcos_dual"} <= set(assigners.ASSIGNERS)
     assert {"atss", "center_prior", "center_sampling", "hungarian", "max_iou", "task_aligned", "top_k"} <= set(
         assigners.MATCHINGS

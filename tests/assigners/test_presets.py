@@ -25,8 +25,13 @@ from detassign.assigners import (
     TaskAligned,
     TopK,
     build,
+    giou_focal,
+    ia_bce,
+    mal,
+    position_supervised,
     predicted_iou,
     set_progress,
+    varifocal,
 )
 
 
@@ -228,6 +233,44 @@ def test_the_detr_family_has_the_constants_of_its_papers(preset, costs, class_sc
     tiny = torch.tensor([[0.0, 0.0, 1e-3, 1e-3]])
     assert assigner.box_loss["giou"].part(tiny, tiny).item() == pytest.approx(1 - 1e-6 / (1e-6 + eps), abs=1e-6)
     assert list(build(preset, num_classes=3, costs={"iou": 1.0}).matching.costs) == ["iou"]
+
+
+@pytest.mark.parametrize(
+    ("preset", "weighting", "class_scale", "eps"),
+    [
+        ("vfl", varifocal(box_weight="one", box_scale=1.0, detach=True, count="targets"), 1.0, 0.0),
+        ("mal", mal(), 1.0, 0.0),
+        ("lw", ia_bce(), 1.0, 0.0),
+        ("stable", position_supervised(eps=1e-6, class_scale=6.0), 6.0, 1e-6),
+        ("rank", giou_focal(eps=1e-6, class_scale=2.0), 2.0, 1e-6),
+    ],
+)
+def test_scores_that_say_how_well_boxes_fit_have_the_constants_of_their_papers(preset, weighting, class_scale, eps):
+    assigner = build(preset, num_classes=3)
+    assert repr(assigner.weighting) == repr(weighting)
+    assert assigner.weighting.class_scale == class_scale
+    assert {name: term.weight for name, term in assigner.matching.costs.items()} == {
+        "focal": 2.0,
+        "l1": 5.0,
+        "giou": 2.0,
+    }
+    assert {name: term.weight for name, term in assigner.box_loss.items()} == {"l1": 5.0, "giou": 2.0}
+    assert assigner.matching.costs["giou"].part.eps == assigner.box_loss["giou"].part.eps == eps
+
+
+def test_stable_dinos_cost_is_modulated_by_the_pairs_own_boxes():
+    cost = build("stable", num_classes=3).matching.costs["focal"].part
+    assert (type(cost).__name__, cost.power, cost.eps, cost.position) == ("PositionFocalCost", 0.5, 1e-6, "own")
+
+
+def test_rank_detrs_cost_changes_at_three_quarters_of_the_training():
+    assigner = build("rank", num_classes=3)
+    set_progress(assigner, 0.7499)
+    assert list(assigner.matching.costs) == ["focal", "l1", "giou"]
+    set_progress(assigner, 0.75)
+    (late,) = assigner.matching.costs.values()
+    assert (late.weight, late.part.score_power, late.part.iou_power, late.part.eps) == (1.0, 1.0, 4.0, 1e-6)
+    assert repr(build("rank", 3, by_giou=False).weighting) == repr(build("deformable_detr", 3).weighting)
 
 
 def test_gfl_with_and_without_a_distribution_weighs_boxes_alike():

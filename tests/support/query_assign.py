@@ -52,7 +52,7 @@ class Output:
     """
 
     def __init__(self, case, kind="", copies=1, sizes=None, pixels=False):
-        self.case, self.kind = case, kind
+        self.case, self.kind, self.copies = case, kind, copies
         self.logits, self.boxes = (case.leaf(self._key("input", part)) for part in ("logits", "boxes"))
         layered = self.logits.dim() == 4
         self.layers, self.images = self.logits.shape[:2] if layered else (1, len(self.logits))
@@ -105,14 +105,23 @@ class Output:
     def check_pairs(self, matches):
         """Every layer's pairs are those recorded, whatever their order."""
         for name, image, place in self.places():
-            here = matches.image == place
-            pairs = self.canonical(image, matches.sample[here].numpy(), matches.target[here].numpy())
-            key = f"canonical/{name}/{image}"
+            pairs, key = self._canonical_of(matches, image, place), f"canonical/{name}/{image}"
             if key in self.case:
                 self.case.check(key, pairs)
             else:
                 recorded = self.canonical(image, *self.case.arrays[f"match/{name}/{image}"])
                 np.testing.assert_array_equal(pairs, recorded, err_msg=f"{self.case.name} {name} image {image}")
+
+    def check_costly_pairs(self, matches, cost):
+        """The same of the pairs whose cost (L * B, N, M) is not 0; of the others any may be as good."""
+        for name, image, place in self.places():
+            both = self._canonical_of(matches, image, place), self.case.arrays[f"canonical/{name}/{image}"]
+            ours, recorded = (pairs[:, (cost[place, pairs[0], pairs[1]] != 0).numpy()] for pairs in both)
+            np.testing.assert_array_equal(ours, recorded, err_msg=f"{self.case.name} {name} image {image}")
+
+    def _canonical_of(self, matches, image, place):
+        here = matches.image == place
+        return self.canonical(image, matches.sample[here].numpy(), matches.target[here].numpy())
 
     def check_weights(self, assignment, class_scale=1.0):
         """w+ and w-, recorded without the weight of the class term."""
@@ -122,6 +131,14 @@ class Output:
         for sign, weights in (("positive", positive), ("negative", assignment.negative)):
             for name, own in zip(self.names, weights.split(self.images), strict=True):
                 self.case.check(f"weight/{name}/{sign}", own / class_scale)
+
+    def check_cost(self, matching, constant=0.0, key="cost/{name}/{image}"):
+        """The cost of every pair, where it is recorded, and what the original adds to all of them."""
+        cost = matching.cost(self.predictions, self.targets) + constant
+        for name, image, place in self.places():
+            recorded = key.format(name=name, image=image)
+            if recorded in self.case:
+                self.case.check(recorded, cost[place, :, : self.case.arrays[recorded].shape[1]])
 
     def check_box_weights(self, assignment):
         """w° of every pair."""
@@ -149,3 +166,62 @@ class Output:
         """The gradients that a backward pass has left in the leaves."""
         for part in parts or ("logits", "boxes"):
             self.case.check(self._key("grad", part), getattr(self, part).grad)
+
+
+OF_BOXES = {"loss_bbox": "loss_l1", "loss_giou": "loss_giou", "loss_iou": "loss_giou"}
+"""Losses by their official names; any other is of classes."""
+
+
+class Checked:
+    """All outputs of a case under their assigners: pairs, weights, normalisers and losses, and the gradient of the whole loss.
+
+    Args:
+        case: of golden/query_assign.
+        endings: as of `DETREX`.
+        scales: the losses to compare by official name, and the coefficient that each lacks as it is recorded.
+    """
+
+    def __init__(self, case, endings, scales):
+        self.case, self.endings, self.scales = case, endings, scales
+        self.seen, self.total = {}, 0.0
+
+    def add(self, output, assigner, norm, known=None, scales=None, weighed=None):
+        """Check an output under an assigner, or a part of its losses.
+
+        Args:
+            output: the output.
+            assigner: its assigner.
+            norm: key of what its losses are divided by.
+            known: its pairs; None has the assigner find them, and compares them.
+            scales: in place of the case's.
+            weighed: the assigner whose weights were recorded, where it is another.
+        """
+        assignment, losses = assigner.assign_and_loss(output.predictions, output.targets, known)
+        losses = {"classes": losses.pop("loss_cls_pos") + losses.pop("loss_cls_neg"), **losses}
+        if known is None:
+            output.check_pairs(assignment.matches)
+        output.check_norms(assignment, norm)
+        for name, scale in (self.scales if scales is None else scales).items():
+            term = OF_BOXES.get(name, "classes")
+            output.check_loss(name, losses[term], self.endings, scale)
+            if term == "classes":
+                self._check_weights(output, assignment, weighed or assigner)
+        self.total = self.total + sum(values.sum() for values in losses.values())
+        self.seen[output.kind] = output
+        return assignment
+
+    def _check_weights(self, output, assignment, weighed):
+        """Those of classes, where they are recorded."""
+        if f"weight/{output.names[0]}/positive" in self.case:
+            weights = weighed(output.predictions, output.targets, assignment.matches)
+            output.check_weights(weights, weighed.weighting.class_scale)
+
+    def check_total(self):
+        """The sum of all losses, of a case whose losses were all added."""
+        self.case.check("loss_total", self.total)
+
+    def check_gradients(self, *parts):
+        """The gradients of the sum in the logits and boxes of every output, or in these parts alone."""
+        self.total.backward()
+        for output in self.seen.values():
+            output.check_gradients(*parts)
