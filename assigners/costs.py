@@ -296,9 +296,9 @@ def own_position(predictions: Predictions, targets: Targets, eps: float) -> tupl
 
 def last_of_class(predictions: Predictions, targets: Targets, eps: float) -> tuple[Tensor, Tensor]:
     """(B, N, M) how well every sample fits the batch's last object of each target's class, and the same of all C classes."""
-    images, classes = len(targets.mask) // (predictions.groups or 1), predictions.logits.shape[-1]
-    objects = targets.shares_of(targets.boxes), targets.labels, targets.mask
-    boxes, labels, mask = (tensor[:images].flatten(0, 1) for tensor in objects)
+    classes, batch = predictions.logits.shape[-1], targets.first_images(len(targets.mask) // (predictions.groups or 1))
+    objects = batch.shares_of(batch.boxes), batch.labels, batch.mask
+    boxes, labels, mask = (each.flatten(0, 1) for each in objects)
     place = torch.where(mask, torch.arange(len(mask), device=mask.device), -1)
     last = place.new_full((classes,), -1).scatter_reduce(0, torch.where(mask, labels, 0), place, "amax")
     boxes = pad(boxes, (0, 0, 0, 1))[last]  # that of a class without objects is the one behind all others

@@ -6,22 +6,11 @@ import numpy as np
 import pytest
 import torch
 from support.golden import cases
-from support.query_assign import Output
+from support.query_assign import Output, match_costs, outputs
 
 from detassign.assigners import Hungarian, Matches, Predictions
 
 EPS = 1e-6  # added to union and hull of boxes as shares of the image in detrex, which Align-DETR's code stands on
-
-
-def outputs(case, *kinds, **settings):
-    """Those of these kinds that a case has; "" are the decoder's layers."""
-    found = [kind for kind in kinds if (f"input/{kind}/logits" if kind else "input/logits") in case]
-    return [Output(case, kind, **settings) for kind in found]
-
-
-def costs(case, eps=0.0, name="match_cost"):
-    cost = case.config[name]
-    return {"focal": cost["focal"], "l1": cost["l1"], "giou": {"weight": cost["giou"], "eps": eps}}
 
 
 def pairs_of(output, matches, image, place):
@@ -39,7 +28,7 @@ def one_layer(output, layer):
 
 def align_pairs(output, copies, carry):
     """The pairs of every layer by itself, of as many copies as the layer has."""
-    matchings = (Hungarian(costs(output.case, EPS), k, share=0.5, carry=carry) for k in copies)
+    matchings = (Hungarian(match_costs(output.case, EPS), k, share=0.5, carry=carry) for k in copies)
     found = [matching(*one_layer(output, layer)) for layer, matching in enumerate(matchings)]
     found = [replace(pairs, image=pairs.image + layer * output.images) for layer, pairs in enumerate(found)]
     return Matches(*(torch.cat([getattr(p, n) for p in found]) for n in ("image", "sample", "target", "score")))
@@ -68,33 +57,11 @@ def test_copies_equal_h_detrs(case):
         copies = case.config["k_one2many"] if output.kind == "o2m" else 1
         if output.kind == "enc":
             output.targets = replace(output.targets, labels=torch.zeros_like(output.targets.labels))
-        matching = Hungarian(costs(case), copies, share=None)
+        matching = Hungarian(match_costs(case), copies, share=None)
         output.check_pairs(matching(output.predictions, output.targets))
-
-
-def in_groups(output, groups):
-    """Predictions of layers whose queries are K groups behind one another, as L * K stacked batches, layer by layer."""
-
-    def stacked(values):
-        blocks = values.unflatten(1, (groups, -1)).unflatten(0, (output.layers, output.images))  # (L, B, K, Q / K, ...)
-        return blocks.transpose(1, 2).flatten(0, 2)
-
-    parts = (stacked(getattr(output.predictions, name)) for name in ("logits", "boxes"))
-    return Predictions(*parts, groups=output.layers * groups)
-
-
-def as_one(output, matches, groups):
-    """Pairs of groups as those of the layers whose queries they are."""
-    size = output.predictions.logits.shape[1] // groups
-    layer, rest = matches.image // (groups * output.images), matches.image % (groups * output.images)
-    group, image = rest // output.images, rest % output.images
-    return replace(matches, image=layer * output.images + image, sample=matches.sample + group * size)
 
 
 @pytest.mark.parametrize("case", cases("query_assign", "group_detr_*"))
 def test_groups_equal_group_detrs(case):
-    output = Output(case)
-    groups = case.config["groups"] if case.config["training"] else 1
-    targets = output.targets.first_images(output.images).repeat(output.layers * groups)
-    matches = Hungarian(costs(case))(in_groups(output, groups), targets)
-    output.check_pairs(as_one(output, matches, groups))
+    output, groups = Output(case), case.config["groups"] if case.config["training"] else 1
+    output.check_pairs(output.match_in_groups(Hungarian(match_costs(case)), groups))

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 from support.golden import cases
-from support.query_assign import DETREX, RT_DETR, Checked, Output
+from support.query_assign import DETREX, RT_DETR, Checked, Output, match_costs, outputs
 
-from detassign.assigners import Assigner, Hungarian, Matches, Predictions, build
+from detassign.assigners import Assigner, Hungarian, build
 from detassign.assigners.progress import set_progress
 from detassign.assigners.weighting import (
     focal,
@@ -24,12 +24,6 @@ from detassign.assigners.weighting import (
 EPS = 1e-6  # added to union and hull in detrex, but not where weights and costs were recorded
 
 
-def outputs(case, *kinds, **settings):
-    """Those of these kinds that a case has; "" are the decoder's layers."""
-    found = [kind for kind in kinds if (f"input/{kind}/logits" if kind else "input/logits") in case]
-    return [Output(case, kind, **settings) for kind in found]
-
-
 def scales(case, name="loss_class", ending=""):
     """The coefficients of the losses of classes, L1 and GIoU."""
     return {each: case.config["coefficients"][each + ending] for each in (name, "loss_bbox", "loss_giou")}
@@ -38,12 +32,6 @@ def scales(case, name="loss_class", ending=""):
 def box_loss(case, eps=0.0, giou="loss_giou"):
     weights = case.config["coefficients"]
     return {"relative_l1": weights["loss_bbox"], "relative_giou": {"weight": weights[giou], "eps": eps}}
-
-
-def costs(case, eps=0.0, focal_cost=None):
-    cost = case.config["match_cost"]
-    focal_cost = {"weight": cost["focal"], **(focal_cost or {"eps": cost["eps"]})}
-    return {"focal": focal_cost, "l1": cost["l1"], "giou": {"weight": cost["giou"], "eps": eps}}
 
 
 @pytest.mark.parametrize(
@@ -106,11 +94,12 @@ def stable(case, weights, eps):
     """Stable-DINO as its code has it."""
     config = case.config
     power = max(config["cec_beta"], 0.0)
-    modulated = {"type": "position_focal", "power": power, "eps": eps, "position": "last_of_class"}
+    modulated = {"type": "position_focal", "weight": config["match_cost"]["focal"], "power": power, "eps": eps}
+    modulated["position"] = "last_of_class"
     weighting = position_supervised(
         config["ta_alpha"], config["ta_beta"], config["alpha"], config["gamma"], eps, weights["loss_class"]
     )
-    return Assigner(Hungarian(costs(case, eps, modulated)), weighting, box_loss=box_loss(case, eps))
+    return Assigner(Hungarian({**match_costs(case, eps), "focal": modulated}), weighting, box_loss=box_loss(case, eps))
 
 
 @pytest.mark.parametrize("case", cases("query_assign", "stable_dino_*"))
@@ -168,7 +157,7 @@ def rank_without_eps(case, by_giou):
 def test_varifocal_equals_relation_detrs(case):
     alpha, gamma = case.config["vfl"]["negative_factor"], case.config["vfl"]["gamma"]
     weighting = varifocal(alpha, gamma, "one", 1.0, detach=True, count="targets")
-    assigner = Assigner(Hungarian(costs(case)), weighting, box_loss=box_loss(case))
+    assigner = Assigner(Hungarian(match_costs(case)), weighting, box_loss=box_loss(case))
     checked = Checked(case, DETREX, scales(case))
     for output in outputs(case, "", "enc"):
         checked.add(output, assigner, "norm/o2o")
@@ -195,31 +184,18 @@ def test_class_losses_equal_lw_detrs(case):
     config, groups = case.config, case.config["groups"]
     chosen = [make for flag, make in LW_DETR.items() if config.get(flag)]
     weighting = chosen[0](**config["focal"]) if chosen else focal(**config["focal"], count="targets_once")
-    classes = Assigner(Hungarian(costs(case)), weighting, box_loss=None)
+    classes = Assigner(Hungarian(match_costs(case)), weighting, box_loss=None)
     boxes = Assigner("hungarian", focal(class_scale=0.0, count="targets_once"), box_loss=box_loss(case))
     checked = Checked(case, DETREX, {})
     class_scale, *box_scales = ({name: scale} for name, scale in scales(case, "loss_ce").items())
     for output in outputs(case, "", "enc", copies=1 if config.get("sum_group_losses") else groups):
-        pairs = grouped_pairs(output, classes, groups)
+        pairs = output.match_in_groups(classes.matching, groups)
         output.check_pairs(pairs)
         target = classes(output.predictions, output.targets, pairs).details["target"]
         checked.add(output, classes, "norm", pairs.select(target > 0), class_scale)
         checked.add(output, boxes, "norm", pairs, box_scales[0] | box_scales[1])
     checked.check_total()
     checked.check_gradients()
-
-
-def grouped_pairs(output, assigner, groups):
-    """Pairs of every group of queries by itself, those of group g with the objects' copies g where there are any."""
-    once = Output(output.case, output.kind).targets
-    counts = once.mask.sum(1) * (output.copies > 1)
-    chunks = (values.chunk(groups, 1) for values in (output.predictions.logits, output.predictions.boxes))
-    found, start = [], 0
-    for group, (logits, boxes) in enumerate(zip(*chunks, strict=True)):
-        pairs = assigner.match(Predictions(logits, boxes), once)
-        found.append((pairs.image, pairs.sample + start, pairs.target + group * counts[pairs.image], pairs.score))
-        start += logits.shape[1]
-    return Matches(*(torch.cat(values) for values in zip(*found, strict=True)))
 
 
 @pytest.mark.parametrize("case", cases("query_assign", "co_*"))
@@ -230,7 +206,7 @@ def test_ordinary_queries_equal_co_detrs(case):
         "dino": quality_focal(config["quality_focal_beta"], "one", 1.0),
         "deformable": focal(class_scale=config["coefficients"]["loss_cls"]),
     }[config["head"]]
-    assigner = Assigner(Hungarian(costs(case)), weighting, box_loss=box_loss(case, giou="loss_iou"))
+    assigner = Assigner(Hungarian(match_costs(case)), weighting, box_loss=box_loss(case, giou="loss_iou"))
     output = Output(case, "query", sizes=case.tensor("input/sizes_hw").flip(-1))
     checked = Checked(case, {"query": ("", "")}, dict.fromkeys(names, 1.0))
     checked.add(output, assigner, "norm/query")

@@ -1,5 +1,7 @@
 """Golden label assignments of query detectors: inputs, pairs, weights, losses and gradients of one output at a time."""
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 
@@ -40,6 +42,19 @@ def recorded_permutations(case) -> list[torch.Tensor]:
     return case.levels("random/permutation")
 
 
+def match_costs(case, eps=0.0, name="match_cost"):
+    """The terms of a matching cost of a case, `eps` added to union and hull."""
+    cost = case.config[name]
+    focal = {"weight": cost["focal"], "eps": cost.get("eps", 1e-8)}
+    return {"focal": focal, "l1": cost["l1"], "giou": {"weight": cost["giou"], "eps": eps}}
+
+
+def outputs(case, *kinds, **settings):
+    """Those of these kinds that a case has, as `Output`s; "" are the decoder's layers."""
+    found = [kind for kind in kinds if (f"input/{kind}/logits" if kind else "input/logits") in case]
+    return [Output(case, kind, **settings) for kind in found]
+
+
 class Output:
     """The decoder's layers, or one further output, of a recording: inputs as leaves, layers stacked as groups.
 
@@ -72,6 +87,28 @@ class Output:
         for layer, name in enumerate(self.names):
             for image in range(self.images):
                 yield name, image, layer * self.images + image
+
+    def in_groups(self, groups) -> Predictions:
+        """Layers whose queries are K groups behind one another, as L * K stacked batches, layer by layer."""
+
+        def stacked(values):
+            blocks = values.unflatten(1, (groups, -1)).unflatten(0, (self.layers, self.images))  # (L, B, K, Q / K, ...)
+            return blocks.transpose(1, 2).flatten(0, 2)
+
+        return Predictions(
+            stacked(self.predictions.logits), stacked(self.predictions.boxes), groups=self.layers * groups
+        )
+
+    def match_in_groups(self, matching, groups) -> Matches:
+        """The pairs of every group of queries by itself, as pairs of the layers; group g has copies g where there are any."""
+        once = targets_of(self.case, self.targets.sizes[: self.images])
+        matches = matching(self.in_groups(groups), once.repeat(self.layers * groups))
+        layer, rest = matches.image // (groups * self.images), matches.image % (groups * self.images)
+        group, image = rest // self.images, rest % self.images
+        size = self.predictions.logits.shape[1] // groups
+        target = matches.target + (group * once.mask.sum(1)[image] if self.copies > 1 else 0)
+        image = layer * self.images + image
+        return replace(matches, image=image, sample=matches.sample + group * size, target=target)
 
     def recorded_pairs(self) -> Matches:
         """The pairs that the original found, layer by layer."""
