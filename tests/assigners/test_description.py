@@ -58,6 +58,10 @@ DETR = """\
 Assigner(
   matching=Hungarian(
     costs={'softmax': 1 * SoftmaxCost(), 'l1': 5 * L1Cost(layout='cxcywh'), 'giou': 2 * GIoUCost(eps=0.0)},
+    copies=1,
+    final_copies=None,
+    share=1.0,
+    carry=False,
   ),
   weighting=CrossEntropy(no_object=0.1, class_scale=1.0, box_scale=1.0),
   score=Softmax(),
@@ -119,9 +123,8 @@ def test_parts_of_ones_own_are_shown_too():
     shown = repr(build({"matching": Own(radius=3), "weighting": {"type": "dual", "quality": nearest}}, 3))
     assert "matching=Own(radius=3)," in shown
     assert "quality=nearest," in shown
-    assert repr(Hungarian({"mine": {"type": "focal", "alpha": 0.5}})) == (
-        "Hungarian(costs={'mine': 1 * FocalCost(alpha=0.5, gamma=2.0, eps=1e-08, twice=False)})"
-    )
+    mine = repr(Hungarian({"mine": {"type": "focal", "alpha": 0.5}}))
+    assert "costs={'mine': 1 * FocalCost(alpha=0.5, gamma=2.0, eps=1e-08, twice=False)}" in mine
 
 
 def test_registering_leaves_a_repr_of_ones_own_alone():
