@@ -229,16 +229,32 @@ def _write(device: str, ceilings: Any, rows: list[Any], path: Path) -> None:
     show_default=True,
     help="bfloat16 needs a GPU.",
 )
+@click.option(
+    "--schemes",
+    metavar="A,B,…",
+    help="Measure these on --detector beside the detector alone; see 'detassign list schemes'.",
+)
+@click.option("--detector", metavar="NAME", default="dino_r18_tiny", show_default=True, help="With --schemes.")
 @click.option("--out", type=click.Path(path_type=Path), help="Also write the rows to this JSON file.")
 def train_step(
-    families: str, size: str, steps: int, threads: int, out: Path | None, batch_size: int, **given: Any
+    families: str,
+    size: str,
+    steps: int,
+    threads: int,
+    out: Path | None,
+    batch_size: int,
+    schemes: str | None,
+    detector: str,
+    **given: Any,
 ) -> None:
     """Measure training steps of query detectors beside mmdet's own models, in one process, taking turns.
 
-    On a CPU mmdet is measured as it comes, with deformable attention in plain torch, and with this project's kernel.
+    On a CPU mmdet is measured as it comes, with deformable attention in plain torch, and with this project's kernel. With
+    --schemes a detector is measured beside itself under each of them: what they cost in training, and that inference is free.
 
     \b
     detassign bench train-step --families detr --steps 3
+    detassign bench train-step --schemes group,h_detr --detector dino_r18_tiny
     """
     import torch
 
@@ -254,6 +270,9 @@ def train_step(
     torch.set_num_threads(threads)
     conditions = Conditions(size=_size(size), batch=batch_size, steps=steps, **given)
     described = {"device": _device_name(conditions.device), **conditions.to_dict()}
+    if schemes:
+        _schemes(detector, choose(schemes), conditions, described, out)
+        return
     rows = []
     with calm():
         for row in measure(chosen, conditions):
@@ -266,6 +285,42 @@ def train_step(
     say(CONDITIONS)
     if out:
         click.echo(str(out))
+
+
+def _schemes(detector: str, names: list[str], conditions: Any, described: dict[str, Any], out: Path | None) -> None:
+    from ..bench import schemes
+    from ..engine.files import write_json
+
+    rows = []
+    for row in schemes.measure(detector, names, conditions):
+        rows.append(row)
+        click.echo(f"{row.scheme}: {row.seconds / row.plain_seconds:.2f} of the time of {detector}", err=True)
+        if out:
+            found = [each.to_dict() for each in rows]
+            write_json({"detector": detector, "conditions": described, "rows": found}, out)
+    columns = ["scheme", "matches", "parameters", "step, s", "plain, s", "time", "MiB", "memory", "inference"]
+    table(columns, [_scheme_row(row) for row in rows], title=f"{detector}, and what schemes make of it")
+    say(
+        "matches: pairs per object in the last layer of every output, denoising left out. parameters: that only training has. "
+        "time, memory, inference: shares of the plain detector's."
+    )
+    if out:
+        click.echo(str(out))
+
+
+def _scheme_row(row: Any) -> list[str]:
+    ratios = row.to_dict()
+    return [
+        row.scheme,
+        f"{row.matches:.2f}",
+        f"{row.parameters:,}",
+        f"{row.seconds:.3f}",
+        f"{row.plain_seconds:.3f}",
+        f"{ratios['ratio']:.2f}",
+        f"{row.memory / 2**20:.0f}",
+        f"{ratios['memory_ratio']:.2f}",
+        f"{ratios['inference_ratio']:.2f}",
+    ]
 
 
 def _step_row(row: Any) -> list[str]:

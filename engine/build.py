@@ -21,7 +21,7 @@ from ..assigners.registry import unknown_name
 from ..detectors import DenseDetector, QueryDetector
 from ..heads import PostProcess
 from .conversion.classes import is_unnamed
-from .conversion.fit import in_order
+from .conversion.fit import EXTRA, in_order
 from .conversion.official import from_official
 from .conversion.reading import check_finite, read_checkpoint
 from .notes import note
@@ -203,7 +203,7 @@ def load_checkpoint(
     """
     found, own = read_checkpoint(path), model.state_dict()
     check_finite(found.state, path)
-    state, stated = found.state, found.classes or otherwise
+    state, stated = _without_extra(found.state, own, path), found.classes or otherwise
     if classes is not None and stated is not None and state.keys() == own.keys():
         state = _by_name(state, tuple(stated), tuple(classes), model, path)
     wrong = mismatch(own, state, path)
@@ -212,6 +212,16 @@ def load_checkpoint(
     if found.averaged:
         note(f"{path} holds averaged weights alone, under {found.place!r}; they are taken")
     model.load_state_dict(state)
+
+
+def _without_extra(state: Mapping[str, Any], own: Mapping[str, Any], path: Path) -> dict[str, Any]:
+    """The weights without those of what only training had and this model has not, with a note."""
+    left = {name.split(".")[1] for name in state if name.startswith(EXTRA) and name not in own}
+    if left:
+        note(
+            f"{path} was trained with {', '.join(sorted(left))} besides, which this model is without; the rest is taken"
+        )
+    return {name: value for name, value in state.items() if not name.startswith(EXTRA) or name in own}
 
 
 def _by_name(

@@ -275,22 +275,31 @@ class QueryHead(ProposalHead):
         return self.assign_and_loss(outputs, targets)[1]
 
     def assign_and_loss(self, outputs: QueryOutputs, targets: Targets) -> tuple[Assignment, dict[str, Tensor]]:
-        """The assignment of all decoder layers, stacked, and every loss.
+        """The assignment of all decoder layers, stacked, and every loss; see `assign_all_and_loss`."""
+        assignments, losses = self.assign_all_and_loss(outputs, targets)
+        return assignments["decoder"], losses
 
-        The keys depend on the detector alone, never on the batch: `loss_cls` and the box terms of the last layer, the
-        same with `_0`, `_1`, … for the layers before it, `_enc` for the encoder, `_dn`, `_dn_0`, … for denoising, and likewise
-        with the name of everything else that training adds.
+    def assign_all_and_loss(
+        self, outputs: QueryOutputs, targets: Targets
+    ) -> tuple[dict[str, Assignment], dict[str, Tensor]]:
+        """Assignments, of all layers, stacked, by output, and every loss.
+
+        Outputs are "decoder", "dn" for denoising and the names of what else training adds; the encoder's proposals are a
+        layer more where they share the decoder's assigner. The keys of losses depend on the detector alone, never on the
+        batch: `loss_cls` and the box terms of the last layer, the same with `_0`, `_1`, … for the layers before it, `_enc`
+        for the encoder, `_dn`, `_dn_0`, … for denoising, and likewise with the name of everything else that training adds.
         """
         denoising, matching = outputs.split()
         assignment, losses = self._own_losses(matching, targets)
         for extra in outputs.extra.values():
             losses = {name: loss * extra.weight_of_own for name, loss in losses.items()}
-        extras = dict(outputs.extra)
+        extras, assignments = dict(outputs.extra), {"decoder": assignment}
         if outputs.denoising is not None:
             extras["dn"] = ExtraOutputs(denoising, targets, self.assigner_of("denoising"), outputs.denoising)
         for name, extra in extras.items():
-            losses |= self._extra_losses(name, extra)
-        return assignment, losses
+            assignments[name], of_extra = self._extra_losses(name, extra)
+            losses |= of_extra
+        return assignments, losses
 
     def _own_losses(self, outputs: QueryOutputs, targets: Targets) -> tuple[Assignment, dict[str, Tensor]]:
         encoder, names = outputs.encoder, layer_names(len(outputs.logits))
@@ -314,14 +323,14 @@ class QueryHead(ProposalHead):
             targets = replace(targets, labels=torch.zeros_like(targets.labels))
         return self._losses(assigner, encoder, targets)[1]
 
-    def _extra_losses(self, name: str, extra: ExtraOutputs) -> dict[str, Tensor]:
-        """The losses of what training adds; their names end in the layer and the name."""
+    def _extra_losses(self, name: str, extra: ExtraOutputs) -> tuple[Assignment, dict[str, Tensor]]:
+        """The assignment and the losses of what training adds; their names end in its name and the layer."""
         assigner, outputs, known = extra.assigner or self.assigner, extra.outputs.apart(extra.groups), extra.known
         layers = len(outputs.logits)
         targets, matches = (
             (extra.targets, None) if known is None else (known.found(extra.targets), known.matches(layers))
         )
-        terms = self._losses(assigner, outputs, targets, matches)[1]
+        assignment, terms = self._losses(assigner, outputs, targets, matches)
         losses = named(
             mean_of_groups(terms, extra.groups), [f"_{name}{layer}" for layer in layer_names(layers // extra.groups)]
         )
@@ -329,7 +338,7 @@ class QueryHead(ProposalHead):
             assigner = extra.assigner or self.assigner_of("encoder")
             terms = self._encoder_losses(assigner, extra.outputs.encoder, extra.targets)
             losses |= named(mean_of_groups(terms, extra.groups), [f"_enc_{name}"])
-        return {key: loss * extra.weight for key, loss in losses.items()} | dict(extra.losses)
+        return assignment, {key: loss * extra.weight for key, loss in losses.items()} | dict(extra.losses)
 
     def scores(self, predictions: Predictions) -> tuple[Tensor, Tensor | None]:
         """Class scores (B, N, C) and the factor (B, N) that multiplies them after filtering, or None."""

@@ -12,7 +12,10 @@ from torch import Tensor, nn
 from ...heads.query import Columns
 from .rules import Translation
 
-CLASS_LAYER = re.compile(r"bbox_head\.(?:auxiliary\.)?(classes\.\d+|encoder_class|conv_cls)\.(weight|bias)")
+EXTRA = "extra."  # what only training has
+CLASS_LAYER = re.compile(
+    r"(?:bbox_head\.(?:auxiliary\.)?|extra\.(?:\w+\.)+)(classes\.\d+|encoder_class|conv_cls)\.(weight|bias)"
+)
 LABELS = "denoising.labels.weight"
 COUNTER = "num_batches_tracked"
 
@@ -83,7 +86,10 @@ def fit(translation: Translation, model: nn.Module, rows: ClassRows, report: Rep
         elif not name.endswith(COUNTER):
             report.missing.append(name)
     for name in translation.state.keys() - own.keys():
-        report.unexplained[translation.names[name]] = f"the model has no {name}"
+        if name.startswith(EXTRA):
+            report.dropped[translation.names[name]] = f"of {name.split('.')[1]}, which trained besides"
+        else:
+            report.unexplained[translation.names[name]] = f"the model has no {name}"
     return state
 
 
@@ -165,7 +171,7 @@ def columns_of(name: str, model: nn.Module) -> Columns:
 
 def per_class(model: nn.Module) -> frozenset[str]:
     """Tensors of the model's assigner with a row for each class, which its parts declare as `per_class`."""
-    parts = model.bbox_head.named_modules(prefix="bbox_head", remove_duplicate=False)
+    parts = model.named_modules(remove_duplicate=False)
     assigners = ((place, part) for place, part in parts if ".assigner." in place or ".assigners." in place)
     return frozenset(f"{place}.{name}" for place, part in assigners for name in getattr(part, "per_class", ()))
 

@@ -292,6 +292,22 @@ def test_weights_are_loaded_from_under_every_usual_key(source, trained, key):
     assert_equal_weights(model, started)
 
 
+def test_what_only_training_had_is_left_out_of_the_plain_detector(source, tmp_path):
+    """With a note; all else must be there."""
+    extra = ["groups(k=2)", "branch(queries=8, own=heads)"]
+    trained, plain = compose("dino_r18_tiny", None, source, extra=extra), compose("dino_r18_tiny", None, source)
+    model = build_model(trained)
+    torch.save({"state_dict": model.state_dict()}, tmp_path / "a.pth")
+    with pytest.warns(Note, match="was trained with branch, groups besides, which this model is without"):
+        started = build_model({**plain, "init": str(tmp_path / "a.pth")})
+    theirs = model.state_dict()
+    assert all(torch.equal(tensor, theirs[name]) for name, tensor in started.state_dict().items())
+    assert {name for name in theirs if name not in started.state_dict()} == {
+        n for n in theirs if n.startswith("extra.")
+    }
+    assert not compose("dino_r18_tiny", None, source)["model"].get("extra")
+
+
 def test_safetensors_are_loaded(source, trained, tmp_path):
     save_file(
         {name: tensor.contiguous() for name, tensor in trained[0].state_dict().items()}, tmp_path / "a.safetensors"
@@ -315,15 +331,22 @@ def named(classes):
 
 
 @pytest.mark.parametrize(
-    "name", ["fcos_tiny", "deformable_detr_two_stage_tiny", "detr_tiny", "dn_dab_dino_deformable_detr_tiny"]
+    ("name", "extra"),
+    [
+        ("fcos_tiny", ()),
+        ("deformable_detr_two_stage_tiny", ()),
+        ("detr_tiny", ()),
+        ("dn_dab_dino_deformable_detr_tiny", ()),
+        ("dino_r18_tiny", ("branch(queries=8, own=heads)",)),
+    ],
 )
-def test_classes_in_another_order_are_taken_by_name(source, tmp_path, name):
+def test_classes_in_another_order_are_taken_by_name(source, tmp_path, name, extra):
     """The scores of a class are those of its name, whichever row it had."""
-    config = compose(name, None, source)
+    config = compose(name, None, source, extra=extra)
     torch.manual_seed(3)
     model = build_model(config).eval()
     with torch.no_grad():
-        for parameter in model.bbox_head.parameters():
+        for parameter in model.parameters():
             parameter.add_(torch.randn_like(parameter))
     torch.save(named(source.classes[::-1])(model.state_dict()), tmp_path / "a.pth")
     with pytest.warns(Note, match="another order than the data; its rows are taken by name"):
@@ -338,7 +361,13 @@ def test_classes_in_another_order_are_taken_by_name(source, tmp_path, name):
     assert set(changed) <= {"denoising.labels.weight"}
 
 
-CLASS_BIASES = ("bbox_head.conv_cls.bias", "bbox_head.classes.0.bias", "bbox_head.encoder_class.bias")
+CLASS_BIASES = (
+    "bbox_head.conv_cls.bias",
+    "bbox_head.classes.0.bias",
+    "bbox_head.encoder_class.bias",
+    "extra.branch.head.classes.0.bias",
+    "extra.branch.encoder.part.encoder_class.bias",
+)
 
 
 def not_binary(name, model):
