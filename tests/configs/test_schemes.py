@@ -1,0 +1,83 @@
+"""Schemes: each makes of a query detector what its paper made of one, and the result trains."""
+
+import pytest
+import torch
+from support.query import batch, total
+
+from detassign.data import make_dataset, resolve
+from detassign.engine import fragments
+from detassign.engine.build import build_model
+from detassign.engine.config import compose, read_recipe
+
+SCHEMES = list(fragments.names("schemes"))
+HOSTS = ("dino_r18_tiny", "deformable_detr_two_stage_tiny")
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data") / "shapes"
+    make_dataset(folder, images=4, size=64)
+    return resolve(folder)
+
+
+@pytest.mark.parametrize("host", HOSTS)
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_every_scheme_trains_two_steps_and_predicts(source, scheme, host):
+    """Every parameter learns, whether images have objects or not."""
+    torch.manual_seed(0)
+    model = build_model(compose(host, None, source, scheme=scheme, changes={"model.backbone.init_cfg": None}))
+    optimizer = torch.optim.AdamW(model.parameters(), 1e-4)
+    names = set()
+    for counts in ((3, 0), (0, 0)):
+        optimizer.zero_grad()
+        losses = model.loss(*batch(*counts))
+        names.add(tuple(losses))
+        assert total(losses).isfinite()
+        total(losses).backward()
+        unused = [name for name, p in model.named_parameters() if p.requires_grad and p.grad is None]
+        assert unused == []
+        optimizer.step()
+    assert len(names) == 1
+    for sample in model.eval().predict(*batch(2, 1)):
+        assert sample.pred_instances.bboxes.isfinite().all()
+
+
+def test_published_numbers_of_extra_queries_on_the_papers_detectors(source):
+    """1500 of H-DETR and Relation-DETR, whatever the number of the detector's own."""
+    h_detr = compose("deformable_detr_two_stage_r50", None, source, scheme="h_detr")["model"]["extra"]
+    assert h_detr == {"branch": {"type": "branch", "queries": 1500, "repeat": 6}}
+    relation = compose("dino_4scale_r50", None, source, scheme="relation")["model"]["extra"]
+    assert relation["hybrid"] == {"type": "branch", "queries": 1500, "repeat": 6, "own": "encoder"}
+    assert compose("conditional_detr_r50", None, source, scheme="group")["model"]["extra"]["groups"]["k"] == 11
+
+
+def test_other_choices_come_on_top_of_a_scheme(source):
+    config = compose(
+        "dino_r18_tiny", "dw", source, scheme="relation", denoising="none", changes={"model.extra.hybrid.repeat": 2}
+    )
+    assert config["model"]["head"]["assigner"] == {"type": "dw"}
+    assert config["model"]["denoising"] is None
+    assert config["model"]["extra"]["hybrid"]["repeat"] == 2
+    assert config["name"] == "dino_r18_tiny-relation-none-dw-shapes"
+    given = compose("dino_r18_tiny", None, source, scheme="relation", extra=["groups(k=3)"])
+    assert given["model"]["extra"] == {"groups": {"type": "groups", "k": 3}}
+
+
+def test_a_recipe_may_name_a_scheme(tmp_path):
+    (tmp_path / "mine.py").write_text('detector = "dino_r18_tiny"\nscheme = "h_detr"\n')
+    assert read_recipe(str(tmp_path / "mine.py")) == {"detector": "dino_r18_tiny", "scheme": "h_detr"}
+
+
+@pytest.mark.parametrize(
+    ("detector", "choice", "sentence"),
+    [
+        ("fcos_tiny", {"scheme": "vfl"}, "scheme: vfl is for query detectors, and fcos_tiny is a dense one"),
+        ("fcos_tiny", {"extra": ["groups"]}, "extra: fcos_tiny is a dense detector and has no queries"),
+        ("dino_r18_tiny", {"scheme": "hdetr"}, "unknown scheme 'hdetr'; did you mean 'h_detr'"),
+        ("dino_r18_tiny", {"extra": ["group(k=3)"]}, "unknown extra 'group'; did you mean 'groups'"),
+        ("dino_r18_tiny", {"extra": ["groups(k=3)", "groups(k=2)"]}, "extra: groups is there twice"),
+    ],
+)
+def test_what_cannot_be_is_said(source, detector, choice, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        compose(detector, None, source, **choice)
