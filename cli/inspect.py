@@ -46,6 +46,11 @@ DETECTOR = "fcos_r50"  # strides 8 to 128
     help="The picture, which is replaced; a new inspect-IMAGE.png if left out.",
 )
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write the counts here.")
+@click.option(
+    "--outputs",
+    is_flag=True,
+    help="Of a query detector's run: what every output learns, those that only train among them.",
+)
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the simulated predictions.")
 @import_option
 @trust_option
@@ -56,6 +61,7 @@ def command(
     run: Path | None,
     out: Path | None,
     json_file: Path | None,
+    outputs: bool,
     seed: int,
     imports: tuple[str, ...],
     trust: bool,
@@ -68,11 +74,13 @@ def command(
     less its level suits the object's size, and scores that follow the boxes.
 
     Of a trained query detector it draws, layer by layer, which query is matched with which object, the way of those
-    queries through the image, and the terms of what each match costs.
+    queries through the image, and the terms of what each match costs. With --outputs it draws which queries learn which
+    object in every output of the training, denoising and extra queries among them, under any assigner.
 
     \b
     detassign inspect --data synthetic --image 0 --assigners fcos,atss,dw
     detassign inspect --run runs/dino_r18_tiny-hungarian-synthetic --image 3
+    detassign inspect --run runs/dino_r18_tiny-h_detr-hungarian-synthetic --outputs
     """
     from ..engine.config import find_source
     from ..engine.files import write_json
@@ -81,7 +89,7 @@ def command(
 
     check_files(out, json_file)
     config, chosen = _config(run, load_code(imports, assigners, {}), trust, **given)
-    form = _form(config, run, given["detector"])
+    form = _form(config, run, given["detector"], outputs)
     stored_size = run is None and given["detector"] is None
     checked(find_source(config, [split]), [split])
     scene = load_scene(find_source(config, [split]), config["input"], image, split, stored_size)
@@ -95,16 +103,18 @@ def command(
     click.echo(f"picture: {picture}")
 
 
-def _form(config: dict[str, Any], run: Path | None, detector: str | None) -> ModuleType:
+def _form(config: dict[str, Any], run: Path | None, detector: str | None, outputs: bool) -> ModuleType:
     """The module that shows detectors of this kind."""
     if "queries" not in config["model"]:
+        if outputs:
+            raise ValueError("--outputs: belongs to query detectors, and this is a dense one; leave it out")
         return import_module(".inspect_points", __package__)
     if run is None:
         raise ValueError(
             f"--detector {detector}: a query detector has no matches to show before it is trained; give a trained run's "
             "folder with --run"
         )
-    return import_module(".inspect_queries", __package__)
+    return import_module(".inspect_outputs" if outputs else ".inspect_queries", __package__)
 
 
 def _config(

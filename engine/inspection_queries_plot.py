@@ -24,6 +24,7 @@ from .inspection_canvas import (
     dim,
     draw_head,
     image_axes,
+    number_targets,
     outline_targets,
     rectangle,
     rule,
@@ -91,18 +92,7 @@ def _draw_paths(figure: Figure, layout: Layout, top: int, scene: Scene, inspecti
         _draw_way(panel, points, colors)
         ends = np.stack([points[-1], _center(scene.targets.boxes[0, index].numpy())])
         panel.plot(*ends.T, color=color_of(int(scene.targets.labels[0, index])), linewidth=0.9, linestyle=":")
-    _number_targets(panel, scene)
-
-
-def _number_targets(panel: Axes, scene: Scene) -> None:
-    """Plates with the targets' numbers over their upper left corners, or inside where the image ends."""
-    height = scene.image.shape[0]
-    for index, (box, label) in enumerate(
-        zip(scene.targets.boxes[0].tolist(), scene.targets.labels[0].tolist(), strict=True)
-    ):
-        plate = {"facecolor": color_of(label), "pad": 1, "linewidth": 0, "alpha": 0.85}
-        side = "bottom" if box[1] > 0.03 * height else "top"
-        panel.text(box[0], box[1], str(index), color="black", fontsize=7, va=side, bbox=plate, clip_on=True)
+    number_targets(panel, scene)
 
 
 def _center(boxes: np.ndarray) -> np.ndarray:

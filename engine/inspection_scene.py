@@ -96,7 +96,7 @@ def predict_scene(config: Mapping[str, Any], checkpoint: Path, scene: Scene) -> 
     Raises:
         ValueError: when the checkpoint is not of the config's model.
     """
-    model, images = _load(config, checkpoint, scene)
+    model, images = load_model(config, checkpoint, scene)
     return model.predictions(images).at_least_float32(), model.bbox_head.assigner.score
 
 
@@ -107,13 +107,13 @@ def predict_scene_queries(config: Mapping[str, Any], checkpoint: Path, scene: Sc
     Raises:
         ValueError: when the checkpoint is not of the config's model.
     """
-    model, images = _load(config, checkpoint, scene)
+    model, images = load_model(config, checkpoint, scene)
     shape = (images.shape[-2], images.shape[-1])
     outputs = model.outputs(model.extract_feat(images), scene.targets.sizes, shape, shape != scene.image.shape[:2])
     return outputs, model.bbox_head.assigner.score
 
 
-def _load(config: Mapping[str, Any], checkpoint: Path, scene: Scene) -> tuple[Detector, Tensor]:
+def load_model(config: Mapping[str, Any], checkpoint: Path, scene: Scene) -> tuple[Detector, Tensor]:
     """A trained model and the batch (1, 3, H, W) that it makes of a scene."""
     with calm():
         model = build_model(config, initialise=False).eval()

@@ -238,6 +238,19 @@ def test_an_assigner_of_points_is_refused_for_queries(query_run):
     assert "'atss': expected a Hungarian matching" in refusal("--run", query_run, "--assigners", "hungarian,atss")
 
 
+def test_outputs_show_what_training_adds(query_run, run_folder, tmp_path):
+    out, counts = tmp_path / "picture.png", tmp_path / "counts.json"
+    result = invoke("--run", query_run, "--outputs", "--out", out, "--json", counts)
+    assert result.exit_code == 0, result.output
+    written = json.loads(counts.read_text())
+    assert set(written["assigners"]) == {"decoder", "dn"}
+    assert written["assigners"]["decoder"]["pairs"] == len(written["targets"])
+    assert all(len(target["assigners"]["decoder"]) == 1 for target in written["targets"])
+    assert out.stat().st_size > 10_000
+    assert "--outputs: belongs to query detectors" in refusal("--run", run_folder, "--outputs")
+    assert "under the run's own" in refusal("--run", query_run, "--outputs", "--assigners", "hungarian")
+
+
 def test_an_untrained_query_detector_is_refused_with_the_way_out(data):
     assert "give a trained run's folder with --run" in refusal("--data", data, "--detector", "dino_r18_tiny")
 
