@@ -34,8 +34,8 @@ PANEL, GAP, TITLE = 520, 16, 24  # pixels: longer side of the image, between pan
 COLUMNS = 3
 MANY = 40  # pairs of a panel, from which their boxes are drawn finer
 EXPLANATION = (
-    "Dotted, with a plate of its colour: an object. In that colour: what the queries predict that learn it in the last layer, the "
-    "fainter the less they weigh.",
+    "Dotted, with a plate of its colour: an object. In that colour: what the queries predict that learn it in the last layer, "
+    "the fainter the less they weigh.",
 )
 
 
