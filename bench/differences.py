@@ -43,6 +43,7 @@ def facts(model: Any) -> dict[str, str]:
         "boxes weighted by": str(getattr(assigner.weighting, "box_weight", "the assigner")),
         "second branch": "none" if assigner.branch is None else shown(assigner.branch),
         "second head": "none" if assigner.auxiliary is None else f"under {type(assigner.auxiliary.matching).__name__}",
+        "only in training": ", ".join(shown(each) for each in getattr(model, "extra", {}).values()) or "nothing",
         "NMS": "none" if overlap is None else f"{overlap:g}",
         "parameters": f"{sum(parameter.numel() for parameter in model.parameters()):,}",
     }

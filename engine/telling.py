@@ -15,10 +15,11 @@ ENOUGH_SECONDS, ENOUGH_STEPS = 1.0, 20  # of training, to tell how long the rest
 UNITS = ((86400.0, "days"), (3600.0, "h"), (60.0, "min"), (1.0, "s"))
 
 
-def resolved_assigners(head: nn.Module) -> str:
-    """A head's assigner as it was built, every part with its constants, and below it those that other outputs have."""
-    others = getattr(head, "assigners", None) or nn.ModuleDict()
-    return "\n".join([str(head.assigner), *(f"{output}: {assigner}" for output, assigner in others.items())])
+def resolved_assigners(model: nn.Module) -> str:
+    """A detector's assigner as it was built, every part with its constants, and below it those of other outputs, and extras."""
+    head = model.bbox_head
+    others = {**(getattr(head, "assigners", None) or {}), **(getattr(model, "extra", None) or {})}
+    return "\n".join([str(head.assigner), *(f"{output}: {part}" for output, part in others.items())])
 
 
 class Announcement(Hook):

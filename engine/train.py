@@ -114,7 +114,7 @@ def train(config: Mapping[str, Any], work_dir: Path, resume: bool = False, quiet
     prepare = partial(_find_start, config, work_dir, model) if goes_on else partial(_prepare, config, work_dir, resume)
     start = processes.once(prepare)  # what is refused by now leaves no folder
     keeper = _keeper(config, work_dir, start)
-    assigners = resolved_assigners(model.bbox_head)
+    assigners = resolved_assigners(model)
     if processes.is_first():
         (work_dir / ASSIGNER).write_text(assigners + "\n", encoding="utf-8")
     told = [EpochLog(metrics.means), Announcement(config, bar.say, "" if quiet else assigners)]

@@ -49,7 +49,7 @@ class Branch(nn.Module):
         check_count("queries", queries, 1)
         check_count("repeat", repeat, 1)
         check_choice("own", own, ("queries", "encoder", "heads"))
-        self.count, self.repeat, self.weight = queries, repeat, weight
+        self.queries, self.repeat, self.own, self.weight = queries, repeat, own, weight
         self.assigner = host.assigner(assigner)
         self.rows = host.source.rows(queries)
         self.head = host.head.networks_again() if own == "heads" else None
@@ -66,6 +66,6 @@ class Branch(nn.Module):
 
     def _proposals(self, scene: Scene) -> Proposals | None:
         if self.encoder is not None:
-            return self.encoder(scene.source, scene.memory).choose(self.count)
+            return self.encoder(scene.source, scene.memory).choose(self.queries)
         shared = scene.queries.proposals
-        return shared and shared.choose(self.count, behind=scene.queries.content.shape[1])
+        return shared and shared.choose(self.queries, behind=scene.queries.content.shape[1])

@@ -36,7 +36,7 @@ class Groups(nn.Module):
     def __init__(self, host: Host, k: int = 11, average: bool = True, assigner: Any = None) -> None:
         super().__init__()
         check_count("k", k, 2)
-        self.further, self.average = k - 1, average
+        self.k, self.further, self.average = k, k - 1, average
         self.assigner = host.assigner(assigner)
         self.rows = nn.ModuleList(host.source.rows(host.source.num_queries) for _ in range(self.further))
         own = host.head.encoder is not None
@@ -50,9 +50,7 @@ class Groups(nn.Module):
         outputs = scene.decode(queries, sight=Apart(self.further))
         if proposals:
             outputs = self._with_encoders(outputs, proposals, scene.head.encoder)
-        weight, own = (
-            (self.further / (self.further + 1), 1 / (self.further + 1)) if self.average else (self.further, 1.0)
-        )
+        weight, own = (self.further / self.k, 1 / self.k) if self.average else (self.further, 1.0)
         return ExtraOutputs(
             outputs, scene.targets, self.assigner, groups=self.further, weight=weight, weight_of_own=own
         )

@@ -32,7 +32,7 @@ class Mixed(nn.Module):
         check_count("hidden", hidden, 1)
         channels = host.head.classes[0].in_features
         self.assigner = host.assigner(assigner)
-        self.weight = weight
+        self.hidden, self.weight = hidden, weight
         self.networks = nn.ModuleList(FeedForward(channels, hidden) for _ in host.decoder.layers)
         self.norms = nn.ModuleList(nn.LayerNorm(channels) for _ in host.decoder.layers)
 

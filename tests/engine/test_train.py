@@ -11,6 +11,7 @@ from detassign.engine.build import build_model
 from detassign.engine.config import change, compose
 from detassign.engine.datasets import eval_loader
 from detassign.engine.hooks import read_metrics
+from detassign.engine.telling import resolved_assigners
 from detassign.engine.train import evaluate, find_run, parameter_groups, rehearse, train
 
 
@@ -44,6 +45,18 @@ def test_a_run_keeps_its_assigner_with_every_constant(run, source):
     text = (run[0] / "assigner.txt").read_text()
     assert text == f"{build_model(small_config(source)).bbox_head.assigner}\n"
     assert "mu_weight=5.0" in text
+
+
+def test_extras_are_told_below_the_assigner(source):
+    model = build_model(
+        compose("dino_r18_tiny", None, source, extra=["groups(k=3)", "path(assigner=atss, weight=0.5)"])
+    )
+    first, *others = resolved_assigners(model).split("\ngroups: ")
+    assert first == str(model.bbox_head.assigner)
+    assert others[0].startswith(
+        "Groups(k=3, average=True, assigner=None)\npath: Path(\n  assigner=Assigner(\n    matching=ATSS("
+    )
+    assert others[0].endswith("\n  weight=0.5,\n)")
 
 
 def test_the_metrics_file_has_a_line_per_step_and_per_evaluation(run):
