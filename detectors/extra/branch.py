@@ -25,7 +25,7 @@ class Branch(nn.Module):
 
     Args:
         host: the detector's parts.
-        queries: of an image; in a two-stage detector from the proposals behind those that the detector takes.
+        queries: of an image; in a two-stage detector from the best proposals that the detector leaves, overlapping or not.
         repeat: how often every object is there, so that a one-to-one matching gives it so many queries.
         own: what the branch shares with nobody: "queries" alone; an "encoder" part besides, so that it starts from the best
             proposals of that; "heads" for all layers as well.
@@ -68,4 +68,4 @@ class Branch(nn.Module):
         if self.encoder is not None:
             return self.encoder(scene.source, scene.memory).choose(self.queries)
         shared = scene.queries.proposals
-        return shared and shared.choose(self.queries, behind=scene.queries.content.shape[1])
+        return shared and shared.choose(self.queries, taken=shared.chosen)

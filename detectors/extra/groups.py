@@ -43,8 +43,7 @@ class Groups(nn.Module):
         self.encoders = nn.ModuleList(OwnProposals(host) for _ in range(self.further if own else 0))
 
     def forward(self, scene: Scene) -> ExtraOutputs:
-        count = scene.queries.content.shape[1]
-        proposals = [each(scene.source, scene.memory).choose(count) for each in self.encoders]
+        proposals = [scene.source.choose(each(scene.source, scene.memory)) for each in self.encoders]
         starts = zip(self.rows, proposals or [None] * self.further, strict=True)
         queries = side_by_side([scene.source.start(rows, scene.memory, own) for rows, own in starts])
         outputs = scene.decode(queries, sight=Apart(self.further))

@@ -5,8 +5,10 @@ from .denoising import QueryDenoising
 from .encoder import DeformableEncoder, DenseEncoder
 from .projection import FeatureProjection
 from .queries import AnchorQueries, LearnedQueries, PointQueries, TwoStageQueries
+from .selection import SELECTIONS
 
 __all__ = [
+    "SELECTIONS",
     "AnchorQueries",
     "DeformableEncoder",
     "DenseEncoder",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -34,6 +35,7 @@ class Proposals:
         boxes: (B, S, 4) logits of cx, cy, w, h; infinite where a token proposes nothing.
         places: (B or 1, S, 4) the same of the squares around the tokens, which the boxes started from.
         strides: (S,) pixels per cell of each token's level.
+        level_sizes: tokens of each level.
         rank: (B, S) the more, the sooner a token becomes a query.
         chosen: (B, Q) long, the tokens that became queries, the best ones first.
     """
@@ -43,13 +45,21 @@ class Proposals:
     boxes: Tensor
     places: Tensor
     strides: Tensor
+    level_sizes: Sequence[int]
     rank: Tensor
     chosen: Tensor | None = None
 
-    def choose(self, count: int, behind: int = 0) -> Proposals:
-        """The same, of which `count` tokens are chosen, behind the best ones; fewer, or of the best, if there are no more."""
-        last = min(behind + count, self.rank.shape[1])
-        return replace(self, chosen=self.rank.topk(last, 1).indices[:, max(last - count, 0) :])
+    def choose(self, count: int, taken: Tensor | None = None) -> Proposals:
+        """The same, of which the `count` best tokens are chosen; all if there are no more.
+
+        Args:
+            count: of every image.
+            taken: (B, K) long, tokens that are chosen only where no others are left.
+        """
+        if taken is None:
+            return replace(self, chosen=self.rank.topk(min(count, self.rank.shape[1]), 1).indices)
+        free = torch.ones_like(self.rank, dtype=torch.long).scatter(1, taken, 0)
+        return replace(self, chosen=foremost(self.rank, free, count))
 
     def trained(self, kind: str) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Logits, boxes and places (B, K, 4) (cx, cy, w, h, shares) and strides (B, K) of what a head trains.
@@ -94,6 +104,16 @@ def token_boxes(memory: Memory) -> tuple[Tensor, Tensor]:
     if memory.padding is not None:
         void = void | memory.padding[..., None]
     return torch.log(boxes / (1 - boxes)).masked_fill(void, torch.inf), void
+
+
+def foremost(rank: Tensor, tier: Tensor, count: int) -> Tensor:
+    """(B, K) long, `count` tokens of the highest tiers (B, S), those of a tier by their rank (B, S).
+
+    >>> foremost(torch.tensor([[3.0, 2.0, 1.0, 0.0]]), torch.tensor([[0, 1, 0, 1]]), 3).tolist()
+    [[1, 3, 0]]
+    """
+    order = rank.argsort(dim=1, descending=True, stable=True)
+    return order.gather(1, tier.gather(1, order).argsort(dim=1, descending=True, stable=True)[:, :count])
 
 
 def gather_rows(values: Tensor, chosen: Tensor) -> Tensor:

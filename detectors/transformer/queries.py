@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol
 
 import torch
@@ -14,6 +14,7 @@ from .layers import xavier_
 from .memory import Memory
 from .position import reference_encoding
 from .proposals import EncoderHead, Proposals, TokenProposals, gather_rows
+from .selection import SELECTIONS
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,9 @@ class QuerySource(Protocol):
 
     def propose(self, memory: Memory, head: EncoderHead, tokens: nn.Module | None = None) -> Proposals | None:
         """What the encoder proposes, for sources that ask it, by their own token projection or another."""
+
+    def choose(self, proposals: Proposals) -> Proposals:
+        """The same with the tokens that become queries, for sources that ask the encoder."""
 
     def start(self, rows: nn.Module, memory: Memory, proposals: Proposals | None) -> Queries:
         """The queries of these rows, at the proposals that were chosen for them."""
@@ -235,6 +239,7 @@ class TwoStageQueries(nn.Module):
         content: "proposal" makes content and place from the anchor's encoding (Deformable DETR), "learned" learns it
             (DINO's mixed selection), "memory" takes the encoder's features.
         temperature: of the anchor's encoding.
+        select: which of the ranked tokens become queries, of `SELECTIONS`: a name, a dict with "type", or an object.
 
     Raises:
         ValueError: for an unknown choice.
@@ -249,6 +254,7 @@ class TwoStageQueries(nn.Module):
         rank_by: Literal["first", "best"] = "best",
         content: Literal["proposal", "learned", "memory"] = "learned",
         temperature: float = 10000.0,
+        select: Any = "best",
     ) -> None:
         super().__init__()
         if rank_by not in ("first", "best"):
@@ -257,6 +263,7 @@ class TwoStageQueries(nn.Module):
             raise ValueError(f"content: expected 'proposal', 'learned' or 'memory', got {content!r}")
         _check_count(num_queries)
         self.num_queries, self.channels, self.rank_by, self.temperature = num_queries, channels, rank_by, temperature
+        self.select = SELECTIONS.build(select)
         self.learns_content = content == "learned"
         self.proposals = TokenProposals(channels)
         self.content = self.rows(num_queries).content
@@ -265,7 +272,11 @@ class TwoStageQueries(nn.Module):
         xavier_(self)
 
     def forward(self, memory: Memory, head: EncoderHead) -> Queries:
-        return self.start(self, memory, self.propose(memory, head).choose(self.num_queries))
+        return self.start(self, memory, self.choose(self.propose(memory, head)))
+
+    def choose(self, proposals: Proposals) -> Proposals:
+        """The same, of which `num_queries` are chosen as this source selects."""
+        return replace(proposals, chosen=self.select(proposals, self.num_queries))
 
     def rows(self, count: int) -> Rows:
         return Rows(content=nn.Embedding(count, self.channels) if self.learns_content else None)
@@ -275,7 +286,7 @@ class TwoStageQueries(nn.Module):
         logits, boxes = head.encoder_predictions(features, places)
         likely = head.ranking(logits)
         rank = likely[..., 0] if self.rank_by == "first" else likely.amax(-1)
-        return Proposals(features, logits, boxes, places, memory.token_strides, rank)
+        return Proposals(features, logits, boxes, places, memory.token_strides, memory.level_sizes, rank)
 
     def start(self, rows: nn.Module, memory: Memory, proposals: Proposals) -> Queries:
         chosen = proposals.chosen
