@@ -36,6 +36,7 @@ from .matching import (
     TopIoU,
     TopK,
     Uniform,
+    Union,
 )
 from .normalizers import mean_over_ranks, normalizers
 from .progress import Progress, set_progress
@@ -170,6 +171,7 @@ __all__ = [
     "TopK",
     "TwoHeaded",
     "Uniform",
+    "Union",
     "aligned_bce",
     "assignment_losses",
     "box_weights",

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from .branches import Centerness, Foreground
 from .checks import check_count
 from .description import describe
+from .joining import joined
 from .losses import BoxLoss, assignment_losses, box_terms, build_box_loss
 from .needs import needs_of
 from .normalizers import SteadyNormalizers
@@ -155,11 +156,19 @@ class Assigner(nn.Module):
             if matches is None:
                 matches = self.matching(predictions, targets)
             scores = self.score(predictions)
-            assignment = sparing(self.weighting(predictions, targets, matches, scores), targets)
+            assignment = sparing(self._weighed(predictions, targets, matches, scores), targets)
             if self.steady is not None:
                 steadied = self.steady(assignment.normalizers, self.training)
                 assignment = replace(assignment, negative=assignment.pushes, normalizers=steadied)
             return scores, assignment
+
+    def _weighed(self, predictions: Predictions, targets: Targets, matches: Matches, scores: Scores) -> Assignment:
+        """What the weighting makes of the pairs; where those of boxes are others, of both. A bag holds classes with boxes."""
+        assignment = self.weighting(predictions, targets, matches, scores)
+        if matches.of_boxes is None or assignment.bag is not None:
+            return assignment
+        boxes = self.weighting(predictions, targets, matches.of_boxes, scores)
+        return joined(assignment, boxes, predictions, targets)
 
     def _prepare(self, predictions: Predictions, targets: Targets) -> tuple[Predictions, Targets]:
         """Both checked, on one device and in one floating type, float32 or wider."""

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from .assigner import Assigner
 from .delegate import Delegate
+from .joining import both, joined
 from .losses import box_terms
 from .structures import Assignment, Matches, Predictions, Targets
 
@@ -59,12 +59,12 @@ class Split(Delegate):
     def match(self, predictions: Predictions, targets: Targets) -> Matches:
         """The pairs of both."""
         pairs = [assigner.match(predictions, targets) for assigner in self.assigners]
-        return _both(*pairs, predictions, targets)[0]
+        return both(*pairs, predictions, targets)[0]
 
     def forward(self, predictions: Predictions, targets: Targets, matches: Matches | None = None) -> Assignment:
         """See `Assigner.forward`."""
         assignments = [assigner(predictions, targets, matches) for assigner in self.assigners]
-        return _joined(*assignments, predictions, targets)
+        return joined(*assignments, predictions, targets)
 
     def assign_and_loss(
         self, predictions: Predictions, targets: Targets, matches: Matches | None = None
@@ -75,47 +75,10 @@ class Split(Delegate):
         about_boxes = [_about_boxes(assigner) for assigner in self.assigners]
         losses = {name: loss for name, loss in of_classes.items() if name not in about_boxes[0]}
         losses |= {name: loss for name, loss in of_boxes.items() if name in about_boxes[1]}
-        return _joined(*assignments, predictions, targets), losses
+        return joined(*assignments, predictions, targets), losses
 
 
 def _about_boxes(assigner: Assigner) -> set[str]:
     """Names of the losses of boxes and of the second branch."""
     names = [*box_terms(assigner.box_loss), *([assigner.branch.name] if assigner.branch is not None else [])]
     return {f"loss_{name}" for name in names}
-
-
-def _joined(classes: Assignment, boxes: Assignment, predictions: Predictions, targets: Targets) -> Assignment:
-    """One assignment of the pairs of both."""
-    matches, place, alone = _both(classes.matches, boxes.matches, predictions, targets)
-    weights = torch.cat([boxes.box, boxes.box.new_zeros(1)])  # which a pair without a box has at place -1
-    return Assignment(
-        matches,
-        torch.cat([classes.positive, torch.zeros_like(boxes.box[alone])]),
-        classes.pushes,
-        torch.cat([weights[place], boxes.box[alone]]),
-        torch.cat([classes.normalizers[:2], boxes.normalizers[2:]]),
-        classes.background,
-    )
-
-
-def _both(
-    classes: Matches, boxes: Matches, predictions: Predictions, targets: Targets
-) -> tuple[Matches, Tensor, Tensor]:
-    """The pairs that either has, the place in `boxes` of each pair of `classes` or -1, and the places of the rest."""
-    samples = predictions.logits.shape[1]
-    key, other = (pairs.flat_target(targets) * samples + pairs.sample for pairs in (classes, boxes))
-    ordered, order = other.sort()
-    found = torch.searchsorted(ordered, key)
-    near = found.clamp(max=max(len(other) - 1, 0))
-    shared = (ordered[near] == key) if len(other) else torch.zeros_like(key, dtype=torch.bool)
-    place = torch.where(shared, order[near], -1) if len(other) else torch.full_like(key, -1)
-    taken = torch.zeros(len(other) + 1, dtype=torch.bool, device=key.device)
-    taken[place] = True  # the last is that of -1
-    alone = (~taken[:-1]).nonzero()[:, 0]
-    rest = boxes.select(alone)
-    names = ("image", "sample", "target", "score")
-    return (
-        Matches(*(torch.cat([getattr(classes, n), getattr(rest, n)]) for n in names), classes.ignored, classes.spared),
-        place,
-        alone,
-    )

@@ -115,6 +115,14 @@ class Predictions:
         """(P, 4) xyxy anchor box of sample[p] of image[p]."""
         return self.priors[sample] if self.priors.dim() == 2 else self.priors[image, sample]
 
+    def first_group(self) -> Predictions:
+        """The first of the stacked batches alone, without what a second head predicts."""
+        images = len(self.logits) // (self.groups or 1)
+        of_all = {"points": 2, "strides": 1, "priors": 2}  # dimensions of a geometry that all images share
+        tensors = {f.name: getattr(self, f.name) for f in fields(self)}
+        own = {n: t for n, t in tensors.items() if isinstance(t, Tensor) and t.dim() != of_all.get(n)}
+        return replace(self, **{n: t[:images] for n, t in own.items()}, groups=None, final=None, auxiliary=None)
+
     def at_least_float32(self) -> Predictions:
         """The same predictions with half-precision tensors widened: assignment is never done in half precision."""
         return _map_tensors(self, lambda t: t.float() if t.dtype in (torch.float16, torch.bfloat16) else t)
@@ -285,6 +293,8 @@ class Matches:
         ignored: (B, N) bool, samples that are not pushed down (crowd regions, IoUs between two thresholds), or None.
         spared: (3, K) long, image, sample and class of entries that are not pushed down (of objects that lost the sample to
             another, or surround it), in any order, repeated or not, save those of a pair; or None.
+        of_boxes: the pairs whose boxes are learned, where these are others than the pairs above, which then learn classes
+            alone; None where each learns both. They keep to no `select`.
     """
 
     image: Tensor
@@ -293,6 +303,7 @@ class Matches:
     score: Tensor
     ignored: Tensor | None = None
     spared: Tensor | None = None
+    of_boxes: Matches | None = None
 
     def select(self, keep: Tensor) -> Matches:
         """The pairs that `keep`, (P,) bool or an index, picks."""
@@ -300,6 +311,22 @@ class Matches:
             keep = keep.nonzero()[:, 0]  # once: the count must come to the host, and four masks would each wait for it
         return replace(
             self, image=self.image[keep], sample=self.sample[keep], target=self.target[keep], score=self.score[keep]
+        )
+
+    def repeat(self, groups: int, images: int) -> Matches:
+        """The same pairs in each of `groups` stacked batches of `images` (see `Predictions.groups`)."""
+        offset = torch.arange(0, groups * images, images, device=self.image.device)
+        spared = self.spared
+        if spared is not None:
+            spared = torch.stack([(spared[0] + offset[:, None]).flatten(), *spared[1:].repeat(1, groups)])
+        return Matches(
+            (self.image + offset[:, None]).flatten(),
+            self.sample.repeat(groups),
+            self.target.repeat(groups),
+            self.score.repeat(groups),
+            None if self.ignored is None else self.ignored.repeat(groups, 1),
+            spared,
+            None if self.of_boxes is None else self.of_boxes.repeat(groups, images),
         )
 
     def labels(self, targets: Targets) -> Tensor:

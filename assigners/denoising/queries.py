@@ -40,16 +40,10 @@ class DenoisingQueries:
 
     def matches(self, groups: int = 1) -> Matches:
         """The pairs, for the predictions of `groups` decoder layers stacked layer after layer (`Predictions.groups`)."""
-        images = len(self.labels)
         image, sample = self.positive.nonzero(as_tuple=True)
-        layer = torch.arange(groups, device=image.device).repeat_interleave(len(image))
-        return Matches(
-            image.repeat(groups) + layer * images,
-            sample.repeat(groups),
-            self.target[image, sample].repeat(groups),
-            self.boxes.new_ones(groups * len(image)),
-            None if self.padding_in_loss else (~self.known).repeat(groups, 1),
-        )
+        ignored = None if self.padding_in_loss else ~self.known
+        pairs = Matches(image, sample, self.target[image, sample], self.boxes.new_ones(len(image)), ignored)
+        return pairs.repeat(groups, len(self.labels))
 
     def found(self, targets: Targets) -> Targets:
         """The targets that have a positive here; a cap on the queries of a crowded image leaves some without."""

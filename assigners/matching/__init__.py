@@ -22,6 +22,7 @@ from .task_aligned import TaskAligned
 from .top_iou import TopIoU
 from .top_k import TopK
 from .uniform import Uniform
+from .union import Union
 
 __all__ = [
     "ATSS",
@@ -46,6 +47,7 @@ __all__ = [
     "TopIoU",
     "TopK",
     "Uniform",
+    "Union",
     "dynamic_soft_label",
     "lla",
     "simota",

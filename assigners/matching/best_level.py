@@ -5,20 +5,20 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..distances import pair_distances
 from ..needs import needs_of
 from ..registry import BOX_LOSSES, MATCHINGS, SCORES
 from ..structures import Matches, Predictions, Targets
-from ..waits import waits_of
 from .focal_losses import focal_losses
 from .levels import level_groups
 from .spared import parted
+from .wrapping import Wrapping
 
 
 @MATCHINGS.register("best_level")
-class BestLevel(nn.Module):
+class BestLevel(Wrapping):
     """Of an object's pairs those of the level where their losses are least on average; on the others its class is spared.
 
     Online feature selection (FSAF, arXiv 1903.00621, section 3.2): focal loss over all classes, without those that are spared,
@@ -36,6 +36,7 @@ class BestLevel(nn.Module):
 
     moves_others = True
     """A further object may take cells of another, whose mean on that level is then another."""
+    further_waits = 1  # for the pairs that are kept
 
     def __init__(
         self,
@@ -56,10 +57,6 @@ class BestLevel(nn.Module):
         self.score = SCORES.build("sigmoid" if score is None else score)
 
     @property
-    def cardinality(self) -> str:
-        return self.matching.cardinality
-
-    @property
     def needs(self) -> frozenset[str]:
         """What the matching inside, the box distance and the score model need, and levels."""
         return frozenset({"level_sizes"}) | needs_of(self.matching, self.box_loss, self.score)
@@ -68,16 +65,6 @@ class BestLevel(nn.Module):
     def scale_invariant(self) -> bool:
         """Where the matching inside and the box distance are."""
         return all(getattr(part, "scale_invariant", True) for part in (self.matching, self.box_loss))
-
-    @property
-    def waits(self) -> int:
-        """Those of the matching inside, and for the pairs that are kept."""
-        return waits_of(self.matching) + 1
-
-    @property
-    def num_classes(self) -> int | None:
-        """C of a matching that is kept per class."""
-        return getattr(self.matching, "num_classes", None)
 
     def forward(self, predictions: Predictions, targets: Targets) -> Matches:
         pairs = self.matching(predictions, targets)

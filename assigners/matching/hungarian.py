@@ -55,6 +55,8 @@ class Hungarian:
     tensor([1, 0])
     """
 
+    waits = 1  # for the costs
+
     def __init__(
         self,
         costs: Mapping[str, Any] | None = None,

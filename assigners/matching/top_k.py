@@ -5,18 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..boxes import center
 from ..ranking import rank_within
 from ..registry import MATCHINGS
 from ..structures import Matches, Predictions, Targets
-from ..waits import waits_of
 from .pairs import prior_boxes_at
+from .wrapping import Wrapping
 
 
 @MATCHINGS.register("top_k")
-class TopK(nn.Module):
+class TopK(Wrapping):
     """Keep, per target, the k pairs that another matching scores highest.
 
     Everything after the matching is computed for the kept pairs only, at most k * M of them, so the bag bounds cost and
@@ -33,39 +33,14 @@ class TopK(nn.Module):
         ValueError: when k is not positive.
     """
 
+    further_waits = 1  # for the pairs that are kept
+
     def __init__(self, matching: Any = "center_prior", k: int = 9, num_classes: int | None = None) -> None:
         super().__init__()
         if k < 1:
             raise ValueError(f"k: expected at least 1, got {k}")
         self.matching = MATCHINGS.build(matching, num_classes=num_classes)
         self.k = k
-
-    @property
-    def cardinality(self) -> str:
-        return self.matching.cardinality
-
-    @property
-    def needs(self) -> frozenset[str]:
-        return self.matching.needs
-
-    @property
-    def scale_invariant(self) -> bool:
-        return getattr(self.matching, "scale_invariant", True)
-
-    @property
-    def waits(self) -> int:
-        """Those of the matching, and for the pairs that are kept."""
-        return waits_of(self.matching) + 1
-
-    @property
-    def moves_others(self) -> bool:
-        """Whether a further target may change what others get."""
-        return getattr(self.matching, "moves_others", False)
-
-    @property
-    def num_classes(self) -> int | None:
-        """C of a matching that is kept per class."""
-        return getattr(self.matching, "num_classes", None)
 
     def forward(self, predictions: Predictions, targets: Targets) -> Matches:
         matches = self.matching(predictions, targets)
@@ -75,7 +50,12 @@ class TopK(nn.Module):
 
 def nearest_of_best(pairs: Matches, k: int, priors: Tensor, targets: Targets) -> Tensor:
     """(P,) which pairs are the k best of their target, of equal ones those with the nearest priors (1 or B, N, 4)."""
+    return rank_nearest_first(pairs, priors, targets) < k
+
+
+def rank_nearest_first(pairs: Matches, priors: Tensor, targets: Targets) -> Tensor:
+    """(P,) the place of each pair among its target's by falling score, of equal ones the nearest prior (1 or B, N, 4) first."""
     offset = center(prior_boxes_at(priors, pairs.image, pairs.sample)) - center(pairs.target_boxes(targets))
     order = offset.square().sum(-1).argsort(stable=True)
     rank = rank_within(pairs.flat_target(targets)[order], pairs.score[order])
-    return torch.empty_like(rank).scatter_(0, order, rank) < k
+    return torch.empty_like(rank).scatter_(0, order, rank)

@@ -12,6 +12,7 @@ from detassign.assigners import (
     CenterPrior,
     CenterSampling,
     Dual,
+    Matches,
     MaxIoU,
     Predictions,
     Sigmoid,
@@ -22,6 +23,7 @@ from detassign.assigners import (
     focal,
 )
 from detassign.assigners.assigner import refusal
+from detassign.assigners.laws.batches import pair_table
 from detassign.assigners.laws.check import around
 
 
@@ -239,3 +241,45 @@ def test_spared_classes_are_not_pushed_down_under_any_weighting_and_all_else_is_
     if before.background is not None:
         assert before.background[:, free].min() > 0
         assert after.background[:, free].max() == 0
+
+
+class Apart:
+    """A matching whose boxes are learned by other pairs than its classes; of one image."""
+
+    cardinality = "one-to-many"
+    needs = frozenset()
+
+    def __init__(self, classes, boxes):
+        self.classes, self.boxes = (_matches(pairs) for pairs in (classes, boxes))
+
+    def __call__(self, predictions, targets):
+        return replace(self.classes, of_boxes=self.boxes)
+
+
+def _matches(pairs):
+    sample, target = torch.tensor(pairs, dtype=torch.long).reshape(-1, 2).unbind(1)
+    return Matches(torch.zeros_like(sample), sample, target, torch.ones(len(sample)))
+
+
+def test_boxes_may_be_learned_by_other_pairs_than_classes():
+    classes, boxes = [(0, 0), (1, 1)], [(1, 1), (2, 0), (3, 0)]
+    assigner = Assigner(Apart(classes, boxes), focal())
+    predictions, targets = random_batch(assigner, counts=(2,))
+    assignment, losses = assigner.assign_and_loss(predictions, targets)
+    table = pair_table(assignment, predictions.logits.shape[1], targets)[0]
+    assert table[..., 1].nonzero().tolist() == [list(pair) for pair in classes]
+    assert table[..., 2].nonzero().tolist() == [list(pair) for pair in boxes]
+    assert assignment.normalizers.tolist() == [2, 2, 3]
+    known = [assigner.loss(predictions, targets, _matches(pairs)) for pairs in (classes, boxes)]
+    assert losses["loss_cls_pos"] == known[0]["loss_cls_pos"]
+    assert losses["loss_cls_neg"] == known[0]["loss_cls_neg"]
+    assert losses["loss_box"] == known[1]["loss_box"]
+
+
+def test_a_bag_has_the_pairs_of_classes():
+    """It multiplies the likelihoods of class and box, so that they cannot have other pairs."""
+    classes, boxes = [(0, 0), (1, 1)], [(2, 0)]
+    assigner = Assigner(Apart(classes, boxes), "bag", "sigmoid_objectness")
+    predictions, targets = random_batch(assigner, counts=(2,))
+    alone = assigner.loss(predictions, targets, _matches(classes))
+    assert assigner.loss(predictions, targets) == alone

@@ -112,6 +112,7 @@ def test_public_names_are_these():
         "TopK",
         "TwoHeaded",
         "Uniform",
+        "Union",
         "aligned_bce",
         "assignment_losses",
         "box_weights",

@@ -1,4 +1,5 @@
 import warnings
+from dataclasses import replace
 
 import pytest
 import torch
@@ -323,3 +324,31 @@ def test_the_last_group_is_the_final_one_unless_told_otherwise():
     assert Predictions(**parts()).final_group == 1
     assert Predictions(**parts(final=0)).final_group == 0
     assert Predictions(**parts(groups=None)).final_group == 0
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_the_first_group_is_a_batch_of_its_own(own):
+    geometry = {"points": torch.rand(N, 2), "strides": torch.rand(N), "priors": torch.rand(N, 4)}
+    if own:
+        geometry = {name: torch.rand(2, *values.shape) for name, values in geometry.items()}
+    predictions = Predictions(**parts(logits=torch.rand(2, N, 3), auxiliary=Predictions(**parts()), **geometry))
+    first = predictions.first_group()
+    assert (first.groups, first.auxiliary, first.level_sizes) == (None, None, (3, 1))
+    for name in ("logits", "boxes", "valid", *(geometry if own else ())):
+        assert torch.equal(getattr(first, name), getattr(predictions, name)[:1])
+    if not own:
+        assert first.points is predictions.points
+
+
+def test_pairs_repeat_in_every_group():
+    pairs = Matches(torch.tensor([0, 1]), torch.tensor([3, 2]), torch.tensor([0, 1]), torch.tensor([0.5, 0.25]))
+    ignored, spared = torch.rand(2, N) < 0.5, torch.tensor([[0, 1], [2, 3], [1, 1]])
+    twice = replace(pairs, ignored=ignored, spared=spared, of_boxes=pairs).repeat(2, images=2)
+    for got in (twice, twice.of_boxes):
+        assert got.image.tolist() == [0, 1, 2, 3]
+        assert got.sample.tolist() == [3, 2, 3, 2]
+        assert got.target.tolist() == [0, 1, 0, 1]
+        assert got.score.tolist() == [0.5, 0.25, 0.5, 0.25]
+    assert torch.equal(twice.ignored, torch.cat([ignored, ignored]))
+    assert twice.spared.tolist() == [[0, 1, 2, 3], [2, 3, 2, 3], [1, 1, 1, 1]]
+    assert pairs.repeat(1, images=2).ignored is None

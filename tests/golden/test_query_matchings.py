@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 from support.golden import cases
-from support.query_assign import Output, match_costs, outputs
+from support.query_assign import RT_DETR, Output, match_costs, outputs
 
-from detassign.assigners import Hungarian, Matches, Predictions
+from detassign.assigners import Assigner, Hungarian, Matches, Predictions, Union, focal
 
 EPS = 1e-6  # added to union and hull of boxes as shares of the image in detrex, which Align-DETR's code stands on
 
@@ -65,3 +65,72 @@ def test_copies_equal_h_detrs(case):
 def test_groups_equal_group_detrs(case):
     output, groups = Output(case), case.config["groups"] if case.config["training"] else 1
     output.check_pairs(output.match_in_groups(Hungarian(match_costs(case)), groups))
+
+
+class Stacked:
+    """Outputs of as many samples as groups of one batch: the decoder's layers, the last of which is final, then the others."""
+
+    def __init__(self, outputs):
+        self.outputs, self.layers = outputs, [output.layers for output in outputs]
+        decoder = outputs[0]
+        parts = (torch.cat([getattr(o.predictions, name) for o in outputs]) for name in ("logits", "boxes"))
+        self.predictions = Predictions(*parts, groups=sum(self.layers), final=decoder.layers - 1)
+        self.once = decoder.targets.first_images(decoder.images)
+        self.targets = self.once.repeat(sum(self.layers))
+
+    def check_pairs(self, matches):
+        start = 0
+        for output in self.outputs:
+            stop = start + output.layers * output.images
+            own = matches.select((start <= matches.image) & (matches.image < stop))
+            output.check_pairs(replace(own, image=own.image - start))
+            start = stop
+
+    def check_union(self, matches):
+        """The pairs of the first layer are those recorded, but for samples with ties."""
+        case, output = self.outputs[0].case, self.outputs[0]
+        for image in range(output.images):
+            pairs, recorded = pairs_of(output, matches, image, image), case.arrays[f"canonical/go/{image}"]
+            free = ~np.isin(recorded[0], case.arrays[f"go_tie/{image}"])
+            np.testing.assert_array_equal(pairs[0], recorded[0])
+            np.testing.assert_array_equal(pairs[1, free], recorded[1, free])
+            here = matches.image == image
+            share = matches.score[here][matches.sample[here].argsort()]
+            np.testing.assert_array_equal(torch.round(share * sum(self.layers)), case.arrays[f"go_count/{image}"])
+
+    def recorded_union(self):
+        """The pairs that every layer's boxes learned."""
+        output = self.outputs[0]
+        pairs = [output.case.tensor(f"match/go/{image}") for image in range(output.images)]
+        image = torch.cat([torch.full_like(own[0], place) for place, own in enumerate(pairs)])
+        return Matches(image, *torch.cat(pairs, 1), torch.ones(len(image))).repeat(sum(self.layers), output.images)
+
+
+def with_union():
+    """D-FINE's cases and DEIM's in which boxes learn from the pairs of all layers."""
+    found = [*cases("query_assign", "dfine_*"), *cases("query_assign", "deim_*")]
+    return [each for each in found if each.values[0] is None or each.values[0].config["use_uni_set"]]
+
+
+@pytest.mark.parametrize("case", with_union())
+def test_unions_and_their_box_losses_equal_d_fines_and_deims(case):
+    """Its code settles ties by an unstable sort: losses are of the pairs recorded. They have their coefficients."""
+    weights, batch = case.config["coefficients"], Stacked(outputs(case, "", "pre", "enc"))
+    assigner = Assigner(
+        Union(Hungarian(match_costs(case))),
+        focal(count="targets", box_count="weights"),
+        box_loss={"relative_l1": weights["loss_bbox"], "relative_giou": weights["loss_giou"]},
+    )
+    matches = assigner.match(batch.predictions, batch.targets)
+    batch.check_pairs(matches)
+    batch.check_union(matches.of_boxes)
+    matches = replace(matches, of_boxes=batch.recorded_union())
+    assignment, losses = assigner.assign_and_loss(batch.predictions, batch.targets, matches)
+    for value in assignment.normalizers[2]:
+        case.check("norm/go", value)
+    for name, values in (("loss_bbox", losses["loss_l1"]), ("loss_giou", losses["loss_giou"])):
+        for output, own in zip(batch.outputs, values.split(batch.layers), strict=True):
+            output.check_loss(name, own, RT_DETR)
+    (losses["loss_l1"] + losses["loss_giou"]).sum().backward()
+    for output in batch.outputs:
+        output.check_gradients("boxes")
