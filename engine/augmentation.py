@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from .dense_objects import DenseObjects
+
 UNLIMITED = 100_000  # pixels, a long side that no image has
 SHORT_SIDES = [share / 25 for share in range(15, 26)]  # of the scale's short side: 480, 512, …, 800 of 800
 SHORT_SIDES_BEFORE_CROP = (1 / 2, 5 / 8, 3 / 4)  # 400, 500, 600
@@ -38,7 +40,17 @@ def detr(scale: tuple[int, int], keep_ratio: bool = True) -> dict[str, Any]:
     return {"type": "RandomChoice", "transforms": [[resize], [first, crop, resize]]}
 
 
-AUGMENTATIONS: dict[str, Callable[[tuple[int, int], bool], dict[str, Any]]] = {"detr": detr}
+def dense(scale: tuple[int, int], keep_ratio: bool = True) -> dict[str, Any]:
+    """DEIM's (arXiv 2412.04234): mosaics and mixtures in the middle of the training; see `DenseObjects`.
+
+    Args:
+        scale: width and height, pixels.
+        keep_ratio: in resizing.
+    """
+    return {"type": DenseObjects, "scale": scale, "keep_ratio": keep_ratio}
+
+
+AUGMENTATIONS: dict[str, Callable[[tuple[int, int], bool], dict[str, Any]]] = {"detr": detr, "dense": dense}
 
 
 def _resize(short_sides: Sequence[int], longest: int) -> dict[str, Any]:

@@ -26,6 +26,8 @@ from ..data.reader import load_split
 from ..data.table import Table
 from .augmentation import AUGMENTATIONS
 
+LOADING = 2  # transforms of training that load a picture and its objects
+
 
 class DetectionData(BaseDetDataset):
     """mmdet's data set over the project's reader, with label l for the category with the l-th smallest id.
@@ -45,6 +47,21 @@ class DetectionData(BaseDetDataset):
         self.source, self.split = source, split
         classes = {"classes": source.classes}
         super().__init__(metainfo=classes, pipeline=transforms, test_mode=split == "val", max_refetch=0)
+        load, staged = self.pipeline.transforms[:LOADING], self._staged()
+        for transform in staged:
+            transform.another = partial(self._another, Compose(load))
+
+    def _staged(self) -> list[Any]:
+        """Transforms that change on the way and take further pictures of the set."""
+        return [transform for transform in self.pipeline.transforms if hasattr(transform, "another")]
+
+    def _another(self, load: Compose) -> dict[str, Any]:
+        return load(self.get_data_info(np.random.randint(len(self))))
+
+    def set_progress(self, share: float) -> None:
+        """Tell the transforms that change on the way how much of the training is done."""
+        for transform in self._staged():
+            transform.progress = share
 
     def load_data_list(self) -> list[dict[str, Any]]:
         """An entry for each image, with the annotations that are learnt; crowd regions carry a flag."""

@@ -157,8 +157,12 @@ class EpochSeed(Hook):
 class TrainingProgress(Hook):
     """Tells the parts of an assigner that change on the way how much of the training is done, before every step.
 
-    It is counted in epochs: those of a run that goes on with another batch size have other steps.
+    The data set is told before every epoch, whose workers begin with what it knows then. It is counted in epochs: those of a
+    run that goes on with another batch size have other steps.
     """
+
+    def before_train_epoch(self, runner: Any) -> None:
+        runner.train_dataloader.dataset.set_progress(runner.epoch / runner.max_epochs)
 
     def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
         steps = len(runner.train_dataloader)
