@@ -36,15 +36,13 @@ class Entries:
     def of(cls, matches: Matches, targets: Targets, scores: Scores) -> Entries:
         """Those of all pairs."""
         index, shape = (matches.image, matches.sample, matches.labels(targets)), scores.shape
-        flat = (index[0] * shape[1] + index[1]) * shape[2] + index[2]
-        place = torch.arange(len(flat), device=flat.device)
-        first = place.new_empty(shape.numel()).scatter_reduce_(0, flat, place, "amin", include_self=False)[flat]
-        return cls(index, first, scores.log_absent_at(*index))
+        slot = (index[0] * shape[1] + index[1]) * shape[2] + index[2]
+        return cls(index, first_of(slot, shape.numel()), scores.log_absent_at(*index))
 
     @property
     def once(self) -> Tensor:
         """(K,) bool, True for one pair of each sample and class."""
-        return self.first == torch.arange(len(self.first), device=self.first.device)
+        return is_first(self.first)
 
     def settled(self, values: Tensor, reduction: str) -> Tensor:
         """(K,) one value, at least 0, for all pairs that share sample and class; the reduction is that of `scatter_reduce`."""
@@ -106,6 +104,7 @@ class Focal:
         entries: with values of their own.
         values: (K,), with gradient where they have one; those of one entry add up.
         detach: let P^gamma have no gradient.
+        among: image and sample, each (K,), of all samples whose scale is not zero; None is any.
     """
 
     scores: Scores
@@ -115,6 +114,7 @@ class Focal:
     entries: Entries
     values: Tensor
     detach: bool = False
+    among: tuple[Tensor, Tensor] | None = None
 
     @classmethod
     def around(
@@ -126,11 +126,12 @@ class Focal:
         gamma: float,
         keep: Tensor,
         detach: bool = False,
+        among: tuple[Tensor, Tensor] | None = None,
     ) -> Focal:
         """The values at the entries, the same for all pairs that share one, and scale P^gamma around them.
 
         Args:
-            entries, values, scores, gamma, detach: see the attributes.
+            entries, values, scores, gamma, detach, among: see the attributes.
             scale: of all samples.
             keep: (B, N, 1) or a scalar, what all weights of a sample are multiplied by (see `countable`).
         """
@@ -139,7 +140,7 @@ class Focal:
         silent[entries.index] = True
         kept = keep.expand(*shape[:2], 1)[..., 0]
         values = values * entries.once * kept[entries.index[:2]]
-        return cls(scores, scale * kept, gamma, silent, entries, values, detach)
+        return cls(scores, scale * kept, gamma, silent, entries, values, detach, among)
 
     @property
     def shape(self) -> torch.Size:
@@ -152,9 +153,18 @@ class Focal:
         return background.index_put(self.entries.index, self.values, accumulate=True)
 
     def losses(self, scores: Scores) -> Tensor:
-        background = scores.absent.summed(self._summand)
+        background = scores.absent.summed(self._summand) if self.among is None else self._sums_among(scores)
         of_entries = weighted(self.values, -self.entries.log_absent)
         return background.index_put(self.entries.index[:2], of_entries, accumulate=True).sum(1)
+
+    def _sums_among(self, scores: Scores) -> Tensor:
+        """(B, N) sums over classes, looking only at the samples that have a scale."""
+        image, sample = self.among
+        once = is_first(first_of(image * self.shape[1] + sample, self.scale.numel()))
+        some = replace(self, scale=self.scale[self.among] * once, silent=self.silent[self.among][None])
+        sums = scores.absent.picked(image, sample).summed(some._summand)[0]
+        nothing = torch.zeros_like(self.scale).masked_fill(scores.absent.broken(), torch.nan)
+        return nothing.index_put(self.among, sums, accumulate=True)
 
     def _summand(self, log_absent: Tensor, rows: slice) -> tuple[Tensor, Tensor]:
         """Row sums of scale P^gamma (−log(1 − P)), and its derivatives by log(1 − P)."""
@@ -187,3 +197,14 @@ def weighted(weight: Tensor, value: Tensor) -> Tensor:
 def power(values: Tensor, exponent: float) -> Tensor:
     """values ** exponent, and plain ones for exponent 0, whose derivative is not a number at 0."""
     return values**exponent if exponent else torch.ones_like(values)
+
+
+def first_of(slot: Tensor, slots: int) -> Tensor:
+    """(K,) the place of the first that has the same slot (K,), of so many."""
+    place = torch.arange(len(slot), device=slot.device)
+    return place.new_empty(slots).scatter_reduce_(0, slot, place, "amin", include_self=False)[slot]
+
+
+def is_first(first: Tensor) -> Tensor:
+    """(K,) bool, whether each is the first of its slot, from `first_of`."""
+    return first == torch.arange(len(first), device=first.device)

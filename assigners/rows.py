@@ -50,7 +50,15 @@ class Rows:
 
     def at(self, image: Tensor, sample: Tensor) -> Tensor:
         """The rows (P, C) of samples (P,) of images (P,)."""
-        return self.function(*(values[image, sample] for values in self.inputs))
+        return self.picked(image, sample).whole()[0]
+
+    def picked(self, image: Tensor, sample: Tensor) -> Rows:
+        """(1, P, C), likewise."""
+        return Rows(self.function, tuple(values[image, sample][None] for values in self.inputs))
+
+    def broken(self) -> Tensor:
+        """(B, N) bool, which rows follow from something that is not a number."""
+        return torch.stack([values.isnan().any(-1) for values in self.inputs]).any(0)
 
     def summed(self, summand: Summand) -> Tensor:
         """(B, N) sums of each row's summands, with gradient; never as large as (B, N, C) but for the gradient."""

@@ -44,18 +44,14 @@ class Fovea:
 
     @torch.no_grad()
     def __call__(self, predictions: Predictions, targets: Targets) -> Matches:
-        limits, outermost = self._limits(predictions), self._outermost(predictions)
-        real, points, parts = real_pairs(predictions, targets), predictions.all_points[:, :, None], []
+        low, high = (limit[:, None] for limit in self._limits(predictions))  # (1 or B, 1, N)
+        edges, parts = self._edges(predictions), []
         for chunk in target_chunks(predictions, targets):
-            boxes = targets.boxes[:, None, chunk]
-            reach = self.sigma / 2 * sides(boxes)
-            low, high = center(boxes) - reach, center(boxes) + reach
-            if outermost is not None:
-                low, high = torch.minimum(low, outermost[1]), torch.maximum(high, outermost[0])
-            size = area(boxes).sqrt()
-            fits = (size >= limits[0][:, :, None]) & (size <= limits[1][:, :, None]) & real[..., chunk]
-            held = ((points >= low) & (points <= high)).all(-1) & fits & (area(boxes) > 0)
-            image, sample, target = held.expand(*predictions.logits.shape[:2], -1).nonzero(as_tuple=True)
+            part = targets.part(chunk.start, chunk.stop)
+            size = area(part.boxes).sqrt()[..., None]
+            held = self._held(part.boxes, predictions, edges).logical_and_(size >= low).logical_and_(size <= high)
+            held &= real_pairs(predictions, part).transpose(1, 2) & (size > 0)
+            image, target, sample = held.nonzero(as_tuple=True)
             parts.append((image, sample, target + chunk.start))
         image, sample, target = (torch.cat(column) for column in zip(*parts, strict=True))
         matches = Matches(image, sample, target, torch.ones_like(image, dtype=targets.boxes.dtype))
@@ -81,8 +77,22 @@ class Fovea:
             high[:, high.shape[1] - levels[-1] :] = torch.inf
         return low, high
 
-    def _outermost(self, predictions: Predictions) -> tuple[Tensor, Tensor] | None:
-        """(1 or B, N, 1, 2) twice, the least and the largest coordinates of the points of each sample's level."""
+    def _held(self, boxes: Tensor, predictions: Predictions, edges: tuple[Tensor, Tensor] | None) -> Tensor:
+        """(B, m, N) bool, whether points lie in the middle of boxes (B, m, 4), or nearest to it on the edge of their level."""
+        reach, held = self.sigma / 2 * sides(boxes), None
+        for axis in range(2):
+            point = predictions.all_points[:, None, :, axis]
+            middle, half = center(boxes)[..., axis, None], reach[..., axis, None]
+            after, before = point >= middle - half, point <= middle + half
+            if edges is not None:
+                after |= edges[1][:, None, :, axis]
+                before |= edges[0][:, None, :, axis]
+            after &= before
+            held = after if held is None else held.logical_and_(after)
+        return held
+
+    def _edges(self, predictions: Predictions) -> tuple[Tensor, Tensor] | None:
+        """(1 or B, N, 2) bool twice, whether a point has the least and the largest coordinate of its level."""
         if predictions.level_sizes is None:
             return None
         points, ends = predictions.all_points, []
@@ -91,7 +101,5 @@ class Fovea:
             if predictions.valid is not None:
                 known = torch.where(predictions.valid[..., None], points, bound)
             levels = [level for level in known.split(predictions.level_sizes, 1) if level.shape[1]]
-            ends.append(
-                torch.cat([getattr(level, reduce)(1, keepdim=True).expand_as(level) for level in levels], 1)[:, :, None]
-            )
-        return ends[0], ends[1]
+            ends.append(torch.cat([getattr(level, reduce)(1, keepdim=True).expand_as(level) for level in levels], 1))
+        return points <= ends[0], points >= ends[1]

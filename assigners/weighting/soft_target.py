@@ -163,7 +163,8 @@ class SoftTarget(nn.Module):
         keep = countable(predictions, matches) * PUSHED[self.negatives](predictions, targets, matches)
         scale = self.class_scale * self.background_scale
         pushed = modulation * (1 - strongest)
-        negative = Focal.around(entries, pushed, scores, scale, self.gamma, keep, self.detach)
+        among = entries.index[:2] if self.background_by_branch else None
+        negative = Focal.around(entries, pushed, scores, scale, self.gamma, keep, self.detach, among)
         positive = modulation * wanted * (wanted == strongest)  # one class wanted twice learns the better target
 
         box = decay * box_weights(self.box_weight, predictions, targets, matches, scores, wanted, self.least_side)

@@ -97,3 +97,25 @@ def test_an_assignment_takes_a_tensor_or_pushes_and_reads_as_a_tensor():
     assert torch.equal(assignment.negative, sparse.dense)
     assert torch.equal(replace(assignment, box=2 * ones).negative, sparse.dense)
     assert torch.equal(Assignment(MATCHES, ones, sparse.dense, ones, torch.ones(3)).negative, sparse.dense)
+
+
+def test_a_sample_of_several_pairs_counts_once_where_only_matched_ones_count():
+    def answer(way):
+        predictions = predicted()
+        logits = predictions.logits.requires_grad_()
+        scores = Sigmoid()(predictions)
+        matched = torch.tensor([1.0, 0, 0, 1]).view(1, 4, 1)
+        sparse = replace(pushes(scores, keep=matched), among=(MATCHES.image, MATCHES.sample))
+        loss = way(sparse).losses(scores)
+        return loss, *torch.autograd.grad(loss.sum(), logits)
+
+    for one, other in zip(answer(lambda sparse: sparse), answer(lambda sparse: Given(sparse.dense)), strict=True):
+        torch.testing.assert_close(one, other)
+
+
+def test_a_sample_without_a_scale_shows_what_is_no_number_too():
+    predictions = predicted()
+    predictions.logits[0, 2, 1] = torch.nan
+    scores = Sigmoid()(predictions)
+    sparse = replace(pushes(scores, keep=torch.zeros(())), among=(MATCHES.image, MATCHES.sample))
+    assert sparse.losses(scores).isnan().all()
