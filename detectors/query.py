@@ -105,15 +105,15 @@ class QueryDetector(BaseDetector):
         denoising, sight = None, None
         if self.denoising is not None:
             queries, denoising, sight = self._with_denoising(queries, targets)
-        decoded = self.decoder(queries, memory, self.bbox_head, sight)
+        front = 0 if denoising is None else denoising.boxes.shape[1]
+        decoded = self.decoder(queries, memory, self.bbox_head, sight, distinct_behind=front)
         outputs = with_encoder(
             read(decoded, own.proposals, self.bbox_head), own.proposals, self.bbox_head, self.bbox_head.encoder
         )
         extra = {}
         if targets is not None and self.extra:
-            hidden = 0 if denoising is None else denoising.boxes.shape[1]
             parts = {"source": self.queries, "decoder": self.decoder, "head": self.bbox_head, "mark": self._mark}
-            scene = Scene(memory, own, decoded.behind(hidden), targets, **parts)
+            scene = Scene(memory, own, decoded.behind(front), targets, **parts)
             extra = {name: each(scene) for name, each in self.extra.items()}
         return replace(outputs, denoising=denoising, extra=extra)
 

@@ -44,6 +44,7 @@ class QueryOutputs:
         strides: (B, Q') pixels per cell of the feature map that each query but those of denoising came from, or None.
         encoder: the encoder's proposals that are trained, one layer of N samples; or None.
         final: the layer that is the detector's answer; None is the last.
+        valid: (L, B, Q) bool, the queries that are trained and detect in each layer; None where all do.
         extra: what training adds to the queries, by name; empty at inference.
     """
 
@@ -55,12 +56,13 @@ class QueryOutputs:
     strides: Tensor | None = None
     encoder: QueryOutputs | None = None
     final: int | None = None
+    valid: Tensor | None = None
     extra: Mapping[str, ExtraOutputs] = field(default_factory=dict)
 
     def split(self) -> tuple[QueryOutputs, QueryOutputs]:
         """The denoising queries' part, and the rest without it."""
         count = 0 if self.denoising is None else self.denoising.boxes.shape[1]
-        noised = self._queries(slice(count))
+        noised = replace(self._queries(slice(count)), valid=None)
         own = self._queries(slice(count, None))
         return noised, replace(own, strides=self.strides, encoder=self.encoder, extra=self.extra)
 
@@ -70,6 +72,7 @@ class QueryOutputs:
             self.boxes[:, :, part],
             self.references and tuple(reference[:, part] for reference in self.references),
             objectness=None if self.objectness is None else self.objectness[:, :, part],
+            valid=None if self.valid is None else self.valid[:, :, part],
         )
 
     def apart(self, groups: int) -> QueryOutputs:
@@ -85,7 +88,10 @@ class QueryOutputs:
 
     def with_encoder(self) -> QueryOutputs:
         """The encoder's predictions as one more layer at the end."""
-        return replace(joined((self, self.encoder)), strides=self.strides, final=len(self.logits) - 1)
+        encoder = self.encoder
+        if self.valid is not None:
+            encoder = replace(encoder, valid=torch.ones_like(encoder.logits[..., 0], dtype=torch.bool))
+        return replace(joined((self, encoder)), strides=self.strides, final=len(self.logits) - 1)
 
 
 @dataclass(frozen=True)
@@ -115,7 +121,7 @@ class ExtraOutputs:
 
 def joined(parts: Sequence[QueryOutputs]) -> QueryOutputs:
     """Outputs of the same number of queries, layer behind layer."""
-    values = {name: [getattr(part, name) for part in parts] for name in ("logits", "boxes", "objectness")}
+    values = {name: [getattr(part, name) for part in parts] for name in ("logits", "boxes", "objectness", "valid")}
     references = [part.references for part in parts]
     return QueryOutputs(
         **{name: None if found[0] is None else torch.cat(found) for name, found in values.items()},
@@ -148,10 +154,7 @@ class ProposalHead(nn.Module):
 
     def ranking(self, logits: Tensor) -> Tensor:
         """(B, S, C) what orders tokens as the probabilities of the classes do, from their logits."""
-        logits, objectness = self.encoder_columns.split(logits)
-        if self.encoder_columns.background:
-            return logits.log_softmax(-1)[..., : self.encoder_columns.classes]
-        return logits if objectness is None else logsigmoid(logits) + logsigmoid(objectness)[..., None]
+        return self.encoder_columns.ranking(logits)
 
     def encoder_outputs(self, logits: Tensor, boxes: Tensor, places: Tensor, strides: Tensor) -> QueryOutputs:
         """Trained proposals, logits (B, N, columns), boxes and places (B, N, 4), strides (B, N), as one layer."""
@@ -237,6 +240,11 @@ class QueryHead(ProposalHead):
     def refine(self, layer: int, states: Tensor, reference: Tensor) -> Tensor:
         """(B, Q, 4) boxes, shares of the image, from states (B, Q, C) and references (B, Q, 2 or 4)."""
         return move(self.boxes[layer % len(self.boxes)](states), reference, self.refine_eps)
+
+    @torch.no_grad()
+    def best_class(self, layer: int, states: Tensor) -> Tensor:
+        """(B, Q) what orders queries as the probability of their best class does, from states (B, Q, C)."""
+        return self.columns.ranking(self.classes[layer % len(self.classes)](states)).amax(-1)
 
     def networks_again(self) -> QueryHead:
         """The decoder's networks copied, without assigners, for queries that share none with this head's."""
@@ -341,8 +349,14 @@ class QueryHead(ProposalHead):
         return assignment, {key: loss * extra.weight for key, loss in losses.items()} | dict(extra.losses)
 
     def scores(self, predictions: Predictions) -> tuple[Tensor, Tensor | None]:
-        """Class scores (B, N, C) and the factor (B, N) that multiplies them after filtering, or None."""
-        return self.assigner.inference_scores(predictions)
+        """Class scores (B, N, C) and the factor (B, N) that multiplies them after filtering, or None.
+
+        Samples that are not valid have -inf, which passes no threshold.
+        """
+        scores, factor = self.assigner.inference_scores(predictions)
+        if predictions.valid is not None:
+            scores = scores.masked_fill(~predictions.valid[..., None], -torch.inf)
+        return scores, factor
 
 
 @dataclass(frozen=True)
@@ -368,6 +382,13 @@ class Columns:
         """Values (..., columns) as logits of the classes with their background, and objectness (...) or None."""
         return (values[..., :-1], values[..., -1]) if self.objectness else (values, None)
 
+    def ranking(self, values: Tensor) -> Tensor:
+        """Values (..., columns) -> (..., classes), which order samples as the probabilities of the classes do."""
+        logits, objectness = self.split(values)
+        if self.background:
+            return logits.log_softmax(-1)[..., : self.classes]
+        return logits if objectness is None else logsigmoid(logits) + logsigmoid(objectness)[..., None]
+
 
 def make_classifier(channels: int, columns: Columns, class_prior: float | None) -> nn.Linear:
     """A linear classifier whose classes, and rare objectness, start at `class_prior`, unless they share a background."""
@@ -387,6 +408,7 @@ def stacked_predictions(outputs: QueryOutputs, targets: Targets, geometry: bool 
         outputs.logits.flatten(0, 1),
         boxes.flatten(0, 1),
         None if outputs.objectness is None else outputs.objectness.flatten(0, 1),
+        valid=None if outputs.valid is None else outputs.valid.flatten(0, 1),
         **(query_geometry(outputs, boxes.detach(), targets.sizes) if geometry else {}),
         groups=layers,
         final=outputs.final,
@@ -417,8 +439,8 @@ def query_geometry(outputs: QueryOutputs, boxes: Tensor, sizes: Tensor) -> dict[
 
 def last_predictions(outputs: QueryOutputs, sizes: Tensor) -> Predictions:
     """What the last decoder layer says, boxes xyxy in pixels of images of `sizes` (B, 2) width and height."""
-    objectness = None if outputs.objectness is None else outputs.objectness[-1]
-    return Predictions(outputs.logits[-1], pixel_boxes(outputs.boxes[-1], sizes), objectness)
+    objectness, valid = (None if each is None else each[-1] for each in (outputs.objectness, outputs.valid))
+    return Predictions(outputs.logits[-1], pixel_boxes(outputs.boxes[-1], sizes), objectness, valid=valid)
 
 
 def pixel_boxes(boxes: Tensor, sizes: Tensor) -> Tensor:

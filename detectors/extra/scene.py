@@ -99,7 +99,7 @@ class Scene:
 
 def read(decoded: Decoded, proposals: Proposals | None, head: QueryHead) -> QueryOutputs:
     """The predictions of all layers, with the strides of the tokens that queries come from."""
-    outputs = head(decoded.states, decoded.references, decoded.boxes)
+    outputs = replace(head(decoded.states, decoded.references, decoded.boxes), valid=decoded.counting)
     return outputs if proposals is None else replace(outputs, strides=proposals.strides[proposals.chosen])
 
 

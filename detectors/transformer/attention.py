@@ -50,15 +50,17 @@ class InFront:
 
     Attributes:
         allowed: (D, Q) bool, what the first D see.
+        others: (B, 1, Q - D, Q - D) bool, what the others see of each other; None is all.
     """
 
     allowed: Tensor
+    others: Tensor | None = None
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor, dropout: float) -> Tensor:
         count = len(self.allowed)
         first, others = query.split((count, query.shape[2] - count), 2)
         denoised = _attend(first, key, value, self.allowed, dropout)
-        return torch.cat((denoised, _attend(others, key[:, :, count:], value[:, :, count:], None, dropout)), 2)
+        return torch.cat((denoised, _attend(others, key[:, :, count:], value[:, :, count:], self.others, dropout)), 2)
 
 
 @dataclass(frozen=True)

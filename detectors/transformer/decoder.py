@@ -20,6 +20,7 @@ from .attention import (
     Sight,
 )
 from .deformable import DeformableCrossAttention
+from .distinct import Distinct, Narrowing
 from .dropout import Dropout
 from .guides import GUIDES, Guide
 from .layers import Activation, FeedForward, check_heads, xavier_
@@ -38,10 +39,13 @@ REFINEMENTS = (None, "detached", "forward_twice")
 
 
 class Refiner(Protocol):
-    """What moves references: the box part of a query head."""
+    """What moves references, and says how likely queries are objects: a query head."""
 
     def refine(self, layer: int, states: Tensor, reference: Tensor) -> Tensor:
         """(B, Q, 4) boxes, shares of the image, from states (B, Q, C) and references (B, Q, 2 or 4)."""
+
+    def best_class(self, layer: int, states: Tensor) -> Tensor:
+        """(B, Q) what orders queries as the probability of their best class does, from states (B, Q, C)."""
 
 
 @dataclass(frozen=True)
@@ -53,12 +57,14 @@ class Decoded:
         references: L tensors (B, Q, 2 or 4), shares of the image, that each layer's boxes start from; None without any.
         boxes: (L, B, Q, 4) cx, cy, w, h where refinement predicted them already, else None.
         crossed: L tensors (B, Q, C), the states right after queries looked at the image.
+        counting: (L, B, Q) bool, the queries that count in each layer; None where all do.
     """
 
     states: Tensor
     references: tuple[Tensor, ...] | None
     boxes: Tensor | None
     crossed: tuple[Tensor, ...]
+    counting: Tensor | None = None
 
     def behind(self, count: int) -> Decoded:
         """What was found of all queries but the first ones."""
@@ -67,6 +73,7 @@ class Decoded:
             self.references and tuple(reference[:, count:] for reference in self.references),
             None if self.boxes is None else self.boxes[:, :, count:],
             tuple(crossed[:, count:] for crossed in self.crossed),
+            None if self.counting is None else self.counting[:, :, count:],
         )
 
 
@@ -138,9 +145,11 @@ class QueryDecoder(nn.Module):
         norm: one norm shared by all layers' outputs.
         scale_positions: for the deformable_anchor guide, see there (DAB-Deformable-DETR).
         levels, points: of deformable attention; levels of "levels" too.
+        distinct: IoU that queries may have between two layers, see `Distinct` (DDQ); None leaves them alone.
+        distinct_by_first_row: what counts is read as in DDQ's code, see there.
 
     Raises:
-        ValueError: for an unknown choice, or no layer.
+        ValueError: for an unknown choice, no layer, or distinct queries whose references do not move.
     """
 
     def __init__(
@@ -160,6 +169,8 @@ class QueryDecoder(nn.Module):
         scale_positions: bool = False,
         levels: int = 4,
         points: int = 4,
+        distinct: float | None = None,
+        distinct_by_first_row: bool = False,
     ) -> None:
         super().__init__()
         known = {"attention": ATTENTIONS, "guide": GUIDES, "refinement": REFINEMENTS}
@@ -175,7 +186,10 @@ class QueryDecoder(nn.Module):
             raise ValueError(
                 "cross_first: attention to levels weighs them by what self-attention made; take dense or deformable"
             )
+        if distinct is not None and refinement is None:
+            raise ValueError("distinct: compares the boxes of every layer; take refinement detached or forward_twice")
         check_heads(channels, heads)
+        self.distinct = None if distinct is None else Distinct(distinct, distinct_by_first_row)
         self.sees_alone = attention != "levels"
         self.refinement = refinement
         extra = _guide_arguments(guide, attention, scale_positions)
@@ -202,6 +216,7 @@ class QueryDecoder(nn.Module):
         head: Refiner,
         sight: Tensor | Sight | None = None,
         see_others: bool = True,
+        distinct_behind: int | None = None,
     ) -> Decoded:
         """Decode.
 
@@ -211,13 +226,18 @@ class QueryDecoder(nn.Module):
             head: moves references.
             sight: which queries see which; see `attend`; None lets all see all.
             see_others: False leaves out self-attention in all layers but the first (DAC-DETR).
+            distinct_behind: queries behind so many stay distinct, in a decoder that has them so; None leaves all alone.
         """
         x = queries.content
+        narrowing = None
+        if self.distinct is not None and distinct_behind is not None:
+            narrowing = Narrowing(self.distinct, distinct_behind, sight, x.new_ones(x.shape[:2], dtype=torch.bool))
         start = reference = None if queries.anchors is None else shares(queries.anchors)
         states, references, boxes, crossed = [], [], [], []
         for index, layer in enumerate(self.layers):
             guide = self.guide(index, x, queries.position, reference, memory)
-            x, looked = layer(x, guide, memory, sight, see_others or index == 0)
+            seen = sight if narrowing is None else narrowing.sight
+            x, looked = layer(x, guide, memory, seen, see_others or index == 0)
             states.append(x if self.norm is None else self.norm(x))
             crossed.append(looked)
             references.append(start)
@@ -227,12 +247,15 @@ class QueryDecoder(nn.Module):
             boxes.append(moved)
             reference = moved.detach()
             start = moved if self.refinement == "forward_twice" else reference
+            if narrowing is not None and index < len(self.layers) - 1:
+                narrowing.narrow(reference, head.best_class(index, x))
         finished = self.refinement == "detached" and self.norm is None
         return Decoded(
             torch.stack(states),
             None if start is None else tuple(references),
             torch.stack(boxes) if finished else None,
             tuple(crossed),
+            None if narrowing is None else torch.stack(narrowing.counting),
         )
 
 

@@ -1,11 +1,17 @@
-"""Which proposals become queries, and which detections are left by the final NMS, as DETA's and DDQ's code recorded them."""
+"""Which proposals become queries, which of these stay and which detections, as DETA's and DDQ's code recorded them."""
+
+import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from support.golden import cases
+from support.query_assign import Output, match_costs
 
-from detassign.assigners import Predictions
+from detassign.assigners import Assigner, Hungarian, Predictions
+from detassign.assigners.weighting import focal
+from detassign.detectors.transformer.distinct import Distinct, sight_among
 from detassign.detectors.transformer.proposals import Proposals, gather_rows
 from detassign.detectors.transformer.selection import NMS, LevelNMS
 from detassign.heads import PostProcess
@@ -54,6 +60,68 @@ def test_selection_over_all_tokens_equals_ddqs(case):
     dense = proposals.choose(int(queries * case.config["dense_ratio"])).chosen
     for found, recorded in zip(dense, image_arrays(case, "dense", len(logits)), strict=True):
         np.testing.assert_array_equal(found, recorded)
+
+
+def layers_under(rule, case):
+    """The queries of every layer that could be kept, those that are, and those that count behind it, (B, Q) each."""
+    scores, boxes = case.tensor("input/scores"), case.tensor("input/boxes")
+    counting = torch.ones_like(scores[0], dtype=torch.bool)
+    for layer in range(len(scores)):
+        before = counting
+        kept, counting = rule(boxes[layer], scores[layer], before)
+        yield before, kept, counting
+
+
+@pytest.mark.parametrize("case", cases("query_assign", "ddq_select_*"))
+def test_queries_that_stay_distinct_equal_ddqs(case):
+    """As its code reads them from the first row of the mask."""
+    scores = case.tensor("input/scores")
+    for layer, found in enumerate(layers_under(Distinct(case.config["nms_iou"], first_row=True), case)):
+        for image, (before, kept, counting) in enumerate(zip(*found, strict=True)):
+            case.check(f"output/candidates/{layer}/{image}", before)
+            order = scores[layer, image].argsort(descending=True)
+            case.check(f"output/keep/{layer}/{image}", order[kept[order]])
+            case.check(f"output/attention_mask/{layer}/{image}", ~sight_among(kept[None])[0, 0])
+            case.check(f"output/loss_mask/{layer}/{image}", counting)
+
+
+@pytest.mark.parametrize("case", cases("query_assign", "ddq_select_*"))
+def test_queries_that_stay_distinct_are_those_kept_whether_the_first_is_or_not(case):
+    """What DDQ's code does where its first query is dropped; where it is kept there, everything counts."""
+    for layer, (before, kept, counting) in enumerate(layers_under(Distinct(case.config["nms_iou"]), case)):
+        assert torch.equal(counting, kept)
+        assert not (kept & ~before).any()
+        for image in range(len(kept)) if layer == 0 or not case.config["query_0_kept"] else ():
+            case.check(f"output/attention_mask/{layer}/{image}", ~sight_among(kept)[image, 0])
+        for image in () if case.config["query_0_kept"] else range(len(kept)):
+            case.check(f"output/loss_mask/{layer}/{image}", counting[image])
+
+
+@pytest.mark.parametrize("case", cases("query_assign", "ddq_distinct_*"))
+def test_losses_of_distinct_queries_equal_ddqs(case):
+    """Pairs are recorded by their place among the queries that count."""
+    output = Output(case, sizes=case.tensor("input/sizes_hw").flip(-1))
+    valid = torch.stack([case.tensor(f"input/mask/{name}/{image}") for name, image, _ in output.places()])
+    l1, giou = (
+        float(re.search(rf"{name} ([\d.]+)", case.sidecar["keys"]["loss/..."]).group(1)) for name in ("L1", "GIoU")
+    )
+    box_loss = {"relative_l1": l1, "relative_giou": giou}
+    assigner = Assigner(Hungarian(match_costs(case)), focal(**case.config["focal"]), box_loss=box_loss)
+    assignment, losses = assigner.assign_and_loss(replace(output.predictions, valid=valid), output.targets)
+
+    matches, place = assignment.matches, valid.cumsum(1) - 1
+    output.check_pairs(replace(matches, sample=place[matches.image, matches.sample]))
+    classes = losses["loss_cls_pos"] + losses["loss_cls_neg"]
+    found = {"loss_cls": classes, "loss_bbox": losses["loss_l1"], "loss_iou": losses["loss_giou"]}
+    for layer, name in enumerate(output.names):
+        case.check(f"norm/{name}", assignment.normalizers[0, layer])
+        prefix = "" if layer == output.layers - 1 else f"d{layer}."
+        for official, values in found.items():
+            case.check(f"loss/{prefix}{official}", values[layer])
+    total = sum(values.sum() for values in losses.values())
+    case.check("loss_total", total)
+    total.backward()
+    output.check_gradients()
 
 
 @pytest.mark.parametrize("case", cases("query_assign", "deta_postprocess*"))
