@@ -237,7 +237,8 @@ class TwoStageQueries(nn.Module):
         rank_by: "first" takes the tokens likeliest of the first class (Deformable DETR), "best" those likeliest of any
             (DINO).
         content: "proposal" makes content and place from the anchor's encoding (Deformable DETR), "learned" learns it
-            (DINO's mixed selection), "memory" takes the encoder's features.
+            (DINO's mixed selection), "mixed" learns it and makes the place (that of H-DETR, arXiv 2207.13080), "memory"
+            takes the encoder's features.
         temperature: of the anchor's encoding.
         select: which of the ranked tokens become queries, of `SELECTIONS`: a name, a dict with "type", or an object.
 
@@ -252,23 +253,23 @@ class TwoStageQueries(nn.Module):
         num_queries: int = 300,
         channels: int = 256,
         rank_by: Literal["first", "best"] = "best",
-        content: Literal["proposal", "learned", "memory"] = "learned",
+        content: Literal["proposal", "learned", "mixed", "memory"] = "learned",
         temperature: float = 10000.0,
         select: Any = "best",
     ) -> None:
         super().__init__()
         if rank_by not in ("first", "best"):
             raise ValueError(f"rank_by: expected 'first' or 'best', got {rank_by!r}")
-        if content not in ("proposal", "learned", "memory"):
-            raise ValueError(f"content: expected 'proposal', 'learned' or 'memory', got {content!r}")
+        if content not in ("proposal", "learned", "mixed", "memory"):
+            raise ValueError(f"content: expected 'proposal', 'learned', 'mixed' or 'memory', got {content!r}")
         _check_count(num_queries)
         self.num_queries, self.channels, self.rank_by, self.temperature = num_queries, channels, rank_by, temperature
         self.select = SELECTIONS.build(select)
-        self.learns_content = content == "learned"
+        self.learns_content = content in ("learned", "mixed")
         self.proposals = TokenProposals(channels)
         self.content = self.rows(num_queries).content
-        self.has_positions = self.makes_positions = content == "proposal"
-        self.from_anchor = AnchorProjection(channels, temperature) if content == "proposal" else None
+        self.has_positions = self.makes_positions = content in ("proposal", "mixed")
+        self.from_anchor = AnchorProjection(channels, temperature) if self.has_positions else None
         xavier_(self)
 
     def forward(self, memory: Memory, head: EncoderHead) -> Queries:
@@ -291,13 +292,13 @@ class TwoStageQueries(nn.Module):
     def start(self, rows: nn.Module, memory: Memory, proposals: Proposals) -> Queries:
         chosen = proposals.chosen
         anchors = gather_rows(proposals.boxes, chosen).detach()
+        learned = None if rows.content is None else _for_batch(rows.content.weight[: chosen.shape[1]], memory)
         if self.from_anchor is not None:
             position, content = self.from_anchor(anchors)
+            content = content if learned is None else learned
             return Queries(content, position, anchors, proposals, lambda boxes: self.from_anchor(boxes)[0])
-        if rows.content is None:
-            return Queries(gather_rows(proposals.tokens, chosen).detach(), anchors=anchors, proposals=proposals)
-        content = rows.content.weight[: chosen.shape[1]]
-        return Queries(_for_batch(content, memory), anchors=anchors, proposals=proposals)
+        content = gather_rows(proposals.tokens, chosen).detach() if learned is None else learned
+        return Queries(content, anchors=anchors, proposals=proposals)
 
 
 class AnchorProjection(nn.Module):

@@ -5,6 +5,7 @@ import torch
 from support.query import batch, detector
 
 from detassign.assigners import Predictions
+from detassign.detectors.transformer import TwoStageQueries
 from detassign.heads import QueryHead
 
 
@@ -28,3 +29,28 @@ def test_points_that_become_boxes_may_be_normed_between_layers():
     losses = model.loss(*batch(2, 1))
     sum(losses.values()).backward()
     assert all(parameter.grad.isfinite().all() for parameter in model.decoder.parameters())
+
+
+def test_mixed_selection_learns_contents_and_makes_places():
+    """Places are those that proposals of the same weights have, contents the table's, rank by rank."""
+    model = detector("deformable_detr_two_stage", "none")
+    mixed = TwoStageQueries(12, model.encoder.channels, rank_by="first", content="mixed")
+    missing = mixed.load_state_dict(model.queries.state_dict(), strict=False).missing_keys
+    assert missing == ["content.weight"]
+    images = batch(2, 1)[0]
+    sizes = images.new_tensor([[96.0, 64.0]] * 2)
+    memory = model.encoder(model.neck(model.extract_feat(images)), sizes, images.shape[-2:], False)
+    ours, proposals = mixed(memory, model.bbox_head), model.queries(memory, model.bbox_head)
+    assert torch.equal(ours.position, proposals.position)
+    assert torch.equal(ours.anchors, proposals.anchors)
+    assert torch.equal(ours.content, mixed.content.weight.expand(2, 12, -1))
+    assert torch.equal(ours.position_of(ours.anchors), ours.position)
+
+
+def test_mixed_selection_trains_with_denoising_queries():
+    model = detector("deformable_detr_two_stage", "cdn")
+    model.queries = TwoStageQueries(12, model.encoder.channels, rank_by="first", content="mixed")
+    losses = model.loss(*batch(2, 1))
+    sum(losses.values()).backward()
+    assert model.queries.content.weight.grad.abs().sum() > 0
+    assert all(parameter.grad is not None for parameter in model.queries.parameters())
