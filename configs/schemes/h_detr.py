@@ -2,7 +2,9 @@
 
 from typing import Any
 
+from .parts import tricks
+
 
 def scheme(model: dict[str, Any]) -> dict[str, Any]:
     queries = min(5 * model["queries"]["num_queries"], 1500)
-    return {"extra": {"branch": {"type": "branch", "queries": queries, "repeat": 6}}}
+    return {"extra": {"branch": {"type": "branch", "queries": queries, "repeat": 6}}, "changes": tricks(model)}

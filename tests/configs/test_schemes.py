@@ -44,8 +44,10 @@ def test_every_scheme_trains_two_steps_and_predicts(source, scheme, host):
 
 def test_published_numbers_of_extra_queries_on_the_papers_detectors(source):
     """1500 of H-DETR and Relation-DETR, whatever the number of the detector's own."""
-    h_detr = compose("deformable_detr_two_stage_r50", None, source, scheme="h_detr")["model"]["extra"]
-    assert h_detr == {"branch": {"type": "branch", "queries": 1500, "repeat": 6}}
+    h_detr = compose("deformable_detr_two_stage_r50", None, source, scheme="h_detr")["model"]
+    assert h_detr["extra"] == {"branch": {"type": "branch", "queries": 1500, "repeat": 6}}
+    assert (h_detr["queries"]["content"], h_detr["decoder"]["refinement"]) == ("mixed", "forward_twice")
+    assert compose("dino_4scale_r50", None, source, scheme="h_detr")["model"]["queries"]["content"] == "learned"
     relation = compose("dino_4scale_r50", None, source, scheme="relation")["model"]["extra"]
     assert relation["hybrid"] == {"type": "branch", "queries": 1500, "repeat": 6, "own": "encoder"}
     assert compose("conditional_detr_r50", None, source, scheme="group")["model"]["extra"]["groups"]["k"] == 11
