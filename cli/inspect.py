@@ -71,7 +71,7 @@ def command(
 
     Draws the weights w⁺, w⁻ and w° of every pyramid level over the image and counts what each object gets. Without
     --run the predictions are simulated: boxes that err more the farther a point is from its object's centre and the
-    less its level suits the object's size, and scores that follow the boxes.
+    less its level suits the object's size, and scores that follow the boxes. Assigners are as at the end of a training.
 
     Of a trained query detector it draws, layer by layer, which query is matched with which object, the way of those
     queries through the image, and the terms of what each match costs. With --outputs it draws which queries learn which

@@ -22,12 +22,9 @@ def inspections_of(
     assigners: str | None, config: Mapping[str, Any], checkpoint: Path | None, scene: Scene, seed: int
 ) -> list[Inspection]:
     """Every assigner on the run's predictions, or on simulated ones."""
-    from ..assigners import build
-    from ..engine.config import assigner_name
-    from ..engine.inspection import inspect, translate
+    from ..engine.inspection import at_the_end, inspect, translate
 
-    names = choose(assigners or ASSIGNERS)
-    built = {assigner_name(name): build(name, num_classes=len(scene.classes)) for name in names}
+    built = at_the_end(choose(assigners or ASSIGNERS), len(scene.classes))
     predictions, score = _predictions(config, checkpoint, scene, seed)
     return [
         inspect(name, assigner, translate(predictions, score, assigner.score), scene.targets)
@@ -71,12 +68,16 @@ def _predictions(
 
 
 def _cells(share: Any) -> list[str]:
+    from ..engine.inspection import three_digits
+
     best = "-" if share.best_iou is None else f"{share.best_iou:.2f}"
     strides = " ".join(map(str, share.strides)) or "-"
-    return [str(share.pairs), f"{share.effective:.1f}", strides, f"{share.positive:.3g}", best]
+    return [str(share.pairs), f"{share.effective:.1f}", strides, three_digits(share.positive), best]
 
 
 def _total_cells(total: dict[str, Any]) -> list[str]:
+    from ..engine.inspection import three_digits
+
     counts = [str(total[key]) for key in ("targets", "without_positive", "pairs")]
     means = [f"{total[key]:.1f}" for key in ("pairs_per_target", "effective_per_target")]
-    return counts + means + [f"{total[key]:.3g}" for key in ("sum_positive", "sum_negative", "sum_box")]
+    return counts + means + [three_digits(total[key]) for key in ("sum_positive", "sum_negative", "sum_box")]

@@ -19,14 +19,12 @@ def inspections_of(
     assigners: str | None, config: Mapping[str, Any], checkpoint: Path, scene: Scene, seed: int
 ) -> list[QueryInspection]:
     """Every assigner, or the run's own, on the run's predictions; the seed changes nothing."""
-    from ..assigners import build
-    from ..engine.config import assigner_name
+    from ..engine.inspection import at_the_end
     from ..engine.inspection_queries import inspect_queries
     from ..engine.inspection_scene import predict_scene_queries
 
     own = config["model"]["head"]["assigner"]
-    specs = choose(assigners) if assigners else [own]
-    built = {assigner_name(spec): build(spec, num_classes=len(scene.classes)) for spec in specs}
+    built = at_the_end(choose(assigners) if assigners else [own], len(scene.classes))
     outputs, score = predict_scene_queries(config, checkpoint, scene)
     return [inspect_queries(name, assigner, outputs, score, scene.targets) for name, assigner in built.items()]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -10,8 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..assigners import Assigner, Assignment, Predictions, Targets
+from ..assigners import Assigner, Assignment, Predictions, Targets, build, set_progress
 from ..assigners.quality import predicted_iou
+from .config import assigner_name
 
 NEEDED = ("points", "strides", "level_sizes")
 
@@ -119,6 +120,23 @@ def inspect(name: str, assigner: Assigner, predictions: Predictions, targets: Ta
         tuple(float(value) for value in sums),
         tuple(assignment.normalizers.tolist()),
     )
+
+
+def at_the_end(specs: Iterable[str | Mapping[str, Any]], num_classes: int) -> dict[str, Assigner]:
+    """Assigners by name, as they are at the end of a training (TOOD begins as another), which is what predictions are of."""
+    assigners = {assigner_name(spec): build(spec, num_classes) for spec in specs}
+    for assigner in assigners.values():
+        set_progress(assigner, 1.0)
+    return assigners
+
+
+def three_digits(value: float) -> str:
+    """A number with three digits, or with all that it has before the point.
+
+    >>> three_digits(0.008351), three_digits(12.84), three_digits(1664.2)
+    ('0.00835', '12.8', '1664')
+    """
+    return f"{value:.3g}" if abs(value) < 999.5 else f"{value:.0f}"
 
 
 def translate(predictions: Predictions, written_for: Any, wanted: Any) -> Predictions:

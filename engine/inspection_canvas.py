@@ -16,7 +16,7 @@ from .inspection_scene import Scene
 DPI = 100
 MARGIN, HEAD, LINE = 14, 36, 16  # pixels: left border, the title, a line of text
 LETTER = 6.2  # pixels, mean width of the explanation's letters
-TITLED = 200  # pixels, width of an image that has room for its title at full size
+TITLED = 225  # pixels, width of an image that has room for the longest title at full size
 INK, GROUND, EDGE, SOFT = "white", "#16181d", "#5c6370", "#c8ccd4"
 PALETTE = ("#ff6ec7", "#ffe95c", "#b9a2ff", "#e9ecef", "#ff9e9e", "#8df0dc", "#d0a97a", "#c6f36b", "#9fb8ff", "#ff6b6b")
 

@@ -14,7 +14,7 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
 from .fonts import class_lettering, style_of, warn_of_missing_letters
-from .inspection import Inspection
+from .inspection import Inspection, three_digits
 from .inspection_canvas import (
     DPI,
     GROUND,
@@ -36,7 +36,7 @@ from .inspection_scene import Scene
 
 PICTURE = (1900, 2300)  # pixels that the panels of three assigners are fitted into
 LEAST_PANEL = 150  # pixels, shorter side; many assigners make the picture longer instead
-GAP, SIGN, BAR = 6, 34, 70  # pixels: between panels, a row's sign, colour bar with numbers
+GAP, SIGN, BAR = 6, 34, 80  # pixels: between panels, a row's sign, colour bar with numbers
 BLOCK, TITLE = 30, 17  # pixels: above each assigner, above each row
 NARROWEST = 900  # pixels
 TINY = 1e-12  # keeps scales of all-zero weights defined
@@ -117,6 +117,11 @@ def draw(scene: Scene, inspections: Sequence[Inspection], path: Path, subtitle: 
     if not inspections:
         raise ValueError("inspections: expected at least one, got none")
     warn_of_missing_letters(scene.classes)
+    compose(scene, inspections, subtitle).savefig(path, format="png", dpi=DPI, facecolor=GROUND)
+
+
+def compose(scene: Scene, inspections: Sequence[Inspection], subtitle: str = "") -> Figure:
+    """The picture; arguments as of `draw`."""
     layout = lay_out(scene.image.shape[:2], len(inspections[0].strides), len(inspections))
     figure = Figure(figsize=(layout.size[0] / DPI, layout.size[1] / DPI), dpi=DPI, facecolor=GROUND)
     FigureCanvasAgg(figure)
@@ -125,7 +130,7 @@ def draw(scene: Scene, inspections: Sequence[Inspection], path: Path, subtitle: 
         _draw_overview(figure, layout, block, scene, inspection)
         for row, kind in enumerate(ROWS):
             _draw_row(figure, layout, (block, row), kind, scene, inspection)
-    figure.savefig(path, format="png", dpi=DPI, facecolor=GROUND)
+    return figure
 
 
 def lay_out(shape: tuple[int, int], levels: int, assigners: int) -> Layout:
@@ -169,18 +174,19 @@ def _draw_overview(figure: Figure, layout: Layout, block: int, scene: Scene, ins
     below = top + BLOCK + 2 * TITLE + layout.panel[1]
     write(figure, layout.size, MARGIN, below, _figures(inspection), points=9, linespacing=1.5)
     for place, (label, count) in enumerate(Counter(scene.targets.labels[0].tolist()).most_common(LEGEND)):
-        spot = MARGIN + 0.5 * layout.panel[0] * (place % 2), below + 8 * LINE + LINE * (place // 2)
+        spot = MARGIN + 0.5 * layout.panel[0] * (place % 2), below + 9 * LINE + LINE * (place // 2)
         name, font = class_lettering(scene.classes, label, longest=13)
         write(figure, layout.size, *spot, f"{count} {name}", points=9, color=color_of(label), **style_of(font))
 
 
 def _figures(inspection: Inspection) -> str:
     total = inspection.totals()
-    sums = [f"Σ{kind.sign} {value:.3g}" for kind, value in zip(ROWS, inspection.sums, strict=True)]
+    sums = [f"Σ{kind.sign} {three_digits(value)}" for kind, value in zip(ROWS, inspection.sums, strict=True)]
     lines = (
-        f"{total['targets']} objects, {total['without_positive']} without a point",
-        f"{total['pairs_per_target']:.1f} points per object,",
-        f"as many as {total['effective_per_target']:.1f} of equal w⁺",
+        f"{counted(total['targets'], 'object')},",
+        f"{total['without_positive']} without a point",
+        f"{total['pairs_per_target']:.1f} points per object",
+        f"as {total['effective_per_target']:.1f} of equal w⁺",
         *sums,
     )
     return "\n".join(lines)
@@ -210,10 +216,19 @@ def describe(kind: Row, values: np.ndarray, levels: Sequence[np.ndarray]) -> str
     """What one level gets, in a few words."""
     if kind.is_share:
         spared = values[values < 1]
-        return f"{len(spared)} points spared {100 * float((1 - spared).mean()):.0f} %" if len(spared) else "none spared"
+        return (
+            f"{counted(len(spared), 'point')} spared {100 * float((1 - spared).mean()):.0f} %"
+            if len(spared)
+            else "none spared"
+        )
     total = sum(float(level.sum()) for level in levels)
     share = float(values.sum()) / total if total else 0.0
-    return f"{int((values > 0).sum())} points, {100 * share:.0f} % of Σ"
+    return f"{counted(int((values > 0).sum()), 'point')}, {100 * share:.0f} % of Σ"
+
+
+def counted(number: int, thing: str) -> str:
+    """So many things, in words."""
+    return f"{number} {thing}" + "s" * (number != 1)
 
 
 def _draw_bar(figure: Figure, place: tuple[float, float, float, float], kind: Row, top: float, largest: float) -> None:
@@ -225,7 +240,7 @@ def _draw_bar(figure: Figure, place: tuple[float, float, float, float], kind: Ro
     above = "≥ " if largest > top * 1.001 else ""
     bar.set_yticks([0, top / 2, top], ["0", f"{top / 2:.2g}", f"{above}{top:.2g}"])
     bar.yaxis.tick_right()
-    bar.tick_params(colors=INK, labelsize=8, length=2, pad=1)
+    bar.tick_params(colors=INK, labelsize=8, length=0, pad=4)  # a mark before a number would be its sign
     for label, side in zip(bar.get_yticklabels(), ("bottom", "center", "top"), strict=True):
         label.set_verticalalignment(side)
 

@@ -1,12 +1,31 @@
+from dataclasses import replace
+
 import matplotlib.image
 import numpy as np
 import pytest
 import torch
 
-from detassign.assigners import Assigner, Predictions, Sigmoid, SigmoidObjectness, Softmax, Targets, build
+from detassign.assigners import (
+    Assigner,
+    Predictions,
+    Sigmoid,
+    SigmoidObjectness,
+    Softmax,
+    Targets,
+    TaskAligned,
+    build,
+)
 from detassign.assigners.weighting import focal
-from detassign.engine.inspection import grid_shapes, inspect, negative_share, on_grids, translate
-from detassign.engine.inspection_plot import PICTURE, ROWS, color_of, colored, describe, draw, lay_out
+from detassign.engine.inspection import (
+    at_the_end,
+    grid_shapes,
+    inspect,
+    negative_share,
+    on_grids,
+    three_digits,
+    translate,
+)
+from detassign.engine.inspection_plot import PICTURE, ROWS, color_of, colored, compose, describe, draw, lay_out
 from detassign.engine.inspection_scene import Scene
 from detassign.engine.simulation import empty_pyramid, simulate
 
@@ -221,9 +240,46 @@ def test_opacity_grows_with_the_weight_and_stops_at_the_top():
 
 def test_a_level_is_described_by_its_points_and_its_part_of_the_sum():
     levels = [np.array([[3.0, 0.0]]), np.array([[1.0]])]
-    assert describe(ROWS[0], levels[0], levels) == "1 points, 75 % of Σ"
+    assert describe(ROWS[0], levels[0], levels) == "1 point, 75 % of Σ"
     assert describe(ROWS[1], np.array([[1.0, 0.5, 0.0]]), []) == "2 points spared 75 %"
     assert describe(ROWS[1], np.ones((1, 2)), []) == "none spared"
+
+
+@pytest.mark.parametrize("shape", [(160, 160), (480, 640), (900, 300)], ids=str)
+@pytest.mark.parametrize("count", [1, 3, 5])
+def test_no_text_lies_upon_another(count, shape):
+    """The names of strides, points and shares are as long as they get, on panels of any size."""
+    targets = Targets.from_lists([BOXES.repeat(5, 1)], [LABELS.repeat(5)])
+    predictions = simulate(targets, shape, (8, 16, 32, 64, 128), CLASSES)
+    one = inspect("dw", build("dw", CLASSES), predictions, targets)
+    many = replace(one, negative=[np.full_like(level, 0.5) for level in one.negative], sums=(12345.6, 12345.6, 12345.6))
+    scene = Scene("photo.jpg", 0, np.zeros((*shape, 3), np.uint8), targets, ("cat", "dog", "bird"), {})
+    figure = compose(scene, [many] * count, "val image 0")
+    figure.canvas.draw()
+    titles = [axes.title for axes in figure.axes if axes.title.get_text()]
+    numbers = [label for axes in figure.axes for label in axes.get_yticklabels() if label.get_text()]
+    boxes = [text.get_window_extent(figure.canvas.get_renderer()) for text in (*titles, *numbers, *figure.texts)]
+    assert len(titles) == 16 * count
+    for index, box in enumerate(boxes):
+        assert not box.count_overlaps(boxes[index + 1 :])
+        assert box.x0 >= 0
+        assert box.x1 <= figure.bbox.width
+
+
+def test_assigners_that_change_are_shown_as_at_the_end_of_a_training():
+    assigners = at_the_end(["tood", "atss+dual"], CLASSES)
+    assert list(assigners) == ["tood", "atss+dual"]
+    assert isinstance(assigners["tood"].matching, TaskAligned)
+
+
+def test_a_number_has_three_digits_or_all_before_the_point():
+    assert [three_digits(value) for value in (0.0, 0.08351, 999.4, 999.6, 12345.6)] == [
+        "0",
+        "0.0835",
+        "999",
+        "1000",
+        "12346",
+    ]
 
 
 def test_classes_differ_in_colour():
