@@ -9,7 +9,7 @@ from .auxiliary_loss import AuxiliaryLoss
 from .branches import Centerness, Foreground, IoUBranch
 from .building import build
 from .checks import AssignmentWarning
-from .denoising import ContrastiveDenoising, Denoising, DenoisingQueries, Noise
+from .denoising import ContrastiveDenoising, Denoising, DenoisingQueries, KnownPairs, Noise, Positives
 from .discounts import Ramp, RelativeFit
 from .encoded_losses import DeltaLoss, LogSidesLoss
 from .losses import assignment_losses
@@ -139,6 +139,7 @@ __all__ = [
     "GeometricMean",
     "Hungarian",
     "IoUBranch",
+    "KnownPairs",
     "LevelBalanced",
     "LogSidesLoss",
     "Matches",
@@ -148,6 +149,7 @@ __all__ = [
     "Noise",
     "OneToFew",
     "OptimalTransport",
+    "Positives",
     "PowerIoU",
     "PredictedIoU",
     "Predictions",

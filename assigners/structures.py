@@ -400,16 +400,14 @@ class Assignment:
 
     def target_of(self, num_samples: int) -> Tensor:
         """(B, N) index of the target that pushes each sample up the most, BACKGROUND where none does."""
-        images = self.pushes.shape[0]
-        order = self.positive.detach().argsort(stable=True)
-        order = order[self.positive.detach()[order] > 0]
-        result = self.matches.target.new_full((images, num_samples), BACKGROUND)
-        flat = self.matches.image[order] * num_samples + self.matches.sample[order]
-        best = result.new_full((images * num_samples,), -1)
-        best.scatter_reduce_(0, flat, torch.arange(len(order), device=flat.device), "amax")
-        chosen = best >= 0
-        result.view(-1)[chosen] = self.matches.target[order][best[chosen]]
-        return result
+        images, weight = self.pushes.shape[0], self.positive.detach()
+        flat = self.matches.image * num_samples + self.matches.sample
+        most = weight.new_zeros(images * num_samples).scatter_reduce_(0, flat, weight, "amax")
+        wins = (weight > 0) & (weight == most[flat])
+        pair = torch.where(wins, torch.arange(len(flat), device=flat.device), -1)
+        chosen = flat.new_full((images * num_samples,), -1).scatter_reduce_(0, flat, pair, "amax")
+        target = torch.cat([self.matches.target, flat.new_full((1,), BACKGROUND)])  # of pair -1
+        return target[chosen].view(images, num_samples)
 
     def pairs_per_target(self, targets: Targets) -> Tensor:
         """(B, M) how many samples each target pushes up (w⁺ > 0)."""

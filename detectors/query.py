@@ -69,7 +69,7 @@ class QueryDetector(BaseDetector):
         self.decoder = decoder
         self.bbox_head = head  # the name that mmdet's detectors give it
         self.denoising = None if denoising is None else self._denoising(denoising)
-        host = Host(queries, decoder, head)
+        host = Host(queries, decoder, head, levels_made(neck, encoder, decoder))
         self.extra = nn.ModuleDict({name: build_extra(name, spec, host) for name, spec in (extra or {}).items()})
         post_process = post_process or PostProcess(score_threshold=-1.0)
         self.post_process = post_process.following(head.assigner.cardinality, QUERY_NMS)
@@ -203,10 +203,10 @@ def check_parts(
     for name, width in widths.items():
         if width != head_width:
             raise ValueError(f"channels: the head takes {head_width}, the {name} has {width}; all parts must agree")
-    levels = len(getattr(neck, "levels", ())) or None
+    levels = levels_made(neck, encoder, decoder)
     for name, part in {"encoder": encoder, "decoder": decoder}.items():
         own = levels_of(part)
-        if None not in (levels, own) and own != levels:
+        if own not in (None, levels):
             raise ValueError(f"levels: the neck makes {levels}, the {name} takes {own}")
 
 
@@ -223,6 +223,11 @@ def check_queries(queries: QuerySource, decoder: QueryDecoder) -> None:
         raise ValueError("refinement: forward_twice moves boxes, and these queries start from points; take detached")
     if decoder.refinement is not None and queries.coordinates == 0:
         raise ValueError(f"refinement: {decoder.refinement} moves points or boxes, and {kind} have {has}; take None")
+
+
+def levels_made(neck: nn.Module, *takers: nn.Module) -> int:
+    """How many levels the encoder makes: as many as the neck, or as those that take them where the neck does not say."""
+    return len(getattr(neck, "levels", ())) or next(filter(None, map(levels_of, takers)), 1)
 
 
 def levels_of(part: nn.Module) -> int | None:

@@ -7,6 +7,7 @@ FCOS (arXiv 1904.01355) with the options of its descendants. Parameter names are
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, Literal
@@ -171,24 +172,30 @@ class DenseHead(nn.Module):
         if self.conv_centerness is not None and self._branch_is_rare:
             nn.init.constant_(self.conv_centerness.bias, -math.log((1 - class_prior) / class_prior))
 
-    def forward(self, features: list[Tensor]) -> Predictions:
-        """Predictions from one feature map (B, in_channels, H_l, W_l) per stride; in training also of the auxiliary head."""
+    def forward(self, features: list[Tensor], strides: Sequence[int] | None = None) -> Predictions:
+        """Predictions of a batch; in training also of the auxiliary head.
+
+        Args:
+            features: a map (B, in_channels, H_l, W_l) of each level.
+            strides: pixels per cell of each, where they are not the head's own.
+        """
         if len(features) != len(self.strides):
             raise ValueError(f"features: expected {len(self.strides)} levels, got {len(features)}")
+        strides = self.strides if strides is None else strides
         if self.auxiliary is None or not self.training:
-            return self._predictions(features)
-        own = self._predictions([feature.detach() for feature in features])
-        return replace(own, auxiliary=self.auxiliary(features))
+            return self._predictions(features, strides)
+        own = self._predictions([feature.detach() for feature in features], strides)
+        return replace(own, auxiliary=self.auxiliary(features, strides))
 
-    def _predictions(self, features: list[Tensor]) -> Predictions:
-        levels = [self._level(*level) for level in zip(features, self.scales, self.strides, strict=True)]
+    def _predictions(self, features: list[Tensor], level_strides: Sequence[int]) -> Predictions:
+        levels = [self._level(*level) for level in zip(features, self.scales, level_strides, strict=True)]
         logits, distances, branch, points, distribution = (list(column) for column in zip(*levels, strict=True))
         if self.branch_tower is not None:
             branch = [self.conv_centerness(feature) for feature in self.branch_tower(branch)]
         points = [p.flatten(0, 1) for p in points]
         sizes = tuple(len(p) for p in points)
         all_points = torch.cat(points)
-        strides = torch.cat([p.new_full((len(p),), float(s)) for p, s in zip(points, self.strides, strict=True)])
+        strides = torch.cat([p.new_full((len(p),), float(s)) for p, s in zip(points, level_strides, strict=True)])
         return Predictions(
             flatten_levels(logits),
             boxes_from_distances(all_points, flatten_levels(distances)),

@@ -19,7 +19,7 @@ from torchvision.ops import box_convert
 
 from ..assigners import Assigner, Assignment, Matches, Predictions, Targets
 from ..assigners.boxes import center, sides
-from ..assigners.denoising import DenoisingQueries
+from ..assigners.denoising import DenoisingQueries, KnownPairs
 from ..assigners.description import constants
 from .mlp import MLP
 from .outputs import assigners_of
@@ -106,13 +106,13 @@ class ExtraOutputs:
         groups: G, consecutive and equally many queries each; every group is matched by itself, and losses are their means.
         weight: of the losses.
         weight_of_own: of the losses of the detector's own queries, encoder included, from now on.
-        losses: further ones by their whole names.
+        losses: further ones, whose names end in the extra's as well.
     """
 
     outputs: QueryOutputs
     targets: Targets
     assigner: Assigner | None = None
-    known: DenoisingQueries | None = None
+    known: KnownPairs | None = None
     groups: int = 1
     weight: float = 1.0
     weight_of_own: float = 1.0
@@ -346,7 +346,8 @@ class QueryHead(ProposalHead):
             assigner = extra.assigner or self.assigner_of("encoder")
             terms = self._encoder_losses(assigner, extra.outputs.encoder, extra.targets)
             losses |= named(mean_of_groups(terms, extra.groups), [f"_enc_{name}"])
-        return assignment, {key: loss * extra.weight for key, loss in losses.items()} | dict(extra.losses)
+        further = {f"{key}_{name}": loss for key, loss in extra.losses.items()}
+        return assignment, {key: loss * extra.weight for key, loss in losses.items()} | further
 
     def scores(self, predictions: Predictions) -> tuple[Tensor, Tensor | None]:
         """Class scores (B, N, C) and the factor (B, N) that multiplies them after filtering, or None.

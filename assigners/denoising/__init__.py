@@ -2,7 +2,9 @@
 
 from .cdn import ContrastiveDenoising
 from .dn import Denoising
+from .known import KnownPairs
 from .noise import Noise
+from .positives import Positives
 from .queries import DenoisingQueries
 
-__all__ = ["ContrastiveDenoising", "Denoising", "DenoisingQueries", "Noise"]
+__all__ = ["ContrastiveDenoising", "Denoising", "DenoisingQueries", "KnownPairs", "Noise", "Positives"]

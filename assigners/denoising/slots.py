@@ -48,14 +48,14 @@ class Slots:
         """The queries with these labels (B, K) and boxes (B, K, 4), of all groups."""
         positive = self.known & ~self.negative
         return DenoisingQueries(
-            labels.masked_fill(~self.known, 0),
-            boxes.masked_fill(~self.known[..., None], 0.5),
-            self.known,
-            positive,
-            self.target.masked_fill(~positive, 0),
-            groups,
-            labels.shape[1] // groups,
-            padding_in_loss,
+            boxes=boxes.masked_fill(~self.known[..., None], 0.5),
+            known=self.known,
+            positive=positive,
+            target=self.target.masked_fill(~positive, 0),
+            padding_in_loss=padding_in_loss,
+            labels=labels.masked_fill(~self.known, 0),
+            groups=groups,
+            block=labels.shape[1] // groups,
         )
 
 

@@ -37,11 +37,13 @@ class Host:
     Attributes:
         source: where its queries start.
         decoder, head: its own.
+        levels: that its encoder makes.
     """
 
     source: QuerySource
     decoder: QueryDecoder
     head: QueryHead
+    levels: int
 
     def assigner(self, spec: Any) -> Assigner | None:
         """An extra's assigner, at home in the detector; None for the decoder's.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -51,6 +52,22 @@ class Memory:
     def level_sizes(self) -> list[int]:
         """Tokens of each level."""
         return [height * width for height, width in self.level_shapes]
+
+    @cached_property
+    def maps(self) -> list[Tensor]:
+        """(B, C, h, w) of each level."""
+        levels = self.features.transpose(1, 2).split(self.level_sizes, 2)
+        return [level.unflatten(2, shape) for level, shape in zip(levels, self.level_shapes, strict=True)]
+
+    @cached_property
+    def strides(self) -> tuple[int, ...]:
+        """Pixels per cell of each level: the nearest power of two, since the last cells may reach beyond the batch.
+
+        >>> Memory(None, None, ((25, 42), (13, 21)), (), (), False, (800, 1333)).strides
+        (32, 64)
+        """
+        most = [max(self.shape[0] / height, self.shape[1] / width) for height, width in self.level_shapes]
+        return tuple(2 ** round(math.log2(each)) for each in most)
 
     @cached_property
     def token_strides(self) -> Tensor:

@@ -302,18 +302,25 @@ class TwoStageQueries(nn.Module):
 
 
 class AnchorProjection(nn.Module):
-    """Place and content of a query from its anchor box (two-stage Deformable DETR)."""
+    """Place and content of a query from its anchor box (two-stage Deformable DETR).
 
-    def __init__(self, channels: int, temperature: float) -> None:
+    Args:
+        channels: C.
+        temperature: of the anchor's encoding.
+        place: False makes the content alone.
+    """
+
+    def __init__(self, channels: int, temperature: float = 10000.0, place: bool = True) -> None:
         super().__init__()
-        self.channels, self.temperature = channels, temperature
-        self.linear = nn.Linear(2 * channels, 2 * channels)
-        self.norm = nn.LayerNorm(2 * channels)
+        self.channels, self.temperature, self.place = channels, temperature, place
+        self.linear = nn.Linear(2 * channels, (1 + place) * channels)
+        self.norm = nn.LayerNorm((1 + place) * channels)
 
-    def forward(self, anchors: Tensor) -> tuple[Tensor, Tensor]:
-        """Positions and contents (B, K, C) of anchors (B, K, 4), logits."""
+    def forward(self, anchors: Tensor) -> tuple[Tensor | None, Tensor]:
+        """Positions, or None, and contents (B, K, C) of anchors (B, K, 4), logits."""
         encoding = reference_encoding(anchors.sigmoid(), self.channels // 2, self.temperature, order=(0, 1, 2, 3))
-        return self.norm(self.linear(encoding)).chunk(2, -1)
+        made = self.norm(self.linear(encoding))
+        return tuple(made.chunk(2, -1)) if self.place else (None, made)
 
 
 def _check_content(content: str) -> None:

@@ -53,6 +53,19 @@ def test_published_numbers_of_extra_queries_on_the_papers_detectors(source):
     assert compose("conditional_detr_r50", None, source, scheme="group")["model"]["extra"]["groups"]["k"] == 11
 
 
+def test_co_detr_has_quality_focal_loss_on_dino_and_twice_the_focal_loss_on_deformable_detr(source):
+    parts = []
+    for host in HOSTS:
+        model = build_model(compose(host, None, source, scheme="co", changes={"model.backbone.init_cfg": None}))
+        weighting = model.bbox_head.assigner.weighting
+        target = type(weighting.target).__name__
+        parts.append((target, weighting.gamma, weighting.class_scale, weighting.box_weight, weighting.box_scale))
+        extra = model.extra["collaborative"]
+        assert (extra.weight, extra.dense_weight) == (1.0, 2.0)
+        assert (extra.choose.least, extra.choose.most) == (9, 300)
+    assert parts == [("IoU", 2.0, 1.0, "one", 1.0), ("One", 2.0, 2.0, "one", 1.0)]
+
+
 def test_other_choices_come_on_top_of_a_scheme(source):
     config = compose(
         "dino_r18_tiny", "dw", source, scheme="relation", denoising="none", changes={"model.extra.hybrid.repeat": 2}

@@ -15,6 +15,7 @@ ARGUMENTS = {
     "branch": {"queries": 9, "repeat": 2},
     "path": {},
     "mixed": {"hidden": 8},
+    "collaborative": {"norm_groups": 4, "least": 3, "most": 8},
 }
 ASSIGNERS = ("hungarian", "dw", "atss")
 EVERY_KIND = (  # of queries, of attention and of encoder proposals
@@ -173,6 +174,70 @@ def test_two_stage_groups_propose_by_themselves():
     assert "loss_cls_enc_groups" in losses
 
 
+def test_collaborative_losses_do_not_know_how_much_padding_there_is():
+    """What learns of an image is then the same in any batch."""
+    losses = []
+    for least in (1, 60):
+        model = with_extra("dino_4scale", "collaborative", least=least, most=300).eval()
+        torch.manual_seed(0)
+        losses.append(model.loss(*batch(3, 1)))
+    for key, loss in losses[0].items():
+        torch.testing.assert_close(losses[1][key], loss, rtol=1e-5, atol=1e-6)
+
+
+def test_negatives_in_the_place_of_padding_learn_to_be_background():
+    """As the authors have it by default."""
+    losses = []
+    for fill in ("padding", "negatives"):
+        model = with_extra("dino_4scale", "collaborative", least=60, most=300, fill=fill).eval()
+        losses.append(model.loss(*batch(0, 0)))
+    assert losses[0]["loss_cls_collaborative"] == 0
+    assert losses[1]["loss_cls_collaborative"] > 0
+
+
+def test_a_collaborative_head_weighs_twice_as_much_for_every_layer_of_the_decoder():
+    """12 times the usual weights in the paper's detectors."""
+    model, deeper = (
+        detector("dino_4scale", size=replace(SMALL, decoder_layers=layers), extra={"collaborative": arguments}).eval()
+        for layers, arguments in (
+            (3, {**ARGUMENTS["collaborative"], "dense_weight": 1 / 3}),
+            (4, ARGUMENTS["collaborative"]),
+        )
+    )
+    weights = {key: value for key, value in model.state_dict().items() if "decoder" not in key}
+    deeper.load_state_dict(weights, strict=False)
+    plain, weighted = (each.loss(*batch(3, 2)) for each in (model, deeper))
+    for term in ("cls_pos", "cls_neg", "box", "centerness"):
+        name = f"loss_{term}_dense_collaborative"
+        torch.testing.assert_close(8 * plain[name], weighted[name])
+
+
+@pytest.mark.parametrize("dense", ["dw", "tood", "gfl", "yolov10", "free_anchor", "atss+focal"])
+def test_a_collaborative_head_has_any_dense_assigner(dense):
+    model = with_extra("dino_4scale", "collaborative", dense=dense)
+    losses = model.loss(*batch(3, 0))
+    total(losses).backward()
+    assert all(parameter.grad is not None for parameter in model.parameters() if parameter.requires_grad)
+
+
+def test_two_collaborative_heads_have_losses_of_their_own():
+    arguments = {"type": "collaborative", **ARGUMENTS["collaborative"]}
+    losses = detector("dino_4scale", extra={"one": arguments, "two": {**arguments, "dense": "dw"}}).loss(*batch(3, 2))
+    assert {"loss_cls_one", "loss_cls_two", "loss_box_dense_one", "loss_box_dense_two"} <= set(losses)
+
+
+def test_positives_of_a_collaborative_head_are_at_anchors_on_their_objects():
+    model = with_extra("deformable_detr_two_stage", "collaborative", most=300).eval()
+    images, samples = batch(3, 2)
+    targets = targets_of(samples)
+    known = model._outputs(images, samples, targets.sizes, targets).extra["collaborative"].known
+    assert known.positive.any(1).all()
+    center = known.boxes[..., :2] * targets.sizes[:, None]
+    box = targets.boxes.gather(1, known.target[..., None].expand(-1, -1, 4))
+    within = ((box[..., :2] < center) & (center < box[..., 2:])).all(-1)
+    assert within[known.positive].all()
+
+
 def test_a_small_image_has_fewer_proposals_than_branch_and_detector_ask_for():
     model = detector("dino_4scale", size=replace(SMALL, queries=100), extra={"branch": {"queries": 90, "repeat": 2}})
     losses = model.loss(*batch(2, 1))
@@ -190,6 +255,7 @@ def test_a_small_image_has_fewer_proposals_than_branch_and_detector_ask_for():
         ("detr", {"brunch": {}}, "unknown extra 'brunch'; did you mean 'branch'"),
         ("dn_dab_deformable_encoder_only", {"path": {}}, "path: attention to levels"),
         ("dino_4scale", {"branch": {"assigner": "detr"}}, "needs other columns"),
+        ("dino_4scale", {"collaborative": {"fill": "zeros"}}, "fill: expected one of padding, negatives, got 'zeros'"),
     ],
 )
 def test_what_cannot_be_is_said(family, extra, sentence):

@@ -10,7 +10,13 @@ from support.query import batch, detector, total
 EXACT = {"denoising": {"type": "dn", "groups": 2, "label_noise": 0.0, "box_noise": 0.0}}
 
 
-EXTRA = {"groups": {"k": 2}, "branch": {"queries": 8, "repeat": 2}, "path": {}, "mixed": {"hidden": 8}}
+EXTRA = {
+    "groups": {"k": 2},
+    "branch": {"queries": 8, "repeat": 2},
+    "path": {},
+    "mixed": {"hidden": 8},
+    "collaborative": {"norm_groups": 4},
+}
 
 
 def noiseless(family, **choices):

@@ -33,6 +33,14 @@ TARGETS = Targets.from_lists(
 NOTHING = Targets.from_lists([torch.zeros(0, 4)] * 2, [torch.zeros(0)] * 2, sizes=torch.full((2, 2), 64))
 
 
+def test_a_batch_may_have_other_strides():
+    """Its head is that of the same weights that was made for them."""
+    own, other = small_head()(features(), (16, 32)), small_head(strides=(16, 32))(features())
+    assert torch.equal(own.boxes, other.boxes)
+    assert torch.equal(own.points, other.points)
+    assert torch.equal(own.strides, other.strides)
+
+
 def test_predictions_carry_the_whole_geometry():
     predictions = small_head()(features())
     assert predictions.logits.shape == (2, 80, CLASSES)

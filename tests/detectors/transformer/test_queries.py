@@ -6,6 +6,7 @@ from support.query import batch, detector
 
 from detassign.assigners import Predictions
 from detassign.detectors.transformer import TwoStageQueries
+from detassign.detectors.transformer.memory import Memory
 from detassign.heads import QueryHead
 
 
@@ -54,3 +55,14 @@ def test_mixed_selection_trains_with_denoising_queries():
     sum(losses.values()).backward()
     assert model.queries.content.weight.grad.abs().sum() > 0
     assert all(parameter.grad is not None for parameter in model.queries.parameters())
+
+
+def test_the_maps_of_a_memory_are_its_tokens_level_by_level():
+    tokens = torch.arange(2 * 8 * 3.0).view(2, 8, 3)
+    memory = Memory(tokens, None, ((2, 3), (1, 2)), (), (), False, (50, 90))
+    fine, coarse = memory.maps
+    assert fine.shape == (2, 3, 2, 3)
+    assert coarse.shape == (2, 3, 1, 2)
+    assert torch.equal(fine[:, :, 1, 2], tokens[:, 5])
+    assert torch.equal(coarse[:, :, 0, 1], tokens[:, 7])
+    assert memory.strides == (32, 64)

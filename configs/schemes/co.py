@@ -1,0 +1,12 @@
+"""Co-DETR: an auxiliary ATSS head and queries at its positives; quality focal loss on DINO (arXiv 2211.12860).
+
+The paper has a Faster R-CNN head besides, which is not here.
+"""
+
+from typing import Any
+
+
+def scheme(model: dict[str, Any]) -> dict[str, Any]:
+    extra = {"extra": {"collaborative": {"type": "collaborative"}}}
+    learns_classes = model["head"].get("encoder") == "classes"  # the encoder's proposals, as DINO's do
+    return {"assigner": "hungarian+quality_focal", **extra} if learns_classes else extra
