@@ -9,6 +9,7 @@ from typing import Any, Literal, Protocol
 import torch
 from torch import Tensor, nn
 
+from ...assigners.checks import check_choice
 from ...heads.mlp import MLP
 from .layers import xavier_
 from .memory import Memory
@@ -238,7 +239,7 @@ class TwoStageQueries(nn.Module):
             (DINO).
         content: "proposal" makes content and place from the anchor's encoding (Deformable DETR), "learned" learns it
             (DINO's mixed selection), "mixed" learns it and makes the place (that of H-DETR, arXiv 2207.13080), "memory"
-            takes the encoder's features.
+            takes the features that proposals are made of, "mapped" a linear map of the encoder's (DDQ, arXiv 2303.12776).
         temperature: of the anchor's encoding.
         select: which of the ranked tokens become queries, of `SELECTIONS`: a name, a dict with "type", or an object.
 
@@ -253,15 +254,13 @@ class TwoStageQueries(nn.Module):
         num_queries: int = 300,
         channels: int = 256,
         rank_by: Literal["first", "best"] = "best",
-        content: Literal["proposal", "learned", "mixed", "memory"] = "learned",
+        content: Literal["proposal", "learned", "mixed", "memory", "mapped"] = "learned",
         temperature: float = 10000.0,
         select: Any = "best",
     ) -> None:
         super().__init__()
-        if rank_by not in ("first", "best"):
-            raise ValueError(f"rank_by: expected 'first' or 'best', got {rank_by!r}")
-        if content not in ("proposal", "learned", "mixed", "memory"):
-            raise ValueError(f"content: expected 'proposal', 'learned', 'mixed' or 'memory', got {content!r}")
+        check_choice("rank_by", rank_by, ("first", "best"))
+        check_choice("content", content, ("proposal", "learned", "mixed", "memory", "mapped"))
         _check_count(num_queries)
         self.num_queries, self.channels, self.rank_by, self.temperature = num_queries, channels, rank_by, temperature
         self.select = SELECTIONS.build(select)
@@ -270,6 +269,7 @@ class TwoStageQueries(nn.Module):
         self.content = self.rows(num_queries).content
         self.has_positions = self.makes_positions = content in ("proposal", "mixed")
         self.from_anchor = AnchorProjection(channels, temperature) if self.has_positions else None
+        self.from_memory = nn.Linear(channels, channels) if content == "mapped" else None
         xavier_(self)
 
     def forward(self, memory: Memory, head: EncoderHead) -> Queries:
@@ -290,15 +290,21 @@ class TwoStageQueries(nn.Module):
         return Proposals(features, logits, boxes, places, memory.token_strides, memory.level_sizes, rank)
 
     def start(self, rows: nn.Module, memory: Memory, proposals: Proposals) -> Queries:
-        chosen = proposals.chosen
-        anchors = gather_rows(proposals.boxes, chosen).detach()
-        learned = None if rows.content is None else _for_batch(rows.content.weight[: chosen.shape[1]], memory)
-        if self.from_anchor is not None:
-            position, content = self.from_anchor(anchors)
-            content = content if learned is None else learned
-            return Queries(content, position, anchors, proposals, lambda boxes: self.from_anchor(boxes)[0])
-        content = gather_rows(proposals.tokens, chosen).detach() if learned is None else learned
-        return Queries(content, anchors=anchors, proposals=proposals)
+        anchors = gather_rows(proposals.boxes, proposals.chosen).detach()
+        content = self._content(rows, memory, proposals)
+        if self.from_anchor is None:
+            return Queries(content, anchors=anchors, proposals=proposals)
+        position, made = self.from_anchor(anchors)
+        content = made if content is None else content
+        return Queries(content, position, anchors, proposals, lambda boxes: self.from_anchor(boxes)[0])
+
+    def _content(self, rows: nn.Module, memory: Memory, proposals: Proposals) -> Tensor | None:
+        """(B, Q, C) what queries start with, unless it is made from their anchors."""
+        if rows.content is not None:
+            return _for_batch(rows.content.weight[: proposals.chosen.shape[1]], memory)
+        if self.from_memory is not None:
+            return self.from_memory(gather_rows(memory.features, proposals.chosen).detach())
+        return None if self.from_anchor is not None else gather_rows(proposals.tokens, proposals.chosen).detach()
 
 
 class AnchorProjection(nn.Module):

@@ -66,6 +66,20 @@ def test_co_detr_has_quality_focal_loss_on_dino_and_twice_the_focal_loss_on_defo
     assert parts == [("IoU", 2.0, 1.0, "one", 1.0), ("One", 2.0, 2.0, "one", 1.0)]
 
 
+def test_published_numbers_of_ddq(source):
+    """900 distinct queries and 1350 dense ones, of contents made from the encoder's features."""
+    model = compose("dino_4scale_r50", None, source, scheme="ddq")["model"]
+    assert model["queries"]["num_queries"] == 900
+    assert model["queries"]["select"] == {"type": "nms", "overlap": 0.8}
+    assert model["queries"]["content"] == "mapped"
+    assert model["decoder"]["distinct"] == 0.8
+    dense = model["extra"]["dense"]
+    assert (dense["queries"], dense["repeat"], dense["assigner"]["matching"]["copies"]) == (1350, 1, 4)
+    learned = compose("dab_deformable_detr_r50", None, source, scheme="ddq")["model"]
+    assert learned["decoder"]["distinct"] == 0.8
+    assert "select" not in learned["queries"]
+
+
 def test_other_choices_come_on_top_of_a_scheme(source):
     config = compose(
         "dino_r18_tiny", "dw", source, scheme="relation", denoising="none", changes={"model.extra.hybrid.repeat": 2}

@@ -66,3 +66,17 @@ def test_the_maps_of_a_memory_are_its_tokens_level_by_level():
     assert torch.equal(fine[:, :, 1, 2], tokens[:, 5])
     assert torch.equal(coarse[:, :, 0, 1], tokens[:, 7])
     assert memory.strides == (32, 64)
+
+
+def test_mapped_contents_are_of_the_encoders_features_and_teach_it_nothing():
+    model = detector("dino_4scale", "none")
+    mapped = TwoStageQueries(12, model.encoder.channels, content="mapped")
+    images = batch(2, 1)[0]
+    sizes = images.new_tensor([[96.0, 64.0]] * 2)
+    memory = model.encoder(model.neck(model.extract_feat(images)), sizes, images.shape[-2:], False)
+    queries = mapped(memory, model.bbox_head)
+    rows = torch.arange(2)[:, None], queries.proposals.chosen
+    torch.testing.assert_close(queries.content, mapped.from_memory(memory.features[rows]))
+    queries.content.sum().backward()
+    assert mapped.from_memory.weight.grad is not None
+    assert all(parameter.grad is None for parameter in model.encoder.parameters())
