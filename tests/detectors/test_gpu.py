@@ -14,7 +14,8 @@ from detassign.bench.stand_in import GPU, OnGPU, put_on, stand_in
 from detassign.engine.hooks import RunInfo
 from detassign.heads import PostProcess
 
-MATCHING, PAIRS = "assigners/matching/hungarian.py", "assigners/denoising/queries.py"
+MATCHING, PAIRS = "assigners/matching/hungarian.py", "assigners/denoising/known.py"
+POSITIVES = "assigners/denoising/positives.py"
 FAMILIES_WITH_A_MATCH_OF_THE_ENCODER = ("deformable_detr_two_stage", "dn_dab_dino_deformable_detr")
 
 
@@ -83,6 +84,23 @@ def test_a_query_detector_trains_on_a_gpu_and_waits_only_for_costs_and_the_numbe
     assert record.mixed == {}
     pairs = {} if denoising == "none" else {PAIRS: 1}
     assert record.waits == {MATCHING: 1 + (family in FAMILIES_WITH_A_MATCH_OF_THE_ENCODER), **pairs}
+
+
+@pytest.mark.parametrize("fill", ["padding", "negatives"])
+def test_a_collaborative_head_waits_for_its_pairs_and_for_the_number_of_its_positives(fill):
+    data, extra = packed(3, 0, 2), {"collaborative": {"norm_groups": 4, "least": 60, "fill": fill}}
+    wanted = step_of(detector("dino_4scale", extra=extra), data)
+    model = detector("dino_4scale", extra=extra)
+    with stand_in() as record:
+        found = step_of(put_on(model), data)
+    for one, other in zip(found, wanted, strict=True):
+        assert_same(one, other)
+    assert record.mixed == {}
+    assert not record.sends
+    own = {MATCHING: 1, PAIRS: 2, POSITIVES: 1}
+    assert {file: record.waits[file] for file in own} == own
+    of_dense = sum(count for file, count in record.waits.items() if file not in own)
+    assert 1 <= of_dense <= model.extra["collaborative"].dense.waits, record.waits
 
 
 @pytest.mark.parametrize("family", ["dino_4scale", "deformable_detr", "detr", "conditional_detr"])
