@@ -239,7 +239,8 @@ class TwoStageQueries(nn.Module):
             (DINO).
         content: "proposal" makes content and place from the anchor's encoding (Deformable DETR), "learned" learns it
             (DINO's mixed selection), "mixed" learns it and makes the place (that of H-DETR, arXiv 2207.13080), "memory"
-            takes the features that proposals are made of, "mapped" a linear map of the encoder's (DDQ, arXiv 2303.12776).
+            takes the features that proposals are made of, "mapped" a linear map of the encoder's (DDQ, arXiv 2303.12776),
+            "both" adds a normed linear map of the former to "proposal" (DETA, arXiv 2212.06137).
         temperature: of the anchor's encoding.
         select: which of the ranked tokens become queries, of `SELECTIONS`: a name, a dict with "type", or an object.
 
@@ -254,22 +255,25 @@ class TwoStageQueries(nn.Module):
         num_queries: int = 300,
         channels: int = 256,
         rank_by: Literal["first", "best"] = "best",
-        content: Literal["proposal", "learned", "mixed", "memory", "mapped"] = "learned",
+        content: Literal["proposal", "learned", "mixed", "memory", "mapped", "both"] = "learned",
         temperature: float = 10000.0,
         select: Any = "best",
     ) -> None:
         super().__init__()
         check_choice("rank_by", rank_by, ("first", "best"))
-        check_choice("content", content, ("proposal", "learned", "mixed", "memory", "mapped"))
+        check_choice("content", content, ("proposal", "learned", "mixed", "memory", "mapped", "both"))
         _check_count(num_queries)
         self.num_queries, self.channels, self.rank_by, self.temperature = num_queries, channels, rank_by, temperature
         self.select = SELECTIONS.build(select)
         self.learns_content = content in ("learned", "mixed")
         self.proposals = TokenProposals(channels)
         self.content = self.rows(num_queries).content
-        self.has_positions = self.makes_positions = content in ("proposal", "mixed")
+        self.has_positions = self.makes_positions = content in ("proposal", "mixed", "both")
         self.from_anchor = AnchorProjection(channels, temperature) if self.has_positions else None
         self.from_memory = nn.Linear(channels, channels) if content == "mapped" else None
+        self.from_token = (
+            nn.Sequential(nn.Linear(channels, channels), nn.LayerNorm(channels)) if content == "both" else None
+        )
         xavier_(self)
 
     def forward(self, memory: Memory, head: EncoderHead) -> Queries:
@@ -291,20 +295,22 @@ class TwoStageQueries(nn.Module):
 
     def start(self, rows: nn.Module, memory: Memory, proposals: Proposals) -> Queries:
         anchors = gather_rows(proposals.boxes, proposals.chosen).detach()
-        content = self._content(rows, memory, proposals)
         if self.from_anchor is None:
-            return Queries(content, anchors=anchors, proposals=proposals)
+            return Queries(self._content(rows, memory, proposals), anchors=anchors, proposals=proposals)
         position, made = self.from_anchor(anchors)
-        content = made if content is None else content
+        content = self._content(rows, memory, proposals, made)
         return Queries(content, position, anchors, proposals, lambda boxes: self.from_anchor(boxes)[0])
 
-    def _content(self, rows: nn.Module, memory: Memory, proposals: Proposals) -> Tensor | None:
-        """(B, Q, C) what queries start with, unless it is made from their anchors."""
+    def _content(self, rows: nn.Module, memory: Memory, proposals: Proposals, made: Tensor | None = None) -> Tensor:
+        """(B, Q, C) what queries start with; `made` is what their anchors have for them."""
         if rows.content is not None:
             return _for_batch(rows.content.weight[: proposals.chosen.shape[1]], memory)
         if self.from_memory is not None:
             return self.from_memory(gather_rows(memory.features, proposals.chosen).detach())
-        return None if self.from_anchor is not None else gather_rows(proposals.tokens, proposals.chosen).detach()
+        tokens = gather_rows(proposals.tokens, proposals.chosen).detach()
+        if made is None:
+            return tokens
+        return made if self.from_token is None else made + self.from_token(tokens)
 
 
 class AnchorProjection(nn.Module):

@@ -10,6 +10,13 @@ from detassign.detectors.transformer.memory import Memory
 from detassign.heads import QueryHead
 
 
+def encoded(model):
+    """Two images as a detector's encoder sees them."""
+    images = batch(2, 1)[0]
+    sizes = images.new_tensor([[96.0, 64.0]] * 2)
+    return model.encoder(model.neck(model.extract_feat(images)), sizes, images.shape[-2:], False)
+
+
 @pytest.mark.parametrize(("assigner", "same_order"), [("hungarian", False), ("detr", True)])
 def test_tokens_are_ranked_by_probability(assigner, same_order):
     """What is added to all logits of a token changes no probability of a softmax, and every one of sigmoids."""
@@ -38,9 +45,7 @@ def test_mixed_selection_learns_contents_and_makes_places():
     mixed = TwoStageQueries(12, model.encoder.channels, rank_by="first", content="mixed")
     missing = mixed.load_state_dict(model.queries.state_dict(), strict=False).missing_keys
     assert missing == ["content.weight"]
-    images = batch(2, 1)[0]
-    sizes = images.new_tensor([[96.0, 64.0]] * 2)
-    memory = model.encoder(model.neck(model.extract_feat(images)), sizes, images.shape[-2:], False)
+    memory = encoded(model)
     ours, proposals = mixed(memory, model.bbox_head), model.queries(memory, model.bbox_head)
     assert torch.equal(ours.position, proposals.position)
     assert torch.equal(ours.anchors, proposals.anchors)
@@ -68,12 +73,25 @@ def test_the_maps_of_a_memory_are_its_tokens_level_by_level():
     assert memory.strides == (32, 64)
 
 
+def test_contents_of_both_add_features_to_what_proposals_have():
+    model = detector("deformable_detr_two_stage", "none")
+    both = TwoStageQueries(12, model.encoder.channels, rank_by="first", content="both")
+    missing = both.load_state_dict(model.queries.state_dict(), strict=False).missing_keys
+    assert {name.split(".")[0] for name in missing} == {"from_token"}
+    memory = encoded(model)
+    ours, plain = both(memory, model.bbox_head), model.queries(memory, model.bbox_head)
+    tokens = ours.proposals.tokens[torch.arange(2)[:, None], ours.proposals.chosen]
+    torch.testing.assert_close(ours.content, plain.content + both.from_token(tokens))
+    assert torch.equal(ours.position, plain.position)
+    ours.content.sum().backward()
+    assert both.from_token[0].weight.grad is not None
+    assert all(parameter.grad is None for parameter in (*model.encoder.parameters(), *both.proposals.parameters()))
+
+
 def test_mapped_contents_are_of_the_encoders_features_and_teach_it_nothing():
     model = detector("dino_4scale", "none")
     mapped = TwoStageQueries(12, model.encoder.channels, content="mapped")
-    images = batch(2, 1)[0]
-    sizes = images.new_tensor([[96.0, 64.0]] * 2)
-    memory = model.encoder(model.neck(model.extract_feat(images)), sizes, images.shape[-2:], False)
+    memory = encoded(model)
     queries = mapped(memory, model.bbox_head)
     rows = torch.arange(2)[:, None], queries.proposals.chosen
     torch.testing.assert_close(queries.content, mapped.from_memory(memory.features[rows]))
