@@ -103,7 +103,7 @@ class Focal:
         silent: (B, N, C) bool, True at the entries and wherever else w⁻ is zero.
         entries: with values of their own.
         values: (K,), with gradient where they have one; those of one entry add up.
-        detach: let P^gamma have no gradient.
+        detach: let P^gamma have no gradient; then w⁻ is summed as a whole.
         among: image and sample, each (K,), of all samples whose scale is not zero; None is any.
     """
 
@@ -153,6 +153,8 @@ class Focal:
         return background.index_put(self.entries.index, self.values, accumulate=True)
 
     def losses(self, scores: Scores) -> Tensor:
+        if self.detach:
+            return Given(self.dense).losses(scores)
         background = scores.absent.summed(self._summand) if self.among is None else self._sums_among(scores)
         of_entries = weighted(self.values, -self.entries.log_absent)
         return background.index_put(self.entries.index[:2], of_entries, accumulate=True).sum(1)
@@ -174,8 +176,6 @@ class Focal:
         part = power(probability, self.gamma - 1).mul_(self.scale.flatten()[rows, None])
         part.masked_fill_(self.silent.flatten(0, 1)[rows], 0)
         sums = (part * probability * log_absent).sum(-1).neg_()
-        if self.detach:
-            return sums, part.mul_(probability).neg_()
         by_power = (1 - probability).mul_(log_absent).mul_(self.gamma)
         return sums, part.mul_(by_power.sub_(probability))
 

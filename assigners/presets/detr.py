@@ -36,7 +36,7 @@ def hungarian(num_classes: int, costs: Mapping[str, Any] | None = None, class_sc
         costs: terms of the matching cost in place of focal 2, L1 5, GIoU 2.
         class_scale: weight of the class terms of the loss.
     """
-    return one_to_one(num_classes, focal(class_scale=class_scale, count="targets"), costs, eps=1e-6)
+    return by_hungarian(num_classes, focal(class_scale=class_scale, count="targets"), costs, eps=1e-6)
 
 
 @ASSIGNERS.register("deformable_detr")
@@ -48,10 +48,12 @@ def deformable_detr(num_classes: int, costs: Mapping[str, Any] | None = None, cl
         costs: terms of the matching cost in place of focal 2, L1 5, GIoU 2.
         class_scale: weight of the class terms of the loss.
     """
-    return one_to_one(num_classes, focal(class_scale=class_scale, count="targets"), costs)
+    return by_hungarian(num_classes, focal(class_scale=class_scale, count="targets"), costs)
 
 
-def one_to_one(num_classes: int, weighting: Any, costs: Mapping[str, Any] | None = None, eps: float = 0.0) -> Assigner:
+def by_hungarian(
+    num_classes: int, weighting: Any, costs: Mapping[str, Any] | None = None, eps: float = 0.0, **matching: Any
+) -> Assigner:
     """Hungarian matching at costs 2, 5, 2, or others, under a weighting over sigmoids; box losses 5 and 2.
 
     Args:
@@ -59,8 +61,10 @@ def one_to_one(num_classes: int, weighting: Any, costs: Mapping[str, Any] | None
         weighting: the weighting.
         costs: terms of the matching cost in place of focal 2, L1 5, GIoU 2.
         eps: added to union and hull wherever there is a GIoU.
+        matching: further arguments of `Hungarian`.
     """
-    return Assigner(Hungarian(costs or usual_costs(eps)), weighting, Sigmoid(), _box_terms(eps), num_classes)
+    matching = Hungarian(costs or usual_costs(eps), **matching)
+    return Assigner(matching, weighting, Sigmoid(), _box_terms(eps), num_classes)
 
 
 def usual_costs(eps: float = 0.0) -> dict[str, Any]:

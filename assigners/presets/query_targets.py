@@ -1,14 +1,15 @@
-"""Query detectors whose class scores are to say how well boxes fit: RT-DETR, DEIM, LW-DETR, Stable-DINO, Rank-DETR."""
+"""Query detectors whose class scores are to say how well boxes fit, from RT-DETR to DDQ's dense queries."""
 
 from __future__ import annotations
 
 from typing import Literal
 
 from ..assigner import Assigner
+from ..matching import Hungarian
 from ..registry import ASSIGNERS
 from ..staged import Staged
-from ..weighting import focal, giou_focal, ia_bce, mal, position_supervised, varifocal
-from .detr import one_to_one, usual_costs
+from ..weighting import focal, giou_focal, ia_bce, mal, position_supervised, task_aligned, varifocal
+from .detr import by_hungarian, usual_costs
 
 DETREX_EPS = 1e-6  # added to union and hull of boxes as shares of the image
 
@@ -25,7 +26,7 @@ def vfl(num_classes: int, alpha: float = 0.75, gamma: float = 2.0) -> Assigner:
         alpha, gamma: as of `varifocal`.
     """
     weighting = varifocal(alpha, gamma, box_weight="one", box_scale=1.0, detach=True, count="targets")
-    return one_to_one(num_classes, weighting)
+    return by_hungarian(num_classes, weighting)
 
 
 @ASSIGNERS.register("mal")
@@ -38,11 +39,13 @@ def mal_preset(num_classes: int, gamma: float = 1.5, alpha: float = 1.0) -> Assi
         num_classes: C.
         gamma, alpha: as of the weighting `mal`.
     """
-    return one_to_one(num_classes, mal(gamma, alpha))
+    return by_hungarian(num_classes, mal(gamma, alpha))
 
 
 @ASSIGNERS.register("lw")
-def lw(num_classes: int, score_power: float = 0.25, floor: float = 0.01, gamma: float = 2.0) -> Assigner:
+def lw(
+    num_classes: int, score_power: float = 0.25, floor: float = 0.01, gamma: float = 2.0, eps: float = 0.0
+) -> Assigner:
     """LW-DETR (arXiv 2406.03459) in one group: Hungarian x IoU-aware cross entropy; costs 2, 5, 2, loss weights 1, 5, 2.
 
     Logs are exact for every logit; those of the authors' code are infinite where a float32 sigmoid is 0 or 1.
@@ -51,8 +54,38 @@ def lw(num_classes: int, score_power: float = 0.25, floor: float = 0.01, gamma: 
         num_classes: C.
         score_power: of P in the score that a query is to reach; the IoU has 1 − score_power.
         floor, gamma: as of `ia_bce`.
+        eps: added to union and hull of boxes as shares of the image, detrex's 1e-6.
     """
-    return one_to_one(num_classes, ia_bce(score_power, 1 - score_power, floor, gamma))
+    return by_hungarian(num_classes, ia_bce(score_power, 1 - score_power, floor, gamma, eps), eps=eps)
+
+
+@ASSIGNERS.register("align")
+def align(
+    num_classes: int,
+    k: int = 2,
+    final_k: int = 1,
+    rank_decay: float = 1.5,
+    score_power: float = 0.25,
+    carry: bool = False,
+) -> Assigner:
+    """Align-DETR (arXiv 2304.07527): k queries per object, in the last layer one, x IoU-aware cross entropy by rank.
+
+    Costs 2, 5, 2 and loss weights 1, 5, 2. Where objects crowd an image each has fewer queries, one at least; in the authors'
+    code the images behind it in its batch have as few, or none, `carry=True`. Denoising queries have no ranks: `{"type":
+    "align", "denoising": "lw(eps=1e-6)"}`.
+
+    Args:
+        num_classes: C.
+        k: queries per object.
+        final_k: the same in the last layer.
+        rank_decay: as of `SoftTarget`.
+        score_power: as of `lw`.
+        carry: as of `Hungarian`.
+    """
+    settings = {"eps": DETREX_EPS, "rank_decay": rank_decay, "count": "targets_once"}
+    weighting = ia_bce(score_power, 1 - score_power, **settings)
+    copies = {"copies": k, "final_copies": final_k, "share": 0.5, "carry": carry}
+    return by_hungarian(num_classes, weighting, eps=DETREX_EPS, **copies)
 
 
 @ASSIGNERS.register("stable")
@@ -77,7 +110,7 @@ def stable(
     """
     modulated = {"type": "position_focal", "weight": 2.0, "power": power, "eps": DETREX_EPS, "position": position}
     weighting = position_supervised(score_power, iou_power, eps=DETREX_EPS, class_scale=class_scale)
-    return one_to_one(num_classes, weighting, {**usual_costs(DETREX_EPS), "focal": modulated}, DETREX_EPS)
+    return by_hungarian(num_classes, weighting, {**usual_costs(DETREX_EPS), "focal": modulated}, DETREX_EPS)
 
 
 @ASSIGNERS.register("rank")
@@ -103,4 +136,28 @@ def rank(
     scales = {"class_scale": class_scale, "count": "targets"}
     weighting = giou_focal(eps=DETREX_EPS, **scales) if by_giou else focal(**scales)
     stages = {0.0: usual_costs(DETREX_EPS), high_order_from: high_order}
-    return Staged({at: one_to_one(num_classes, weighting, costs, DETREX_EPS) for at, costs in stages.items()})
+    return Staged({at: by_hungarian(num_classes, weighting, costs, DETREX_EPS) for at, costs in stages.items()})
+
+
+@ASSIGNERS.register("ddq_dense")
+def ddq_dense(
+    num_classes: int, k: int = 4, iou_power: float = 6.0, negatives: Literal["all", "with_targets"] = "all"
+) -> Assigner:
+    """DDQ's dense queries (arXiv 2303.12776): Hungarian with 4 queries per object x task-aligned; GIoU weight 2 and no L1.
+
+    The cost has P = sigmoid(sigmoid(logit)) and L1 of the four sides, as mmdet's. An image without objects is background, where
+    mmdet's queries learn nothing, `negatives="with_targets"`; in one with more objects than queries some have none, where mmdet
+    fails.
+
+    Args:
+        num_classes: C.
+        k: queries per object.
+        iou_power: of the alignment.
+        negatives: as of `SoftTarget`.
+    """
+    terms = {
+        "focal": {"weight": 2.0, "eps": 1e-12, "twice": True},
+        "l1": {"weight": 5.0, "layout": "xyxy"},
+        "giou": 2.0,
+    }
+    return Assigner(Hungarian(terms, k), task_aligned(1.0, iou_power, negatives=negatives), num_classes=num_classes)

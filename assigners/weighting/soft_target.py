@@ -153,24 +153,20 @@ class SoftTarget(nn.Module):
 
     def forward(self, predictions: Predictions, targets: Targets, matches: Matches, scores: Scores) -> Assignment:
         entries = Entries.of(matches, targets, scores)
-        probability = probability_of(entries.log_absent)
-        wanted = self.target(predictions, targets, matches, scores).to(probability)
+        wanted = self.target(predictions, targets, matches, scores).to(entries.log_absent)
         decay = self._decay(wanted, matches, targets)
         wanted = decay * wanted
         strongest = entries.settled(wanted, "amax")
 
-        modulation = self._modulation(strongest, probability.detach() if self.detach else probability)
+        modulation = self._modulation(strongest, probability_of(entries.log_absent))
         keep = countable(predictions, matches) * PUSHED[self.negatives](predictions, targets, matches)
-        scale = self.class_scale * self.background_scale
-        pushed = modulation * (1 - strongest)
+        scale, pushed = self.class_scale * self.background_scale, modulation * (1 - strongest)
         among = entries.index[:2] if self.background_by_branch else None
         negative = Focal.around(entries, pushed, scores, scale, self.gamma, keep, self.detach, among)
         positive = modulation * wanted * (wanted == strongest)  # one class wanted twice learns the better target
 
         box = decay * box_weights(self.box_weight, predictions, targets, matches, scores, wanted, self.least_side)
-        count = counted(self.count, wanted, targets, matches, predictions, self.floor_per_image)
-        box_count = counted(self.box_count, box, targets, matches, predictions, self.floor_per_image)
-        norm = normalizers(count, count, box_count, floor=(1.0, 1.0, self.box_floor))
+        norm = self._normalizers(wanted, box, predictions, targets, matches)
         return Assignment(matches, positive, negative, self.box_scale * box, norm, details={"target": wanted})
 
     def _decay(self, wanted: Tensor, matches: Matches, targets: Targets) -> Tensor:
@@ -179,8 +175,17 @@ class SoftTarget(nn.Module):
             return wanted.new_ones(())
         return (-rank_within(matches.flat_target(targets), wanted).to(wanted) / self.rank_decay).exp()
 
+    def _normalizers(
+        self, wanted: Tensor, box: Tensor, predictions: Predictions, targets: Targets, matches: Matches
+    ) -> Tensor:
+        """(3, ...) what classes, with both signs, and boxes are divided by, from t and w° (P,)."""
+        count = counted(self.count, wanted, targets, matches, predictions, self.floor_per_image)
+        box_count = counted(self.box_count, box, targets, matches, predictions, self.floor_per_image)
+        return normalizers(count, count, box_count, floor=(1.0, 1.0, self.box_floor))
+
     def _modulation(self, wanted: Tensor, probability: Tensor) -> Tensor:
         """(P,) m of each pair."""
+        probability = probability.detach() if self.detach else probability
         scale = self.class_scale * self.matched_scale
         if self.soft_scale != 1:
             scale = scale * torch.where(wanted < 1, self.soft_scale, 1.0)
@@ -190,7 +195,7 @@ class SoftTarget(nn.Module):
 
 
 def all_samples(predictions: Predictions, targets: Targets, matches: Matches) -> Tensor:
-    """Scalar True."""
+    """Scalar True, of every sample."""
     return targets.mask.new_ones(())
 
 

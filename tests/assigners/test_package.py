@@ -147,7 +147,7 @@ def test_public_names_are_these():
 
 def test_registered_names_are_at_least_these():
     assert {"atss", "deformable_detr", "detr", "fcos", "gfl", "hungarian", "max_iou"} <= set(assigners.ASSIGNERS)
-    assert {"lw", "mal", "rank", "stable", "vfl"} <= set(assigners.ASSIGNERS)
+    assert {"align", "ddq_dense", "lw", "mal", "rank", "stable", "vfl"} <= set(assigners.ASSIGNERS)
     assert {"dw", "dw_original", "dw_paper", "dw_softmax", "dw_top9", "fcos_dual"} <= set(assigners.ASSIGNERS)
     assert {"atss", "center_prior", "center_sampling", "hungarian", "max_iou", "task_aligned", "top_k"} <= set(
         assigners.MATCHINGS

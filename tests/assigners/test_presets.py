@@ -18,6 +18,7 @@ from detassign.assigners import (
     MaxIoU,
     OneToFew,
     PowerIoU,
+    Predictions,
     Sigmoid,
     SigmoidObjectness,
     Softmax,
@@ -31,6 +32,7 @@ from detassign.assigners import (
     position_supervised,
     predicted_iou,
     set_progress,
+    task_aligned,
     varifocal,
 )
 
@@ -241,6 +243,7 @@ def test_the_detr_family_has_the_constants_of_its_papers(preset, costs, class_sc
         ("vfl", varifocal(box_weight="one", box_scale=1.0, detach=True, count="targets"), 1.0, 0.0),
         ("mal", mal(), 1.0, 0.0),
         ("lw", ia_bce(), 1.0, 0.0),
+        ("align", ia_bce(eps=1e-6, rank_decay=1.5, count="targets_once"), 1.0, 1e-6),
         ("stable", position_supervised(eps=1e-6, class_scale=6.0), 6.0, 1e-6),
         ("rank", giou_focal(eps=1e-6, class_scale=2.0), 2.0, 1e-6),
     ],
@@ -256,6 +259,27 @@ def test_scores_that_say_how_well_boxes_fit_have_the_constants_of_their_papers(p
     }
     assert {name: term.weight for name, term in assigner.box_loss.items()} == {"l1": 5.0, "giou": 2.0}
     assert assigner.matching.costs["giou"].part.eps == assigner.box_loss["giou"].part.eps == eps
+
+
+def test_align_detr_gives_an_object_two_queries_and_one_in_the_last_layer():
+    assigner = build("align", num_classes=CLASSES)
+    predictions, targets = random_batch(assigner, 0, (4,))
+    layers = Predictions(predictions.logits.repeat(2, 1, 1), predictions.boxes.repeat(2, 1, 1), groups=2)
+    image = assigner.match(layers, targets.repeat(2)).image
+    assert torch.bincount(image).tolist() == [8, 4]
+    assert assigner.cardinality == "one-to-one"
+
+
+def test_ddqs_dense_queries_are_four_per_object_and_their_costs_have_two_sigmoids():
+    assigner = build("ddq_dense", num_classes=3)
+    focal_cost, l1 = (assigner.matching.costs[name].part for name in ("focal", "l1"))
+    assert (focal_cost.twice, focal_cost.eps, l1.layout, assigner.matching.copies) == (True, 1e-12, "xyxy", 4)
+    assert {name: term.weight for name, term in assigner.matching.costs.items()} == {
+        "focal": 2.0,
+        "l1": 5.0,
+        "giou": 2.0,
+    }
+    assert repr(assigner.weighting) == repr(task_aligned())
 
 
 def test_stable_dinos_cost_is_modulated_by_the_pairs_own_boxes():

@@ -17,7 +17,6 @@ from detassign.assigners.weighting import (
     ia_bce,
     position_supervised,
     quality_focal,
-    task_aligned,
     varifocal,
 )
 
@@ -40,7 +39,7 @@ def box_loss(case, eps=0.0, giou="loss_giou"):
 def test_varifocal_and_matchability_equal_rt_detrs_d_fines_and_deims(case):
     """Boxes that learn from the union of all layers' pairs are left out; losses are recorded with their coefficients."""
     config, kind = case.config, case.config["losses"][0]
-    alpha = {"vfl": config["alpha"], "mal": config["mal_alpha"] or 1.0}[kind]
+    alpha = {"vfl": config["alpha"], "mal": 1.0 if config["mal_alpha"] is None else config["mal_alpha"]}[kind]
     assigner = build(kind, config["num_classes"], alpha=alpha, gamma=config["gamma"])
     checked = Checked(case, RT_DETR, dict.fromkeys((f"loss_{kind}", "loss_bbox", "loss_giou"), 1.0))
     union = any(key.startswith("match/go/") for key in case.arrays)
@@ -55,25 +54,45 @@ def test_varifocal_and_matchability_equal_rt_detrs_d_fines_and_deims(case):
 
 @pytest.mark.parametrize("case", cases("query_assign", "align_detr_*"))
 def test_ia_bce_with_rank_decay_equals_align_detrs(case):
-    """Given the pairs of its matching."""
+    """Given the recorded pairs where layers before the last differ in their number of queries per object."""
+    of_encoder, *of_layers = case.config["match_number"]
     checked = Checked(case, DETREX, scales(case))
-    decay = {"rank_decay": case.config["tau"], "count": "targets_once"}
     for output in outputs(case, "", "enc"):
-        assigner, weighed = (align(case, eps, **decay) for eps in (EPS, 0.0))
-        assignment = checked.add(output, assigner, "norm/match", output.recorded_pairs(), weighed=weighed)
+        copies = [of_encoder] if output.kind else of_layers
+        assigner, weighed = (align(case, eps, copies) for eps in (EPS, 0.0))
+        known = None if len(set(copies[:-1])) < 2 else output.recorded_pairs()
+        assignment = checked.add(output, assigner, "norm/match", known, weighed=weighed)
         output.check_box_weights(assignment)
     for output in outputs(case, "dn"):
-        checked.add(output, align(case, EPS), "norm/dn", output.denoising_pairs())
+        assigner = Assigner("hungarian", align_weighting(case, EPS), box_loss=box_loss(case, EPS))
+        checked.add(output, assigner, "norm/dn", output.denoising_pairs())
     checked.check_total()
     checked.check_gradients()
 
 
-def align(case, eps, **settings):
+def align(case, eps, copies):
+    """Align-DETR as its code has it, with so many queries per object in the layers before the last, and in it."""
+    matching = Hungarian(match_costs(case, eps), copies[0], copies[-1], share=0.5, carry=True)
+    weighting = align_weighting(case, eps, rank_decay=case.config["tau"], count="targets_once")
+    return Assigner(matching, weighting, box_loss=box_loss(case, eps))
+
+
+def align_weighting(case, eps, **settings):
     config = case.config
-    weighting = ia_bce(
-        config["alpha"], 1 - config["alpha"], config["quality_floor"], config["gamma"], eps=eps, **settings
-    )
-    return Assigner("hungarian", weighting, box_loss=box_loss(case, eps))
+    return ia_bce(config["alpha"], 1 - config["alpha"], config["quality_floor"], config["gamma"], eps, **settings)
+
+
+@pytest.mark.parametrize("case", cases("query_assign", "align_detr_*"))
+def test_the_preset_with_the_originals_bound_is_align_detr(case):
+    _, *copies = case.config["match_number"]
+    settings = {"k": copies[0], "final_k": copies[-1], "rank_decay": case.config["tau"]}
+    assigner = build("align", case.config["num_classes"], carry=True, **settings)
+    check_alike(assigner, align(case, EPS, copies))
+
+
+def check_alike(assigner, original):
+    for part in ("matching", "weighting", "box_loss"):
+        assert repr(getattr(assigner, part)) == repr(getattr(original, part))
 
 
 @pytest.mark.parametrize("case", cases("query_assign", "stable_dino_*"))
@@ -107,9 +126,7 @@ def test_the_preset_with_the_originals_positions_is_stable_dino(case):
     settings = {"power": max(case.config["cec_beta"], 0.0), "class_scale": scales(case)["loss_class"]}
     settings |= {"score_power": case.config["ta_alpha"], "iou_power": case.config["ta_beta"]}
     assigner = build("stable", case.config["num_classes"], position="last_of_class", **settings)
-    original = stable(case, scales(case), EPS)
-    for part in ("matching", "weighting", "box_loss"):
-        assert repr(getattr(assigner, part)) == repr(getattr(original, part))
+    check_alike(assigner, stable(case, scales(case), EPS))
 
 
 @pytest.mark.parametrize("case", cases("query_assign", "rank_detr_*"))
@@ -215,17 +232,18 @@ def test_ordinary_queries_equal_co_detrs(case):
 
 @pytest.mark.parametrize("case", cases("query_assign", "ddq_aux_*"))
 def test_task_aligned_focal_equals_ddqs_dense_part(case):
-    """Given the pairs of its matching; losses are recorded image by image."""
-    config, cost = case.config, case.config["match_cost"]
-    twice = {"weight": cost["focal"], "eps": cost["eps"], "twice": True}
-    matching = Hungarian({"focal": twice, "l1": {"weight": cost["l1"], "layout": "xyxy"}, "giou": cost["giou"]})
-    iou_power = float(re.fullmatch(r"p x IoU\^(\d+)", config["metric"]).group(1))
-    settings = {"gamma": config["quality_focal_beta"], "box_scale": config["giou_weight"]}
-    assigner = Assigner(matching, task_aligned(1.0, iou_power, negatives="with_targets", **settings))
+    """Losses are recorded image by image."""
+    config, iou_power = case.config, float(re.fullmatch(r"p x IoU\^(\d+)", case.config["metric"]).group(1))
+    assigner = build(
+        "ddq_dense", config["num_classes"], k=config["topk"], iou_power=iou_power, negatives="with_targets"
+    )
+    assert assigner.weighting.gamma == config["quality_focal_beta"]
+    assert assigner.weighting.box_scale == config["giou_weight"]
     output = Output(case, sizes=case.tensor("input/sizes_hw").flip(-1), pixels=True)
-    output.check_cost(matching, key="cost/{image}")
+    output.check_cost(assigner.matching, key="cost/{image}")
 
-    assignment, losses = assigner.assign_and_loss(output.predictions, output.targets, output.recorded_pairs())
+    assignment, losses = assigner.assign_and_loss(output.predictions, output.targets)
+    output.check_pairs(assignment.matches)
     output.check_weights(assignment)
     for which in (0, 2):
         output.check_norms(assignment, "norm", which)
