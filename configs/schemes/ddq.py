@@ -2,20 +2,10 @@
 
 from typing import Any
 
-DENSE = {
-    "matching": {
-        "type": "hungarian",
-        "copies": 4,
-        "costs": {"focal": 2, "l1": {"weight": 5, "layout": "xyxy"}, "giou": 2},
-    },
-    "weighting": {"type": "task_aligned"},
-    "box_loss": "giou",
-}
-
 
 def scheme(model: dict[str, Any]) -> dict[str, Any]:
     count = 3 * model["queries"]["num_queries"] // 2
-    dense = {"type": "branch", "queries": count, "repeat": 1, "own": "heads", "assigner": DENSE}
+    dense = {"type": "branch", "queries": count, "repeat": 1, "own": "heads", "assigner": "ddq_dense"}
     return {"extra": {"dense": dense}, "changes": {"model.decoder.distinct": 0.8, **proposals(model["queries"])}}
 
 

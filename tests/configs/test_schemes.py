@@ -74,7 +74,7 @@ def test_published_numbers_of_ddq(source):
     assert model["queries"]["content"] == "mapped"
     assert model["decoder"]["distinct"] == 0.8
     dense = model["extra"]["dense"]
-    assert (dense["queries"], dense["repeat"], dense["assigner"]["matching"]["copies"]) == (1350, 1, 4)
+    assert (dense["queries"], dense["repeat"], dense["assigner"]) == (1350, 1, "ddq_dense")
     learned = compose("dab_deformable_detr_r50", None, source, scheme="ddq")["model"]
     assert learned["decoder"]["distinct"] == 0.8
     assert "select" not in learned["queries"]
