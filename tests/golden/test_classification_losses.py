@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from support.golden import cases
+from support.golden import cases, golden_folder, missing
 
 from detassign.assigners import Matches, Predictions, Sigmoid, SoftTarget, Targets, focal
 
@@ -35,12 +35,20 @@ def known(quality):
     return lambda predictions, targets, matches, scores: quality[matches.sample]
 
 
-@pytest.mark.parametrize("case", cases("dense", "op_cls_losses"))
-@pytest.mark.parametrize("name", ["FocalLoss", "QualityFocalLoss"])
+def recorded_losses(*kinds):
+    """(case, name) of every recorded loss of logits that is of one of some types."""
+    found = [p.values[0] for p in cases("dense", "op_cls_losses*") if p.values[0]]
+    named = [(case, name, settings) for case in found for name, settings in case.config["losses"].items()]
+    chosen = [(case, name) for case, name, s in named if s["type"] in kinds and not s.get("activated")]
+    params = [pytest.param(case, name, id=f"{case.name}-{name}") for case, name in chosen]
+    return params or missing(f"no {' or '.join(kinds)} in {golden_folder() / 'dense'}", arguments=2)
+
+
+@pytest.mark.parametrize(("case", "name"), recorded_losses("FocalLoss", "QualityFocalLoss"))
 def test_weighting_equals_mmdets_loss(case, name):
     settings = case.config["losses"][name]
     logits, labels = case.leaf("input/logits"), case.tensor("input/labels")
-    if name == "FocalLoss":
+    if settings["type"] == "FocalLoss":
         weighting = focal(alpha=settings["alpha"], gamma=settings["gamma"])
     else:
         weighting = SoftTarget(known(case.tensor("input/quality")), gamma=settings["beta"])

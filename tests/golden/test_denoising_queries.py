@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from support.detr import scenarios
+from support.detr import scenarios, weights_of
 from support.golden import named_cases
 from support.noise import denoising_of, settings_of
 from support.queries import RecordedNoise, drawn_slots, query_targets, recorded_arrays
@@ -49,6 +49,4 @@ def test_queries_equal_the_original(case, name):
 @pytest.mark.parametrize("case", scenarios("train_*", "dn_query/query_label"))
 def test_queries_of_a_training_step_equal_the_original(case):
     targets = query_targets(case, "target", case.tensor("input/sizes_hw").shape[0])
-    with np.load(case.path.parent / case.sidecar["weights_file"]) as weights:
-        embedding = torch.from_numpy(weights["state_dict/label_enc.weight"])
-    check_queries(case, "", "dn_query", settings_of(case), targets, embedding)
+    check_queries(case, "", "dn_query", settings_of(case), targets, weights_of(case)["label_enc.weight"])

@@ -3,29 +3,26 @@
 Inputs are widened to float64, so what is compared is the recorded rounding and not ours.
 """
 
-import math
 from dataclasses import replace
 
 import pytest
 import torch
-from support.dense import flat, grid, targets_of
+from support.dense import (
+    check_gradients,
+    decoded,
+    deviations_of,
+    flat,
+    grid,
+    leaves,
+    set_constants,
+    strides_of,
+    targets_of,
+)
 from support.golden import cases
 
 from detassign.assigners import Assigner, Predictions, TopIoU, build, mean_max_bag
 from detassign.assigners.boxes import boxes_from_distances
 from detassign.assigners.distances import pair_distances
-
-
-def double_leaves(case, *names):
-    """Level maps input/NAME/LEVEL in float64 that collect gradients, by name."""
-    return {name: [m.double().requires_grad_() for m in case.levels(f"input/{name}")] for name in names}
-
-
-def check_gradients(case, maps):
-    for name, levels in maps.items():
-        for level, level_map in enumerate(levels):
-            grad = torch.zeros_like(level_map) if level_map.grad is None else level_map.grad
-            case.check(f"grad/{name}/{level}", grad)
 
 
 def distance_predictions(cls, dist, obj, strides, offset):
@@ -41,9 +38,10 @@ def offset_of(case):
     return float(case.tensor("input/points")[0, 0] / case.tensor("input/strides")[0])
 
 
-def autoassign_of(case, mean, sigma, **arguments):
-    """The original's form with the recorded prior, and with the loss weights of the case's own names."""
-    assigner = build({"type": "autoassign_original", **arguments}, num_classes=len(mean)).double()
+def autoassign_of(mean, sigma, constants, guarantee=0):
+    """The original's form with the recorded prior, and constants of its weighting."""
+    assigner = build("autoassign_original", num_classes=len(mean), guarantee=guarantee).double()
+    set_constants(assigner.weighting, **constants)
     assigner.matching.mean.data.copy_(mean)
     assigner.matching.sigma.data.copy_(sigma)
     return assigner
@@ -70,10 +68,13 @@ def bag_weights(assigner, assignment, predictions, targets):
 
 @pytest.mark.parametrize("case", cases("dense_assign", "autoassign_official_*"))
 def test_autoassign_equals_its_code(case):
-    maps = double_leaves(case, "cls", "dist", "obj")
-    predictions = distance_predictions(*maps.values(), case.config["strides"], offset_of(case))
-    targets = targets_of(case, case.config["batch"])
-    assigner = autoassign_of(case, case.tensor("input/mu"), case.tensor("input/sigma"))
+    maps = leaves(case, "cls", "dist", "obj", dtype=torch.float64)
+    predictions = distance_predictions(*maps.values(), strides_of(case), offset_of(case))
+    targets, config = targets_of(case, case.config["batch"]), case.config
+    constants = {"distance_scale": config["reg_weight"], "gamma": config["gamma"]}
+    constants |= {"positive_scale": config["alpha"], "negative_scale": 1 - config["alpha"]}
+    assigner = autoassign_of(case.tensor("input/mu"), case.tensor("input/sigma"), constants)
+    set_constants(assigner.weighting.aggregator, temperature=config["temperature"])
 
     assignment, losses = assigner.assign_and_loss(predictions, targets)
     weights = bag_weights(assigner, assignment, predictions, targets)
@@ -102,12 +103,12 @@ def kept_negatives(assignment, targets, image, shape):
 @pytest.mark.parametrize("case", cases("dense", "loss_autoassign_*"))
 def test_autoassign_equals_mmdets(case):
     head = case.config["head"]
-    maps = double_leaves(case, "cls_score", "bbox_pred", "objectness")
-    predictions = distance_predictions(*maps.values(), head["strides"], case.config["point_offset"])
+    maps = leaves(case, "cls_score", "bbox_pred", "objectness", dtype=torch.float64)
+    predictions = distance_predictions(*maps.values(), strides_of(case), case.config["point_offset"])
     targets = targets_of(case, case.config["batch"])
     prior = case.tensor("state_dict/center_prior.mean"), case.tensor("state_dict/center_prior.sigma")
     guarantee = head["topk"] if head.get("force_topk") else 0
-    assigner = autoassign_of(case, *prior, guarantee=guarantee)
+    assigner = autoassign_of(*prior, {"distance_scale": head["loss_bbox"]["loss_weight"]}, guarantee)
 
     assignment, losses = assigner.assign_and_loss(predictions, targets)
     matches = assignment.matches
@@ -132,23 +133,15 @@ def test_autoassign_equals_mmdets(case):
     case.check("grad/center_prior.sigma", assigner.matching.sigma.grad)
 
 
-def decode(anchors, deltas, coder):
-    """Boxes from anchor deltas (the usual Faster R-CNN code)."""
-    deltas = deltas * deltas.new_tensor(coder["target_stds"])
-    middle, size = (anchors[..., :2] + anchors[..., 2:]) / 2, anchors[..., 2:] - anchors[..., :2]
-    limit = abs(math.log(16 / 1000))
-    middle, size = middle + deltas[..., :2] * size, size * deltas[..., 2:].clamp(-limit, limit).exp()
-    return torch.cat([middle - size / 2, middle + size / 2], -1)
-
-
 def anchor_predictions(case, cls, reg):
     """Predictions on the recorded anchors; those of one position lie next to each other."""
     anchors = case.tensor("input/priors").double()
     per_location = reg[0].shape[1] // 4
     sizes = tuple(m.shape[-1] * m.shape[-2] * per_location for m in reg)
     logits = flat(cls).reshape(len(cls[0]), len(anchors), -1)
-    boxes = decode(anchors, flat(reg).reshape(len(logits), len(anchors), 4), case.config["head_config"]["bbox_coder"])
-    strides = torch.cat([torch.full((n,), float(s)) for n, s in zip(sizes, case.config["strides"], strict=True)])
+    deviations = deviations_of(case.config["head_config"]["bbox_coder"])
+    boxes = decoded(anchors, flat(reg).reshape(len(logits), len(anchors), 4), deviations)
+    strides = torch.cat([torch.full((n,), float(s)) for n, s in zip(sizes, strides_of(case), strict=True)])
     points = (anchors[:, :2] + anchors[:, 2:]) / 2
     return Predictions(logits, boxes, None, points, strides.double(), sizes, priors=anchors)
 
@@ -161,10 +154,10 @@ def single(predictions):
 
 @pytest.mark.parametrize("case", cases("dense_assign", "free_anchor_*"))
 def test_free_anchor_equals_mmdets(case):
-    head, maps = case.config["head_config"], double_leaves(case, "cls", "reg")
+    head, maps = case.config["head_config"], leaves(case, "cls", "reg", dtype=torch.float64)
     predictions = anchor_predictions(case, *maps.values())
     targets = targets_of(case, case.config["batch"])
-    distance = {"type": "delta", "beta": head["loss_bbox"]["beta"], "deviations": head["bbox_coder"]["target_stds"]}
+    distance = {"type": "delta", "beta": head["loss_bbox"]["beta"], "deviations": deviations_of(head["bbox_coder"])}
     weighting = mean_max_bag(
         head["bbox_thr"], distance, head["loss_bbox"]["loss_weight"], head["alpha"], head["gamma"], negative_floor=1.0
     )

@@ -2,13 +2,24 @@
 
 import pytest
 import torch
-from support.dense import flat, targets_of
+from support.dense import (
+    check_gradients,
+    class_loss,
+    flat,
+    gt_index,
+    leaves,
+    set_constants,
+    set_focal,
+    targets_of,
+    weight_in,
+)
 from support.golden import cases
 from support.small import pairs
 
 from detassign.assigners import Predictions, build, set_progress
 from detassign.assigners.boxes import boxes_from_distances, side_distances
 from detassign.assigners.matching.poto import near_candidates
+from detassign.assigners.soft_targets import Alignment
 from detassign.heads.branch_towers import MaxFilter
 
 PROBABILITIES = {"type": "sigmoid_objectness", "space": "probability"}
@@ -18,10 +29,6 @@ SETTINGS = {
     "foreground_loss": {"quality": "loss"},
     "filter": {"score": PROBABILITIES},
 }
-
-
-def leaves(case, *names):
-    return {name: [m.requires_grad_() for m in case.levels(f"input/{name}")] for name in names}
 
 
 def predictions_of(case, maps, branch):
@@ -37,12 +44,15 @@ def poto_of(case, **changes):
     config = case.config
     radius = config["center_sampling_radius"] or None
     assigner = build("poto", config["num_classes"], radius=radius, **SETTINGS[config["variant"]], **changes)
-    assert assigner.matching.alpha == config["alpha"]
-    assert (assigner.weighting.matched_scale, assigner.weighting.gamma) == (
-        config["focal_alpha"],
-        config["focal_gamma"],
-    )
+    set_poto(assigner, config)
     return assigner
+
+
+def set_poto(assigner, config):
+    """Give an assigner the constants of DeFCN's code."""
+    set_constants(assigner.matching, alpha=config["alpha"])
+    set_focal(assigner.weighting, config["focal_alpha"], config["focal_gamma"])
+    set_constants(assigner.weighting, box_scale=weight_in(config["loss_box"]))
 
 
 def check_quality(case, matching, predictions, targets):
@@ -63,8 +73,7 @@ def check_quality(case, matching, predictions, targets):
 def check_pairs(case, matches, predictions, targets):
     """Objects, classes and side distances of the samples that have any."""
     at = matches.image, matches.sample
-    index = torch.full(predictions.logits.shape[:2], -1)
-    index[at] = matches.target
+    index = gt_index(matches, predictions.logits.shape[:2])
     case.check("target/gt_index", index)
     labels = torch.full_like(index, case.config["num_classes"])
     labels[at] = matches.labels(targets)
@@ -72,16 +81,6 @@ def check_pairs(case, matches, predictions, targets):
     deltas = torch.zeros(*index.shape, 4)
     deltas[at] = side_distances(predictions.points_at(*at), matches.target_boxes(targets))
     case.check("target/deltas", deltas)
-
-
-def check_gradients(case, maps):
-    for name, levels in maps.items():
-        for level, each in enumerate(levels):
-            case.check(f"grad/{name}/{level}", torch.zeros_like(each) if each.grad is None else each.grad)
-
-
-def class_loss(losses, ending=""):
-    return losses[f"loss_cls_pos{ending}"] + losses[f"loss_cls_neg{ending}"]
 
 
 POTO_CASES = [
@@ -129,9 +128,11 @@ def o2f_of(case):
         last=config["t_min"],
         score=PROBABILITIES,
     )
-    assert assigner.matching.alpha == config["alpha"]
-    assert assigner.weighting.matched_scale == config["positive_weight"]
-    assert assigner.weighting.soft_scale == config["soft_weight"]
+    set_constants(assigner.matching, alpha=config["alpha"])
+    set_constants(assigner.weighting.target, rank_by=Alignment(1 - config["alpha"], config["alpha"]))
+    scales = {"matched_scale": config["positive_weight"], "soft_scale": config["soft_weight"]}
+    scales |= {"background_scale": weight_in(config["negative"]), "box_scale": weight_in(config["loss_bbox"])}
+    set_constants(assigner.weighting, **scales)
     set_progress(assigner, config["epoch"] / (config["max_epoch"] - 1))
     return assigner
 
@@ -179,6 +180,8 @@ def test_auxiliary_labels_equal_defcn(case):
         "poto_aux", config["num_classes"], k=config["aux_topk"], radius=radius, leftovers=True, score=PROBABILITIES
     )
     main, other = assigner.assigners
+    for each in assigner.assigners:
+        set_poto(each, config)
     check_quality(case, main.matching, predictions, targets)
     assignment, losses = assigner.assign_and_loss(predictions, targets)
     further = other(predictions, targets).matches

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from support.dense import targets_of
+from support.dense import hard_threshold_of, targets_of
 from support.golden import cases
 
 from detassign.assigners import build
@@ -46,7 +46,7 @@ def test_refinement_equals_the_original(case):
         raw, feature = case.leaf(f"input/raw_reg/{level}"), case.leaf(f"input/reg_feat/{level}")
         scale = case.leaf(f"state_dict/scales.{level}.scale")
         coarse = (scale * raw).clamp(min=0) * stride
-        points = level_points(*raw.shape[-2:], stride, like=raw)
+        points = level_points(*raw.shape[-2:], stride, like=raw, offset=case.config["prior_offset"])
         refined = module(feature, coarse, points, stride)
 
         case.check(f"intermediate/coarse_distance/{level}", coarse)
@@ -72,10 +72,12 @@ def dw_head(case):
         norm_groups=config["gn_groups"],
         conv_bias=True,
         refinement={} if config["reg_refine"] else None,
+        point_offset=config["prior_offset"],
     )
     state, prior = state_of(case)
     load(head, state)
     head.assigner.matching.load_state_dict(prior)
+    head.assigner.matching.hard_threshold = hard_threshold_of(config)
     return head
 
 

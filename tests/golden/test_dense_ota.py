@@ -2,30 +2,36 @@
 
 import pytest
 import torch
-from support.dense import flat, grid, targets_of
+from support.criterion import set_costs
+from support.dense import (
+    check_gradients,
+    check_sum,
+    class_loss,
+    flat,
+    grid,
+    gt_index,
+    leaves,
+    recorded_assigners,
+    renamed,
+    set_constants,
+    set_focal,
+    strides_of,
+    targets_of,
+    weight_in,
+)
 from support.golden import cases
 
 from detassign.assigners import MATCHINGS as REGISTERED
 from detassign.assigners import Predictions, Targets, build
 from detassign.assigners.boxes import boxes_from_distances
 from detassign.assigners.costs import cost_as_background, overlaps
+from detassign.assigners.matching.regions import Region
 from detassign.assigners.matching.sinkhorn import sinkhorn
-
-
-def leaves(case, *names):
-    return {name: [m.requires_grad_() for m in case.levels(f"input/{name}")] for name in names}
-
-
-def check_gradients(case, maps):
-    for name, levels in maps.items():
-        for level, each in enumerate(levels):
-            gradient = torch.zeros_like(each) if each.grad is None else each.grad
-            case.check(f"grad/{name}/{level}", gradient)
 
 
 def geometry(case, maps, offset):
     """Points, strides and level sizes of the case's maps."""
-    return grid([tuple(m.shape[-2:]) for m in maps], case.config["strides"], offset)
+    return grid([tuple(m.shape[-2:]) for m in maps], strides_of(case), offset)
 
 
 def yolox_predictions(case, cls, reg, branch, offset=0.5):
@@ -37,21 +43,11 @@ def yolox_predictions(case, cls, reg, branch, offset=0.5):
     return Predictions(flat(cls), boxes, flat(branch)[..., 0], points, strides, sizes)
 
 
-def distance_predictions(case, cls, distances, branch=None, offset=0.0):
-    """Boxes of distances in pixels from the corners of the cells."""
+def distance_predictions(case, cls, distances, branch=None, *, offset):
+    """Boxes of distances in pixels from points that lie `offset` cells from the corners of theirs."""
     points, strides, sizes = geometry(case, cls, offset)
     boxes = boxes_from_distances(points, flat(distances))
     return Predictions(flat(cls), boxes, branch and flat(branch)[..., 0], points, strides, sizes)
-
-
-def gt_index(matches, shape):
-    result = torch.full(shape, -1)
-    result[matches.image, matches.sample] = matches.target
-    return result
-
-
-def class_loss(losses):
-    return losses["loss_cls_pos"] + losses["loss_cls_neg"]
 
 
 def recorded_costs(case, matching, predictions, targets, image):
@@ -88,10 +84,22 @@ def yolox_assigner(case):
         l1_from=l1_from,
         branch=YOLOX_BRANCH,
     )
-    if l1_from is None:
-        return assigner
-    assigner.progress.share = 1.0
-    return assigner.current
+    if l1_from is not None:
+        assigner.progress.share = 1.0
+        assigner = assigner.current
+    set_yolox(assigner, config)
+    return assigner
+
+
+def set_yolox(assigner, config):
+    """Give an assigner the weights of YOLOX's costs and losses; that of its L1 loss is 1 beside `reg_weight`."""
+    set_costs(assigner, [config["cls_weight"], config["iou_weight"]])
+    set_constants(assigner.matching, penalty=config["penalty"])
+    set_constants(assigner.matching.costs["iou_log"].part, eps=config["iou_eps"])
+    set_constants(assigner.weighting, box_scale=config["reg_weight"])
+    if config["use_l1"]:
+        l1 = assigner.box_loss["log_size_l1"]._replace(weight=1 / config["reg_weight"])
+        assigner.box_loss = {**assigner.box_loss, "log_size_l1": l1}
 
 
 @pytest.mark.parametrize("case", cases("dense_assign", "simota_yolox*"))
@@ -160,10 +168,13 @@ def check_assigned(case, assignment, predictions, prefix="assign/assigner"):
 @pytest.mark.parametrize("case", cases("dense_assign", "rtmdet_*"))
 def test_dynamic_soft_labels_equal_rtmdet(case):
     maps = leaves(case, "cls", "reg")
-    predictions = distance_predictions(case, *maps.values())
+    head = case.config["head_config"]
+    predictions = distance_predictions(case, *maps.values(), offset=head["anchor_generator"]["offset"])
     targets = targets_of(case, case.config["batch"])
-    top = case.config["head_config"]["train_cfg"]["assigner"]["topk"]
+    top = head["train_cfg"]["assigner"]["topk"]
     assigner = build("rtmdet", num_classes=case.config["num_classes"], top=top)
+    scales = {"class_scale": head["loss_cls"]["loss_weight"], "box_scale": head["loss_bbox"]["loss_weight"]}
+    set_constants(assigner.weighting, gamma=head["loss_cls"]["beta"], **scales)
     assignment, losses = assigner.assign_and_loss(predictions, targets)
 
     check_assigned(case, assignment, predictions)
@@ -182,20 +193,21 @@ def pairs_by_level(predictions, matches):
     return torch.bucketize(matches.sample, ends, right=True) == torch.arange(len(ends))[:, None]
 
 
-def check_sum(case, key, value):
-    """A loss that is recorded level by level."""
-    entry, recorded = case.sidecar["tolerance"][key], case.tensor(key)
-    torch.testing.assert_close(
-        value.detach(), recorded.sum(), rtol=entry["rtol"], atol=entry["atol"] * max(recorded.numel(), 1)
-    )
-
-
 def transport_predictions(case, maps):
     """Distances in pixels; the recorded points say where in its cell each stands."""
     offset = float(case.tensor("input/points")[0, 0] / case.tensor("input/strides")[0])
-    predictions = distance_predictions(case, maps["cls"], maps["dist"], maps["iou"], offset)
+    predictions = distance_predictions(case, maps["cls"], maps["dist"], maps["iou"], offset=offset)
     torch.testing.assert_close(predictions.points, case.tensor("input/points"))
     return predictions
+
+
+def set_transport(assigner, config, weight):
+    """Give an assigner the constants that OTA and LLA share; `weight` of -log IoU in the cost."""
+    set_costs(assigner, [1.0, weight])
+    set_constants(assigner.matching.costs["focal_loss"].part, alpha=config["focal_alpha"], gamma=config["focal_gamma"])
+    set_focal(assigner.weighting, config["focal_alpha"], config["focal_gamma"])
+    set_constants(assigner.weighting, box_scale=weight_in(config["loss_box"]))
+    set_constants(assigner.branch, weight=weight_in(config["loss_iou"]))
 
 
 def check_transport_losses(case, losses, scale=1.0):
@@ -226,6 +238,9 @@ def test_ota_equals_its_authors_code(case):
         top=config["top_candidates"],
         without_candidates="transport",
     )
+    set_transport(assigner, config, config["reg_weight"])
+    sinkhorn_constants = {"eps": config["sinkhorn_eps"], "iterations": config["sinkhorn_iter"]}
+    set_constants(assigner.matching, margin=config["inside_margin"], **sinkhorn_constants)
     assignment, losses = assigner.assign_and_loss(predictions, targets)
     matches = assignment.matches
 
@@ -259,7 +274,7 @@ def check_plan(case, matching, predictions, targets, image):
     case.check(f"ot/{image}/mu", torch.cat([supply[image, :count], left[None]]).float())
     place = pairs.target[own], pairs.sample[own]
     costs = case.tensor(f"ot/{image}/cost").clone()
-    forced = costs[place] > 1e5  # without candidates
+    forced = costs[place] > case.config["penalty"] / 10  # without candidates
     costs[place] = torch.where(forced, costs[place], cost[own].detach())
     costs[-1] = background[image]
     case.check(f"ot/{image}/cost", costs)
@@ -275,6 +290,9 @@ def test_lla_equals_its_authors_code(case):
     maps = leaves(case, "cls", "dist", "iou")
     predictions, (targets, order) = transport_predictions(case, maps), split_ignored(case)
     assigner = build("lla", num_classes=case.config["num_classes"], k=case.config["topk"])
+    set_transport(assigner, case.config, case.config["reg_cost"])
+    own = Region(margin=case.config["inside_margin"])
+    set_constants(assigner.matching, penalty=case.config["penalty"], own=own)
     assignment, losses = assigner.assign_and_loss(predictions, targets)
     matches = assignment.matches
 
@@ -298,17 +316,16 @@ def test_lla_equals_its_authors_code(case):
 
 
 MATCHINGS = {
-    "sim_ota": ("simota_v1", "center_radius", "radius"),
-    "dynamic_soft_label": ("dynamic_soft_label", "topk", "top"),
+    "SimOTAAssigner": ("simota_v1", {"center_radius": "radius", "candidate_topk": "top"}),
+    "DynamicSoftLabelAssigner": ("dynamic_soft_label", {"topk": "top"}),
 }
 
 
-@pytest.mark.parametrize("name", MATCHINGS)
-@pytest.mark.parametrize("case", cases("dense", "assign_*"))
+@pytest.mark.parametrize(("case", "name"), recorded_assigners(*MATCHINGS))
 def test_matching_equals_mmdets_assigner(case, name):
-    registered, theirs, ours = MATCHINGS[name]
-    config, places = case.config["assigners"][name], case.tensor("input/points_stride")
-    matching = REGISTERED.build(registered, **{ours: config[theirs]})
+    rule, places = case.config["assigners"][name], case.tensor("input/points_stride")
+    registered, names = MATCHINGS[rule["type"]]
+    matching = REGISTERED.build(registered, **renamed(rule, names))
     predictions = Predictions(
         case.tensor("input/cls_logits")[None],
         case.tensor("input/pred_boxes")[None],

@@ -4,12 +4,23 @@ The authors' boxes end with their last pixel. Handed over with one pixel more th
 them; its GIoU alone is of the boxes as they are.
 """
 
-import math
+import re
 from dataclasses import dataclass, replace
 
 import pytest
 import torch
-from support.dense import flat, grid, targets_of
+from support.dense import (
+    check_gradients,
+    class_loss,
+    decoded,
+    flat,
+    grid,
+    leaves,
+    set_constants,
+    set_focal,
+    strides_of,
+    targets_of,
+)
 from support.golden import cases
 
 from detassign.assigners import Predictions, build
@@ -18,7 +29,6 @@ from detassign.assigners.matching.top_k import rank_within
 from detassign.heads import PostProcess
 from detassign.heads.postprocess import Detections
 
-LARGEST = math.log(1000 / 16)  # of a log size
 LOSSES = {"loss_box": ("loss_bbox", "loss_reg"), "loss_iou": ("loss_iou", "loss_iou_pred")}
 
 
@@ -33,24 +43,31 @@ class InclusiveGIoU:
         return 1 - giou(predicted - less, target - less, floor=0.0, added=1e-7)
 
 
-def decoded(anchors, deltas, pixel):
-    """Boxes from deltas (B, N, 4) in the coder of either code."""
-    deltas = deltas / torch.tensor([10.0, 10.0, 5.0, 5.0])
-    size = anchors[:, 2:] - anchors[:, :2] + pixel
-    logs = deltas[..., 2:].clamp(max=LARGEST) if pixel else deltas[..., 2:].clamp(-LARGEST, LARGEST)
-    center = (anchors[:, :2] + anchors[:, 2:]) / 2 + deltas[..., :2] * size
-    half = (size * logs.exp() - pixel) / 2
-    return torch.cat([center - half, center + half], -1)
+def noted_deviations(case):
+    """Those of the coder, which its description ends with: "deltas / (0.1,0.1,0.2,0.2)"."""
+    return [float(number) for number in re.findall(r"[\d.]+", case.config["coder"])]
+
+
+def set_paa(assigner, config):
+    """Give an assigner the constants of a recording."""
+    alpha, gamma = config["loss_alpha"], config["loss_gamma"]
+    set_constants(assigner.matching, alpha=alpha, gamma=gamma)
+    set_constants(assigner.matching.first, positive_iou=config["iou_threshold"], negative_iou=config["iou_threshold"])
+    set_focal(assigner.weighting, alpha, gamma)
+    set_constants(assigner.weighting, box_scale=config["reg_loss_weight"])
+    set_constants(assigner.branch, weight=config["iou_loss_weight"])
+    if config["variant"] == "mmdet":  # the other adds up losses without weights
+        set_constants(assigner.matching, box_scale=config["reg_loss_weight"])
 
 
 def setting(case):
     """Assigner, predictions, targets and the maps that they are made of."""
     pixel = float(case.config["one_pixel"])
-    maps = {name: [m.requires_grad_() for m in case.levels(f"input/{name}")] for name in ("cls", "delta", "iou")}
+    maps = leaves(case, "cls", "delta", "iou")
     anchors, targets = case.tensor("input/anchors"), targets_of(case, case.config["batch"])
     one = torch.tensor([0, 0, pixel, pixel])
-    points, strides, sizes = grid([m.shape[-2:] for m in maps["cls"]], case.config["strides"])
-    boxes = decoded(anchors, flat(maps["delta"]), pixel) + one
+    points, strides, sizes = grid([m.shape[-2:] for m in maps["cls"]], strides_of(case))
+    boxes = decoded(anchors, flat(maps["delta"]), noted_deviations(case), pixel, symmetric=not pixel) + one
     predictions = Predictions(
         flat(maps["cls"]), boxes, flat(maps["iou"])[..., 0], points, strides, sizes, priors=anchors + one
     )
@@ -59,6 +76,7 @@ def setting(case):
     assigner = build("paa" if official else "paa_mmdet", case.config["num_classes"], k=case.config["topk"], **changes)
     if official:
         assigner.box_loss = assigner.matching.box_loss = InclusiveGIoU(pixel)
+    set_paa(assigner, case.config)
     return assigner, predictions, replace(targets, boxes=targets.boxes + one), maps
 
 
@@ -115,13 +133,11 @@ def test_paa_equals_its_originals(case):
     case.check("target/ious", (assignment.box / assigner.weighting.box_scale)[order])
     if len(matches.image):
         case.check("norm/sum_iou", assignment.normalizers[2])
-    case.check("loss/loss_cls", losses["loss_cls_pos"] + losses["loss_cls_neg"])
+    case.check("loss/loss_cls", class_loss(losses))
     for ours, names in LOSSES.items():
         case.check(next(f"loss/{name}" for name in names if f"loss/{name}" in case), losses[ours])
     sum(losses.values()).backward()
-    for name, level_maps in maps.items():
-        for level, level_map in enumerate(level_maps):
-            case.check(f"grad/{name}/{level}", level_map.grad)
+    check_gradients(case, maps)
 
 
 @pytest.mark.parametrize("case", cases("dense_assign", "paa_score_voting*"))

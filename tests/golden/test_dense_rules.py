@@ -8,24 +8,25 @@ from dataclasses import replace
 
 import pytest
 import torch
-from support.dense import flat, grid, targets_of
+from support.dense import (
+    check_gradients,
+    class_loss,
+    deviations_of,
+    flat,
+    grid,
+    leaves,
+    recorded_assigners,
+    renamed,
+    set_constants,
+    set_focal,
+    strides_of,
+    targets_of,
+)
 from support.golden import cases
 
 from detassign.assigners import CenterRegion, NearestPoint, Predictions, Targets, Uniform, build
 from detassign.assigners.boxes import boxes_from_distances, giou
 from detassign.assigners.distances import pair_distances
-
-
-def double_leaves(case, *names):
-    """Level maps input/NAME/LEVEL in float64 that collect gradients, by name."""
-    return {name: [m.double().requires_grad_() for m in case.levels(f"input/{name}")] for name in names}
-
-
-def check_gradients(case, maps):
-    for name, levels in maps.items():
-        for level, level_map in enumerate(levels):
-            grad = torch.zeros_like(level_map) if level_map.grad is None else level_map.grad
-            case.check(f"grad/{name}/{level}", grad)
 
 
 def one_based(matches, image, samples):
@@ -37,23 +38,31 @@ def one_based(matches, image, samples):
     return result
 
 
+def set_losses(weighting, head):
+    """Give a weighting the constants of a head's losses."""
+    loss = head["loss_cls"]
+    set_focal(weighting, loss["alpha"], loss["gamma"], loss["loss_weight"])
+    set_constants(weighting, box_scale=head["loss_bbox"]["loss_weight"])
+
+
 @pytest.mark.parametrize("case", cases("dense_assign", "fovea_*"))
 def test_foveabox_equals_mmdets(case):
-    head, maps = case.config["head_config"], double_leaves(case, "cls", "reg")
+    head, maps = case.config["head_config"], leaves(case, "cls", "reg", dtype=torch.float64)
     points, strides, level_sizes = grid([m.shape[-2:] for m in maps["cls"]], head["strides"])
     edges = torch.cat([torch.full((n, 1), float(e)) for n, e in zip(level_sizes, head["base_edge_list"], strict=True)])
     boxes = boxes_from_distances(points.double(), flat(maps["reg"]).exp() * edges)
     predictions = Predictions(flat(maps["cls"]), boxes, None, points.double(), strides.double(), level_sizes)
     unit = head["base_edge_list"][0] / head["strides"][0]
     assigner = build("foveabox", head["num_classes"], sigma=head["sigma"], ranges=head["scale_ranges"], unit=unit)
-    assigner.box_loss.beta = head["loss_bbox"]["beta"]
+    set_constants(assigner.box_loss, beta=head["loss_bbox"]["beta"])
+    set_losses(assigner.weighting, head)
 
     assignment, losses = assigner.assign_and_loss(predictions, targets_of(case, case.config["batch"]))
     assert len(assignment.positive) == len(case.tensor("call/loss_bbox/0/weight"))
     case.check("input/priors", points, "grad/cls/*")
     case.check("call/loss_cls/0/avg_factor", assignment.normalizers[0])
     case.check("call/loss_bbox/0/avg_factor", assignment.normalizers[2])
-    case.check("loss/loss_cls", losses["loss_cls_pos"] + losses["loss_cls_neg"])
+    case.check("loss/loss_cls", class_loss(losses))
     case.check("loss/loss_bbox", losses["loss_box"])
     sum(losses.values()).backward()
     check_gradients(case, maps)
@@ -62,15 +71,19 @@ def test_foveabox_equals_mmdets(case):
 def yolof_predictions(case, cls, reg):
     """Boxes of YOLOF's code: centres move by no more than so many pixels, sides by the usual limit."""
     anchors, coder = case.tensor("input/priors").double(), case.config["head_config"]["bbox_coder"]
-    deltas = flat(reg).reshape(len(reg[0]), len(anchors), 4)
+    deltas = flat(reg).reshape(len(reg[0]), len(anchors), 4) * anchors.new_tensor(deviations_of(coder))
     middle, size = (anchors[:, :2] + anchors[:, 2:]) / 2, anchors[:, 2:] - anchors[:, :2]
     middle = middle + (deltas[..., :2] * size).clamp(-coder["ctr_clamp"], coder["ctr_clamp"])
     size = size * deltas[..., 2:].clamp(max=abs(math.log(16 / 1000))).exp()
     boxes = torch.cat([middle - size / 2, middle + size / 2], -1)
     logits = flat(cls).reshape(len(deltas), len(anchors), -1)
-    strides = torch.full((len(anchors),), float(case.config["strides"][0])).double()
+    (stride,) = strides_of(case)
+    strides = torch.full((len(anchors),), float(stride)).double()
     points = (anchors[:, :2] + anchors[:, 2:]) / 2
     return Predictions(logits, boxes, None, points, strides, (len(anchors),), priors=anchors)
+
+
+UNIFORM_NAMES = {"match_times": "k", "pos_ignore_thr": "positive_iou", "neg_ignore_thr": "negative_iou"}
 
 
 def in_float32(predictions):
@@ -81,11 +94,12 @@ def in_float32(predictions):
 @pytest.mark.parametrize("case", cases("dense_assign", "yolof_*"))
 def test_yolof_equals_mmdets(case):
     """The original pulls boxes towards every object that chose a sample, so boxes are compared over all that was chosen."""
-    head, maps = case.config["head_config"], double_leaves(case, "cls", "reg")
+    head, maps = case.config["head_config"], leaves(case, "cls", "reg", dtype=torch.float64)
     predictions, targets = yolof_predictions(case, *maps.values()), targets_of(case, case.config["batch"])
+    rule = {"match_times": 4} | head["train_cfg"]["assigner"]  # mmdet's default
     assigner = build("yolof", head["num_classes"], conflict="last")
-    rule = head["train_cfg"]["assigner"]
-    assigner.matching.positive_iou, assigner.matching.negative_iou = rule["pos_ignore_thr"], rule["neg_ignore_thr"]
+    set_constants(assigner.matching, **renamed(rule, UNIFORM_NAMES))
+    set_losses(assigner.weighting, head)
     single, targets = (
         in_float32(predictions),
         targets.to("cpu", torch.float32),
@@ -102,10 +116,11 @@ def test_yolof_equals_mmdets(case):
     chosen_by_image = torch.cat([weight[chosen.image == image] for image in range(case.config["batch"])])
     case.check("call/loss_bbox/0/weight", chosen_by_image)
     distance = 1 - giou(chosen.predicted_boxes(predictions), chosen.target_boxes(targets).double())
+    distance = head["loss_bbox"]["loss_weight"] * distance
     box = (weight * distance).sum() / assignment.normalizers[2]
-    case.check("loss/loss_cls", losses["loss_cls_pos"] + losses["loss_cls_neg"])
+    case.check("loss/loss_cls", class_loss(losses))
     case.check("loss/loss_bbox", box)
-    (losses["loss_cls_pos"] + losses["loss_cls_neg"] + box).backward()
+    (class_loss(losses) + box).backward()
     check_gradients(case, maps)
 
 
@@ -118,31 +133,30 @@ def assigner_inputs(case, points, strides, priors, rows=slice(None)):
     return predictions, Targets.from_lists([boxes], [labels])
 
 
-@pytest.mark.parametrize("name", ["point", "point3"])
-@pytest.mark.parametrize("case", cases("dense", "assign_*"))
+@pytest.mark.parametrize(("case", "name"), recorded_assigners("PointAssigner"))
 def test_nearest_points_equal_mmdets(case, name):
     rule, points = case.config["assigners"][name], case.tensor("input/points_stride")
     predictions, targets = assigner_inputs(case, points[:, :2], points[:, 2], None)
-    matches = NearestPoint(rule["pos_num"], rule["scale"])(predictions, targets)
+    matches = NearestPoint(**renamed(rule, {"pos_num": "k", "scale": "scale"}))(predictions, targets)
     case.check(f"out/{name}/gt_inds", one_based(matches, 0, len(points)))
     labels = torch.full((len(points),), -1)
     labels[matches.sample] = matches.labels(targets)
     case.check(f"out/{name}/labels", labels)
 
 
-@pytest.mark.parametrize("case", cases("dense", "assign_*"))
-def test_uniform_matching_equals_mmdets_assigner(case):
+@pytest.mark.parametrize(("case", "name"), recorded_assigners("UniformAssigner"))
+def test_uniform_matching_equals_mmdets_assigner(case, name):
     """Recorded on the second level alone."""
-    rule, anchors = case.config["assigners"]["uniform"], case.tensor("input/anchors")
+    rule, anchors = case.config["assigners"][name], case.tensor("input/anchors")
     first, second = case.tensor("input/num_level_priors").tolist()[:2]
     points, strides = (anchors[:, :2] + anchors[:, 2:]) / 2, anchors[:, 2] - anchors[:, 0]
     predictions, targets = assigner_inputs(case, points, strides, anchors, slice(first, first + second))
-    matching = Uniform(rule["match_times"], rule["pos_ignore_thr"], rule["neg_ignore_thr"], conflict="last")
+    matching = Uniform(**renamed(rule, UNIFORM_NAMES), conflict="last")
     chosen = matching.chosen(predictions, targets)
-    case.check("out/uniform/target_boxes", chosen.target_boxes(targets))
-    case.check("out/uniform/pos_predicted_boxes", chosen.predicted_boxes(predictions))
-    case.check("out/uniform/pos_idx", chosen.score >= rule["pos_ignore_thr"])
-    case.check("out/uniform/gt_inds", one_based(matching(predictions, targets), 0, second))
+    case.check(f"out/{name}/target_boxes", chosen.target_boxes(targets))
+    case.check(f"out/{name}/pos_predicted_boxes", chosen.predicted_boxes(predictions))
+    case.check(f"out/{name}/pos_idx", chosen.score >= rule["pos_ignore_thr"])
+    case.check(f"out/{name}/gt_inds", one_based(matching(predictions, targets), 0, second))
 
 
 def fsaf_predictions(case, cls, reg):
@@ -165,12 +179,14 @@ def by_level(of_pairs, predictions, matches, of_samples=0.0):
 
 @pytest.mark.parametrize("case", cases("dense_assign", "fsaf_*"))
 def test_fsaf_equals_mmdets(case):
-    head, maps = case.config["head_config"], double_leaves(case, "cls", "reg")
+    head, maps = case.config["head_config"], leaves(case, "cls", "reg", dtype=torch.float64)
     rule, images = head["train_cfg"]["assigner"], case.config["batch"]
     predictions, targets = fsaf_predictions(case, *maps.values()), targets_of(case, images).to("cpu", torch.float64)
     assigner = build(
         "fsaf", head["num_classes"], core=rule["pos_scale"], least_share=rule["min_pos_iof"], foreground_dominates=False
     )
+    set_constants(assigner.matching.matching, surroundings=rule["neg_scale"])
+    set_losses(assigner.weighting, head)
     candidates = assigner.matching.matching(predictions, targets)
     for image in range(images):
         found = one_based(candidates, image, predictions.logits.shape[1]) - 1
@@ -183,6 +199,7 @@ def test_fsaf_equals_mmdets(case):
     pushed = (assignment.negative * -scores.log_absent).sum(-1)
     case.check("loss/loss_cls", by_level(pulled, predictions, matches, pushed) / assignment.normalizers[0])
     fit = pair_distances(assigner.box_loss, predictions, targets, matches)
+    fit = assignment.box * fit
     case.check("loss/loss_bbox", by_level(fit, predictions, matches) / assignment.normalizers[2])
     sum(losses.values()).backward()
     check_gradients(case, maps)
@@ -198,17 +215,14 @@ REGION_NAMES = {
 REGION_DEFAULTS = {"foreground_dominate": False, "ignore_gt_scale": 0.5}
 
 
-@pytest.mark.parametrize("name", ["center_region", "center_region_shadow", "center_region_shadow_fgdom"])
-@pytest.mark.parametrize("case", cases("dense", "assign_*"))
+@pytest.mark.parametrize(("case", "name"), recorded_assigners("CenterRegionAssigner"))
 def test_center_regions_equal_mmdets(case, name):
-    rule, cells = REGION_DEFAULTS | case.config["assigners"][name], case.tensor("input/point_boxes")
+    recorded, cells = case.config["assigners"][name], case.tensor("input/point_boxes")
     predictions, targets = assigner_inputs(case, (cells[:, :2] + cells[:, 2:]) / 2, cells[:, 2] - cells[:, 0], cells)
-    if name == "center_region_shadow" and "gt/0/ignore_boxes" in case:
+    if "ignore_gt_scale" in recorded and "gt/0/ignore_boxes" in case:  # the others were not told of ignore boxes
         ignore = case.tensor("gt/0/ignore_boxes").reshape(-1, 4)[None]
         targets = replace(targets, ignore_boxes=ignore, ignore_mask=torch.ones(ignore.shape[:2], dtype=torch.bool))
-    matches = CenterRegion(**{REGION_NAMES[key]: value for key, value in rule.items() if key != "type"})(
-        predictions, targets
-    )
+    matches = CenterRegion(**renamed(REGION_DEFAULTS | recorded, REGION_NAMES))(predictions, targets)
     case.check(f"out/{name}/gt_inds", one_based(matches, 0, len(cells)))
     labels = torch.full((len(cells),), -1)
     labels[matches.sample] = matches.labels(targets)

@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-from support.dense import flat, targets_of
-from support.golden import cases
+from support.dense import check_gradients, class_loss, flat, leaves, set_focal, targets_of
+from support.golden import cases, keyed_cases
 
 from detassign.assigners import BOX_LOSSES, SIMILARITIES, MaxIoU, Predictions, Ranking, build
 from detassign.assigners.boxes import ciou, diou, giou, iou, side_distances
@@ -33,7 +33,7 @@ def on_priors(priors, images, classes):
 
 def fcos_setting(case):
     """Predictions of RFLA's FCOS head, targets, and the maps that they are made of."""
-    maps = {name: [m.requires_grad_() for m in case.levels(f"input/{name}")] for name in ("cls", "dist", "centerness")}
+    maps = leaves(case, "cls", "dist", "centerness")
     points, strides = case.tensor("input/points"), case.tensor("input/strides")
     distances = flat(maps["dist"]) * strides[:, None]
     boxes = torch.cat([points - distances[..., :2], points + distances[..., 2:]], -1)
@@ -55,9 +55,7 @@ def original(case, carry_over):
     choices = {"metric": config["metric"], "k": first, "fraction": config["fraction"], "carry_over": carry_over}
     assigner = build("rfla_original", config["num_classes"], fields=fields_of_levels(case), **choices)
     assigner.matching.shrunk_k, assigner.matching.shrink = second, config["ratio"]
-    weighting = assigner.weighting
-    weighting.gamma, weighting.matched_scale = config["focal_gamma"], config["focal_alpha"]
-    weighting.background_scale = 1 - config["focal_alpha"]
+    set_focal(assigner.weighting, config["focal_alpha"], config["focal_gamma"])
     return assigner
 
 
@@ -96,14 +94,12 @@ def test_rfla_equals_its_fcos_head(case, carry_over):
     case.check(f"{prefix}norm/num_pos", assignment.normalizers[0])
     assert count_positives(matches, predictions, floor_per_image=False) == len(matches.image)
     case.check(f"{prefix}norm/centerness_sum", assignment.normalizers[2])
-    case.check(f"{prefix}loss/loss_cls", losses["loss_cls_pos"] + losses["loss_cls_neg"])
+    case.check(f"{prefix}loss/loss_cls", class_loss(losses))
     case.check(f"{prefix}loss/loss_bbox", losses["loss_box"])
     case.check(f"{prefix}loss/loss_centerness", losses["loss_centerness"])
     if carry_over and "grad/cls/0" in case:
         sum(losses.values()).backward()
-        for name, level_maps in maps.items():
-            for level, level_map in enumerate(level_maps):
-                case.check(f"grad/{name}/{level}", level_map.grad)
+        check_gradients(case, maps)
 
 
 @pytest.mark.parametrize("case", cases("dense_assign", "rfla_*"))
@@ -119,40 +115,32 @@ def test_the_first_step_alone_equals_rflas(case):
             case.check(f"match/{image}/step1", found[image])
 
 
-@pytest.mark.parametrize("metric", ["kl", "wd"])
-@pytest.mark.parametrize("case", cases("dense_assign", "rfla_*"))
+@pytest.mark.parametrize(("case", "metric"), keyed_cases("dense_assign", "rfla_*", r"rpn/(\w+)/gt_index"))
 def test_rfla_on_anchors_equals_its_proposal_network(case, metric):
-    if "rpn/anchors" not in case:
-        pytest.skip("the compact recording is without the proposal network")
     config, targets = case.config, targets_of(case, case.config["batch"])
     predictions = on_priors(case.tensor("rpn/anchors"), config["batch"], config["num_classes"])
     first, second = config["topk"]
-    constants = {"shrink": config["ratio"], "ignore_above": config["ignore_above"]}
+    constants = {"shrink": config["ratio"], "fraction": config["fraction"], "ignore_above": config["ignore_above"]}
     matching = ReceptiveField(metric, first, second, ties="join", conflict="last", **constants)
     case.check(f"rpn/{metric}/gt_index", index_of(matching(predictions, targets), predictions.logits))
     fields = resized(matching.fields_of(predictions), matching.shrink)
     case.check(f"rpn/{metric}/overlaps", matching.second.of_priors(fields, predictions, targets)[1])
 
 
-@pytest.mark.parametrize("case", cases("dense_assign", "nwd_rka_*"))
-def test_ranking_equals_nwd_rkas(case):
+@pytest.mark.parametrize(("case", "k"), keyed_cases("dense_assign", "nwd_rka_*", r"rka(\d+)/gt_index"))
+def test_ranking_equals_nwd_rkas(case, k):
     config, targets = case.config, targets_of(case, case.config["batch"])
     predictions = on_priors(case.tensor("input/anchors"), config["batch"], config["num_classes"])
     metric = {"type": "nwd", "constant": config["rka_constant"]}
-    for k in config["rka_topk"]:
-        matching = Ranking(metric, k, config["rka_negative_below"], ties="join", conflict="last")
-        if f"rka{k}/gt_index" in case:
-            case.check(f"rka{k}/gt_index", index_of(matching(predictions, targets), predictions.logits))
-        if f"rka{k}/overlaps" in case:
-            _, highest = matching.of_priors(predictions.priors[None], predictions, targets)
-            case.check(f"rka{k}/overlaps", highest)
+    matching = Ranking(metric, int(k), config["rka_negative_below"], ties="join", conflict="last")
+    case.check(f"rka{k}/gt_index", index_of(matching(predictions, targets), predictions.logits))
+    if f"rka{k}/overlaps" in case:
+        _, highest = matching.of_priors(predictions.priors[None], predictions, targets)
+        case.check(f"rka{k}/overlaps", highest)
 
 
-@pytest.mark.parametrize("metric", ["nwd", "dotd"])
-@pytest.mark.parametrize("case", cases("dense_assign", "nwd_rka_*"))
+@pytest.mark.parametrize(("case", "metric"), keyed_cases("dense_assign", "nwd_rka_*", r"(nwd|dotd)/gt_index"))
 def test_thresholds_on_nwd_and_dotd_equal_the_originals(case, metric):
-    if f"{metric}/gt_index" not in case:
-        pytest.skip("the compact recording is without thresholds")
     config, targets = case.config, targets_of(case, case.config["batch"])
     predictions = on_priors(case.tensor("input/anchors"), config["batch"], config["num_classes"])
     similarity = {"type": metric, "constant": config[f"{metric}_constant"]}

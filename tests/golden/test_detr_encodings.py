@@ -4,22 +4,19 @@ import re
 
 import numpy as np
 import pytest
-from support.golden import cases, golden_folder, missing, named_cases
+from support.golden import cases, keyed_cases, named_cases
 
 from detassign.detectors.transformer.position import grid_encoding, reference_encoding
 from detassign.heads.reference import inverse_sigmoid
 
 HALF_CELL = ("defdetr/", "dab_deformable_detr/", "dn_dab_deformable_detr/")  # these number the cells' centres
-ENCODED = re.compile(r"(?:.*/)?(pos[24])_d(\d+)")
-PROPOSALS = re.compile(r"(?:.*/)?proposal_pos_embed_d(\d+)")
+ENCODED = r"(?:.*/)?(pos[24])_d(\d+)"
+PROPOSALS = r"(?:.*/)?proposal_pos_embed_d(\d+)"
 
 
 def named_encodings(pattern):
-    """Every recorded encoding whose key is of a pattern, as (file, key)."""
-    found = [parameter.values[0] for parameter in cases("detr/components", "query_sine_embedding_*")]
-    keys = [(case, key) for case in found if case for key in case.arrays if pattern.fullmatch(key)]
-    named = [pytest.param(case, key, id=f"{case.name}-{key}") for case, key in keys]
-    return named or missing(f"no encoding called {pattern.pattern} in {golden_folder()}", arguments=2)
+    """Every recorded encoding whose key is of a form, as (file, key)."""
+    return keyed_cases("detr/components", "query_sine_embedding_*", f"({pattern})")
 
 
 @pytest.mark.parametrize(("case", "name"), named_cases("detr/components", "position_embedding_*"))
@@ -42,7 +39,7 @@ def test_cells_of_a_map_are_encoded_as_by_the_original(case, name):
 @pytest.mark.parametrize(("case", "key"), named_encodings(ENCODED))
 def test_points_and_boxes_are_encoded_as_by_the_original(case, key):
     """Blocks in the order y, x, w, h."""
-    kind, channels = ENCODED.fullmatch(key).groups()
+    kind, channels = re.fullmatch(ENCODED, key).groups()
     encoded = reference_encoding(case.tensor(kind), int(channels) // 2)
     np.testing.assert_allclose(encoded.numpy(), case.arrays[key], **case.sidecar["recommended"]["all"])
 
@@ -50,7 +47,7 @@ def test_points_and_boxes_are_encoded_as_by_the_original(case, key):
 @pytest.mark.parametrize(("case", "key"), named_encodings(PROPOSALS))
 def test_proposals_are_encoded_as_by_the_original(case, key):
     """Blocks in the order x, y, w, h."""
-    (channels,) = PROPOSALS.fullmatch(key).groups()
+    (channels,) = re.fullmatch(PROPOSALS, key).groups()
     encoded = reference_encoding(case.tensor("proposals_unsigmoid").sigmoid(), int(channels) // 2, order=(0, 1, 2, 3))
     np.testing.assert_allclose(encoded.numpy(), case.arrays[key], **case.sidecar["recommended"]["all"])
 

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from support.dense import grid, point_predictions, targets_of
+from support.dense import check_gradients, grid, hard_threshold_of, leaves, point_predictions, targets_of
 from support.golden import cases
 
 from detassign.assigners import Predictions, Targets, build
@@ -14,7 +14,7 @@ def test_center_prior_equals_the_original(case):
     config = case.config
     points, strides, sizes = grid(config["featmap_sizes"], config["strides"], config["prior_offset"])
     case.check("intermediate/points", points)
-    prior = CenterPrior(config["num_classes"], hard_threshold=None if config["soft_prior"] else 0.3)
+    prior = CenterPrior(config["num_classes"], hard_threshold=hard_threshold_of(config))
     prior.load_state_dict(case.state_dict())
     targets = targets_of(case, 1)
     n = len(points)
@@ -28,19 +28,18 @@ def test_center_prior_equals_the_original(case):
     case.check("output/center_prior", dense)
 
 
-def inputs(case):
-    maps = {k: case.levels(f"input/{k}") for k in ("cls_score", "bbox_pred", "objectness")}
-    for level_maps in maps.values():
-        for level_map in level_maps:
-            level_map.requires_grad_()
-    return maps
+def inputs_of_loss(case):
+    """Predictions and targets, and the maps that they are made of."""
+    maps = leaves(case, "cls_score", "bbox_pred", "objectness")
+    predictions = point_predictions(case, *maps.values(), offset=case.config["prior_offset"])
+    return predictions, targets_of(case, case.config["batch"]), maps
 
 
 def original(case, conflict="last"):
     config = case.config
     assigner = build("dw_original", num_classes=config["num_classes"])
     assigner.weighting.conflict = conflict
-    assigner.matching.hard_threshold = None if config["soft_prior"] else 0.3
+    assigner.matching.hard_threshold = hard_threshold_of(config)
     state = {key.removeprefix("center_prior."): value for key, value in case.state_dict().items()}
     assigner.matching.load_state_dict(state)
     return assigner
@@ -54,27 +53,23 @@ def reversed_targets(targets: Targets) -> Targets:
     )
 
 
+SATURATED = 16.0  # logits from which on 1 - sigmoid may be 0 in float32, and the original clamps its log
 LOSS_NAMES = {"loss_cls_pos": "loss_cls_pos", "loss_box": "loss_loc", "loss_cls_neg": "loss_cls_neg"}
 
 
 @pytest.mark.parametrize("case", cases("dense", "dw_loss_*"))
 def test_losses_and_gradients_equal_the_original(case):
-    maps = inputs(case)
-    predictions = point_predictions(case, *maps.values(), offset=case.config["prior_offset"])
-    targets = targets_of(case, case.config["batch"])
+    predictions, targets, maps = inputs_of_loss(case)
     losses = original(case).loss(predictions, targets)
     for ours, theirs in LOSS_NAMES.items():
         case.check(f"loss/{theirs}", losses[ours])
     sum(losses.values()).backward()
-    for name, level_maps in maps.items():
-        for level, level_map in enumerate(level_maps):
-            case.check(f"grad/{name}/{level}", level_map.grad)
+    check_gradients(case, maps)
 
 
 @pytest.mark.parametrize("case", cases("dense", "dw_loss_*"))
 def test_every_weight_equals_the_original(case):
-    predictions = point_predictions(case, *inputs(case).values(), offset=case.config["prior_offset"])
-    targets = targets_of(case, case.config["batch"])
+    predictions, targets, _ = inputs_of_loss(case)
     assigner = original(case)
     assignment = assigner(predictions, targets)
     matches, details = assignment.matches, assignment.details
@@ -107,8 +102,7 @@ def test_reversing_targets_changes_the_original_as_recorded_and_ours_not_at_all(
     if "reversed/loss_cls_neg" not in case:
         assert not any(key.startswith("reversed/") for key in case.arrays)
         return
-    predictions = point_predictions(case, *inputs(case).values(), offset=case.config["prior_offset"])
-    targets = targets_of(case, case.config["batch"])
+    predictions, targets, _ = inputs_of_loss(case)
     flipped = original(case).loss(predictions, reversed_targets(targets))
     for ours, theirs in LOSS_NAMES.items():
         case.check(f"reversed/{theirs}", flipped[ours])
@@ -120,14 +114,13 @@ def test_reversing_targets_changes_the_original_as_recorded_and_ours_not_at_all(
 
 @pytest.mark.parametrize("case", cases("dense", "dw_loss_*"))
 def test_log_space_equals_the_original_where_nothing_saturates(case):
-    if case.name == "dw_loss_saturated":
-        predictions = point_predictions(case, *inputs(case).values())
-        losses = build("dw", num_classes=case.config["num_classes"]).loss(predictions, targets_of(case, 2))
+    predictions, targets, _ = inputs_of_loss(case)
+    if predictions.logits.abs().max() > SATURATED:
+        losses = build("dw", num_classes=case.config["num_classes"]).loss(predictions, targets)
         assert all(value.isfinite() for value in losses.values())
         return
-    predictions = point_predictions(case, *inputs(case).values(), offset=case.config["prior_offset"])
     assigner = original(case)
     assigner.score.space = "log"
-    losses = assigner.loss(predictions, targets_of(case, case.config["batch"]))
+    losses = assigner.loss(predictions, targets)
     for ours, theirs in LOSS_NAMES.items():
         case.check(f"loss/{theirs}", losses[ours])

@@ -2,28 +2,18 @@
 
 import pytest
 import torch
-from support.golden import cases
+from support.dense import max_iou_of, recorded_assigners, renamed
 
-from detassign.assigners import ATSS, MaxIoU, Predictions, Targets, TaskAligned
+from detassign.assigners import ATSS, Predictions, Targets, TaskAligned
 from detassign.assigners.boxes import iou
 
-MAX_IOU_NAMES = {
-    "pos_iou_thr": "positive_iou",
-    "neg_iou_thr": "negative_iou",
-    "min_pos_iou": "minimum_iou",
-    "match_low_quality": "match_low_quality",
-    "gt_max_assign_all": "all_best",
-    "ignore_iof_thr": "ignore_threshold",
-}
 ATSS_NAMES = {"topk": "k", "alpha": "alpha", "ignore_iof_thr": "ignore_threshold"}
 
 
-def matching_of(config):
-    if config["type"] == "MaxIoUAssigner":
-        arguments = {MAX_IOU_NAMES[key]: value for key, value in config.items() if key != "type"}
-        return MaxIoU(**arguments, conflict="last")
-    arguments = {ATSS_NAMES[key]: value for key, value in config.items() if key != "type"}
-    return ATSS(**{"ignore_threshold": 0, **arguments})
+def matching_of(rule):
+    if rule["type"] == "MaxIoUAssigner":
+        return max_iou_of(rule)
+    return ATSS(**{"ignore_threshold": 0, **renamed(rule, ATSS_NAMES)})
 
 
 def inputs(case, with_ignore):
@@ -50,14 +40,7 @@ def one_based(matches, samples):
     return result
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        *("max_iou_retina", "max_iou_rpn", "max_iou_rcnn", "max_iou_ignore", "max_iou_no_assign_all"),
-        *("atss", "atss_ignore", "atss_ddod"),
-    ],
-)
-@pytest.mark.parametrize("case", cases("dense", "assign_*"))
+@pytest.mark.parametrize(("case", "name"), recorded_assigners("MaxIoUAssigner", "ATSSAssigner"))
 def test_matching_equals_mmdets_assigner(case, name):
     config = case.config["assigners"][name]
     predictions, targets = inputs(case, with_ignore=config.get("ignore_iof_thr", -1) > 0)
@@ -83,15 +66,14 @@ def check_scores(matches, targets, predictions, recorded, kind):
     torch.testing.assert_close(matches.score, recorded, rtol=1e-4, atol=2e-6)
 
 
-@pytest.mark.parametrize("case", cases("dense", "assign_*"))
-def test_task_aligned_matching_equals_mmdets_assigner(case):
-    config = case.config["assigners"]["task_aligned"]
+@pytest.mark.parametrize(("case", "name"), recorded_assigners("TaskAlignedAssigner"))
+def test_task_aligned_matching_equals_mmdets_assigner(case, name):
     predictions, targets = inputs(case, with_ignore=False)
-    matches = TaskAligned(k=config["topk"])(predictions, targets)
-    case.check("out/task_aligned/gt_inds", one_based(matches, predictions.logits.shape[1]))
+    matches = TaskAligned(**renamed(case.config["assigners"][name], {"topk": "k"}))(predictions, targets)
+    case.check(f"out/{name}/gt_inds", one_based(matches, predictions.logits.shape[1]))
     recorded = {
-        name: torch.from_numpy(case.arrays[f"out/task_aligned/{name}"])[matches.sample]
-        for name in ("assign_metrics", "max_overlaps")
+        key: torch.from_numpy(case.arrays[f"out/{name}/{key}"])[matches.sample]
+        for key in ("assign_metrics", "max_overlaps")
     }
     overlap = iou(matches.predicted_boxes(predictions), matches.target_boxes(targets))
     torch.testing.assert_close(matches.score, recorded["assign_metrics"], rtol=1e-4, atol=2e-6)

@@ -138,13 +138,18 @@ def description_of(case, shapes, backbone_of=lambda channels: {}):
     return description
 
 
+def weights_of(case):
+    """The recorded state dict."""
+    with np.load(case.path.parent / case.sidecar["weights_file"]) as arrays:
+        return {name.removeprefix("state_dict/"): torch.from_numpy(arrays[name]) for name in arrays.files}
+
+
 class Model:
     """The detector that a case was recorded with, with the recorded weights; features take the backbone's place."""
 
     def __init__(self, case):
         self.case = case
-        with np.load(case.path.parent / case.sidecar["weights_file"]) as arrays:
-            state = {k.removeprefix("state_dict/"): torch.from_numpy(arrays[k]) for k in arrays.files}
+        state = weights_of(case)
         description = description_of(case, {name: tensor.shape for name, tensor in state.items()})
         self.detector = QueryDetector(
             nn.Identity(), denoising=description["denoising"], **build_parts(description | {"backbone": None})

@@ -24,7 +24,7 @@ def golden_folder() -> Path:
     return beside if beside.is_dir() else ROOT / "tests" / "golden" / "data"
 
 
-@dataclass
+@dataclass(eq=False)
 class Case:
     """One recorded case: arrays by flat key, the sidecar, and a comparison at the sidecar's tolerance."""
 
@@ -93,3 +93,11 @@ def named_cases(family: str, pattern: str = "*"):
         else:
             found += [pytest.param(case, name, id=f"{case.name}-{name}") for name in case.sidecar["cases"]]
     return found
+
+
+def keyed_cases(family: str, pattern: str, key: str):
+    """pytest parameters (file, name) for every name that a regular expression captures in the keys of the cases."""
+    files = [parameter.values[0] for parameter in cases(family, pattern) if parameter.values[0]]
+    found = [(case, match[1]) for case in files for match in map(re.compile(key).fullmatch, case.arrays) if match]
+    named = [pytest.param(case, name, id=f"{case.name}-{name}") for case, name in dict.fromkeys(found)]
+    return named or missing(f"no key {key} of a case {pattern} in {golden_folder() / family}", arguments=2)
