@@ -41,6 +41,7 @@ BLOCK, TITLE = 30, 17  # pixels: above each assigner, above each row
 NARROWEST = 900  # pixels
 TINY = 1e-12  # keeps scales of all-zero weights defined
 LEGEND = 12  # classes named
+SPARED = 0.995  # a share from which nothing is spared, in whole percent
 EXPLANATION = (
     "w⁺ pulls a point's class score up, w° its box towards the object; both are summed over the objects that a point "
     "learns, and full colour is what an object's best point typically gets.",
@@ -215,7 +216,7 @@ def _draw_row(
 def describe(kind: Row, values: np.ndarray, levels: Sequence[np.ndarray]) -> str:
     """What one level gets, in a few words."""
     if kind.is_share:
-        spared = values[values < 1]
+        spared = values[values < SPARED]
         return (
             f"{counted(len(spared), 'point')} spared {100 * float((1 - spared).mean()):.0f} %"
             if len(spared)
