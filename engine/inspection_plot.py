@@ -33,6 +33,7 @@ from .inspection_canvas import (
     write,
 )
 from .inspection_scene import Scene
+from .telling import many
 
 PICTURE = (1900, 2300)  # pixels that the panels of three assigners are fitted into
 LEAST_PANEL = 150  # pixels, shorter side; many assigners make the picture longer instead
@@ -184,7 +185,7 @@ def _figures(inspection: Inspection) -> str:
     total = inspection.totals()
     sums = [f"Σ{kind.sign} {three_digits(value)}" for kind, value in zip(ROWS, inspection.sums, strict=True)]
     lines = (
-        f"{counted(total['targets'], 'object')},",
+        f"{many(total['targets'], 'object')},",
         f"{total['without_positive']} without a point",
         f"{total['pairs_per_target']:.1f} points per object",
         f"as {total['effective_per_target']:.1f} of equal w⁺",
@@ -218,18 +219,13 @@ def describe(kind: Row, values: np.ndarray, levels: Sequence[np.ndarray]) -> str
     if kind.is_share:
         spared = values[values < SPARED]
         return (
-            f"{counted(len(spared), 'point')} spared {100 * float((1 - spared).mean()):.0f} %"
+            f"{many(len(spared), 'point')} spared {100 * float((1 - spared).mean()):.0f} %"
             if len(spared)
             else "none spared"
         )
     total = sum(float(level.sum()) for level in levels)
     share = float(values.sum()) / total if total else 0.0
-    return f"{counted(int((values > 0).sum()), 'point')}, {100 * share:.0f} % of Σ"
-
-
-def counted(number: int, thing: str) -> str:
-    """So many things, in words."""
-    return f"{number} {thing}" + "s" * (number != 1)
+    return f"{many(int((values > 0).sum()), 'point')}, {100 * share:.0f} % of Σ"
 
 
 def _draw_bar(figure: Figure, place: tuple[float, float, float, float], kind: Row, top: float, largest: float) -> None:

@@ -101,15 +101,17 @@ def describe(config: Mapping[str, Any], runner: Any, steps: int, seconds: float 
     train, val = len(runner.train_dataloader.dataset), len(runner.val_dataloader.dataset)
     what = f"{config['name'].removesuffix('-' + data)} on {data} ({train} images to learn from, {val} to measure on)"
     if not steps:
-        return f"{what}: all {schedule['epochs']} epochs are done, nothing is left to learn"
+        done = "all {} epochs are" if schedule["epochs"] > 1 else "its only epoch is"
+        return f"{what}: {done.format(schedule['epochs'])} done, nothing is left to learn"
     left, all_epochs = steps // len(runner.train_dataloader), schedule["epochs"]
-    epochs = _many(all_epochs, "epoch") if left == all_epochs else f"{left} of {all_epochs} epochs left"
+    epochs = many(all_epochs, "epoch") if left == all_epochs else f"{left} of {all_epochs} epochs left"
     device = next(runner.model.parameters()).device
-    pace = f"{_many(steps, 'step')} of {_many(schedule['batch_size'], 'image')} on {device}"
+    pace = f"{many(steps, 'step')} of {many(schedule['batch_size'], 'image')} on {device}"
     return f"{what}: {epochs}, {pace}, about {duration(seconds)} and the evaluations"
 
 
-def _many(count: int, what: str) -> str:
+def many(count: int, what: str) -> str:
+    """So many of something, in words."""
     return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 

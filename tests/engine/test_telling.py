@@ -4,6 +4,7 @@ import json
 import re
 import socket
 import subprocess
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -12,7 +13,7 @@ from detassign.data import make_dataset, resolve
 from detassign.engine.config import compose
 from detassign.engine.hooks import read_metrics
 from detassign.engine.provenance import commit, provenance
-from detassign.engine.telling import duration
+from detassign.engine.telling import describe, duration
 from detassign.engine.train import train
 
 
@@ -52,6 +53,15 @@ def test_the_first_line_says_what_the_run_will_do(source, tmp_path, capsys, quie
 def test_a_finished_run_says_that_nothing_is_left(run, source, capsys):
     go(source, run[0], resume=True, quiet=True)
     assert capsys.readouterr().err.endswith("all 2 epochs are done, nothing is left to learn\n")
+
+
+@pytest.mark.parametrize(("epochs", "words"), [(1, "its only epoch is done"), (3, "all 3 epochs are done")])
+def test_epochs_that_are_done_are_counted(epochs, words):
+    loader = SimpleNamespace(dataset=range(2))
+    runner = SimpleNamespace(train_dataloader=loader, val_dataloader=loader)
+    config = {"name": "fcos_tiny-dw-few", "data": {"name": "few"}, "schedule": {"epochs": epochs}}
+    start = "fcos_tiny-dw on few (2 images to learn from, 2 to measure on)"
+    assert describe(config, runner, 0, None) == f"{start}: {words}, nothing is left to learn"
 
 
 def test_the_log_has_losses_and_ap_of_every_epoch(run):
