@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from scipy.optimize import linear_sum_assignment
+from support.dense import recorded_assigners
 from support.golden import cases
 from torch import Tensor
 
@@ -362,11 +363,10 @@ def test_golden_matchers_of_the_detr_family(form, case):
 
 
 @pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize("kind", ["hungarian_detr", "hungarian_focal"])
-@pytest.mark.parametrize("case", cases("dense", "assign_*"))
-def test_golden_hungarian_assigners(form, kind, case):
-    target = torch.zeros(case.tensor(f"out/{kind}/gt_inds").shape, dtype=torch.long)
-    if f"out/{kind}/cost" in case:  # none is recorded where there is no target
-        _, row, column = form(case.tensor(f"out/{kind}/cost")[None]).pairs()
+@pytest.mark.parametrize(("case", "name"), recorded_assigners("HungarianAssigner"))
+def test_golden_hungarian_assigners(form, case, name):
+    target = torch.zeros(case.tensor(f"out/{name}/gt_inds").shape, dtype=torch.long)
+    if f"out/{name}/cost" in case:  # none is recorded where there is no target
+        _, row, column = form(case.tensor(f"out/{name}/cost")[None]).pairs()
         target[row] = column + 1
-    case.check(f"out/{kind}/gt_inds", target)
+    case.check(f"out/{name}/gt_inds", target)
