@@ -9,7 +9,9 @@ from .dynamic_k import DynamicK, dynamic_soft_label, lla, simota, simota_v1
 from .fovea import Fovea
 from .hungarian import Hungarian
 from .max_iou import MaxIoU
+from .merged import Merged
 from .nearest_point import NearestPoint
+from .on_priors import OnPriors
 from .one_to_few import OneToFew
 from .optimal_transport import OptimalTransport
 from .paa import PAA
@@ -19,6 +21,7 @@ from .ranking import Ranking
 from .receptive_field import ReceptiveField
 from .regions import Region
 from .task_aligned import TaskAligned
+from .thresholded import Thresholded
 from .top_iou import TopIoU
 from .top_k import TopK
 from .uniform import Uniform
@@ -36,7 +39,9 @@ __all__ = [
     "Fovea",
     "Hungarian",
     "MaxIoU",
+    "Merged",
     "NearestPoint",
+    "OnPriors",
     "OneToFew",
     "OptimalTransport",
     "QualityATSS",
@@ -44,6 +49,7 @@ __all__ = [
     "ReceptiveField",
     "Region",
     "TaskAligned",
+    "Thresholded",
     "TopIoU",
     "TopK",
     "Uniform",

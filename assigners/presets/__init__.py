@@ -3,7 +3,7 @@
 A preset is an ordinary function; `detassign.assigners.build` finds it by name.
 """
 
-from . import bags, ddod, dense, detr, dw, end_to_end, ota, paa, points, quality, query_targets, tiny, yolo
+from . import bags, ddod, dense, detr, dw, end_to_end, ota, paa, points, quality, query_pairs, query_targets, tiny, yolo
 
 __all__ = [
     "bags",
@@ -16,6 +16,7 @@ __all__ = [
     "paa",
     "points",
     "quality",
+    "query_pairs",
     "query_targets",
     "tiny",
     "yolo",

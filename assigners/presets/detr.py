@@ -63,7 +63,11 @@ def by_hungarian(
         eps: added to union and hull wherever there is a GIoU.
         matching: further arguments of `Hungarian`.
     """
-    matching = Hungarian(costs or usual_costs(eps), **matching)
+    return of_queries(num_classes, Hungarian(costs or usual_costs(eps), **matching), weighting, eps)
+
+
+def of_queries(num_classes: int, matching: Any, weighting: Any, eps: float = 0.0) -> Assigner:
+    """Any matching under a weighting over sigmoids, with the family's box losses; `eps` is added to union and hull."""
     return Assigner(matching, weighting, Sigmoid(), _box_terms(eps), num_classes)
 
 

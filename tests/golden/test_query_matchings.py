@@ -1,36 +1,65 @@
 """The matchings of the DETR family's later members: pairs, losses and gradients as their own code recorded them."""
 
+import re
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from support.golden import cases
-from support.query_assign import RT_DETR, Output, match_costs, outputs
+from support.query_assign import (
+    DETREX,
+    RT_DETR,
+    Checked,
+    Output,
+    corners,
+    match_costs,
+    outputs,
+    recorded_permutations,
+)
 
-from detassign.assigners import Assigner, Hungarian, Matches, Predictions, Union, focal
+from detassign.assigners import (
+    Assigner,
+    Hungarian,
+    Matches,
+    Noise,
+    OnPriors,
+    Predictions,
+    Thresholded,
+    Union,
+    build,
+    focal,
+)
+from detassign.assigners.matching.merged import merged
 
 EPS = 1e-6  # added to union and hull of boxes as shares of the image in detrex, which Align-DETR's code stands on
+NAMES = ("loss_ce", "loss_bbox", "loss_giou")
+PARITY = {"sampling": "random", "duplicates": "first", "minimum": 0.0}
+BRANCH = {**DETREX, "o2m": ("_{}_one2many", "_one2many")}
 
 
-def pairs_of(output, matches, image, place):
-    """(2, P) the pairs of an image, at its place among the stacked ones, in the order of the recordings."""
-    here = matches.image == place
-    return output.canonical(image, matches.sample[here].numpy(), matches.target[here].numpy())
+def cases_with(pattern, wanted):
+    """The cases of a pattern for which `wanted` holds."""
+    return [each for each in cases("query_assign", pattern) if each.values[0] is None or wanted(each.values[0])]
 
 
-def one_layer(output, layer):
-    """Predictions and targets of one of the layers of an output."""
-    start, stop = layer * output.images, (layer + 1) * output.images
-    parts = (getattr(output.predictions, name)[start:stop] for name in ("logits", "boxes"))
-    return Predictions(*parts), output.targets.first_images(output.images)
+def focal_assigner(case, coefficients, matching="hungarian"):
+    """Focal loss by the number of objects, and the box losses, with coefficients of classes, L1 and GIoU."""
+    of_classes, l1, giou = coefficients
+    constants = {name: float(value) for name, value in case.config["focal"].items()}
+    weighting = focal(**constants, class_scale=float(of_classes), count="targets_once")
+    return Assigner(matching, weighting, box_loss={"relative_l1": l1, "relative_giou": giou})
+
+
+def checked_under(case, coefficients, endings=DETREX):
+    return Checked(case, endings, dict(zip(NAMES, coefficients, strict=True)))
 
 
 def align_pairs(output, copies, carry):
     """The pairs of every layer by itself, of as many copies as the layer has."""
     matchings = (Hungarian(match_costs(output.case, EPS), k, share=0.5, carry=carry) for k in copies)
-    found = [matching(*one_layer(output, layer)) for layer, matching in enumerate(matchings)]
-    found = [replace(pairs, image=pairs.image + layer * output.images) for layer, pairs in enumerate(found)]
+    found = [matching(*output.layer(index)) for index, matching in enumerate(matchings)]
+    found = [replace(pairs, image=pairs.image + index * output.images) for index, pairs in enumerate(found)]
     return Matches(*(torch.cat([getattr(p, n) for p in found]) for n in ("image", "sample", "target", "score")))
 
 
@@ -48,23 +77,174 @@ def test_copies_equal_align_detrs(case):
             own = max(min(int(0.5 * samples / max(objects, 1)), k), 1)
             assert (ours.image == at).sum() == min(own * objects, samples)
             if int(case.arrays.get(f"copies/{name}/{image}", 0)) == own:
-                np.testing.assert_array_equal(*(pairs_of(output, pairs, image, at) for pairs in (ours, original)))
+                np.testing.assert_array_equal(*(output.pairs_of(pairs, image, at) for pairs in (ours, original)))
 
 
 @pytest.mark.parametrize("case", cases("query_assign", "h_detr_*"))
 def test_copies_equal_h_detrs(case):
-    for output in outputs(case, "", "o2m", "enc"):
-        copies = case.config["k_one2many"] if output.kind == "o2m" else 1
+    """The branch's losses are divided by all copies, matched or not, and recorded times a factor."""
+    config = case.config
+    scales, factor = [config["coefficients"][name] for name in NAMES], config["lambda_one2many"]
+    checked, copies = checked_under(case, scales, BRANCH), config["k_one2many"]
+    main = focal_assigner(case, scales, Hungarian(match_costs(case)))
+    for output in outputs(case, "", "enc"):
         if output.kind == "enc":
-            output.targets = replace(output.targets, labels=torch.zeros_like(output.targets.labels))
-        matching = Hungarian(match_costs(case), copies, share=None)
-        output.check_pairs(matching(output.predictions, output.targets))
+            output.without_classes()
+        checked.add(output, main, "norm/o2o")
+    branch = Output(case, "o2m", copies=copies)
+    pairs = Hungarian(match_costs(case), copies, share=None)(branch.predictions, Output(case, "o2m").targets)
+    branch.check_pairs(pairs)
+    weighted = focal_assigner(case, [scale * factor for scale in scales])
+    checked.add(branch, weighted, "norm/o2m", pairs, weighed=focal_assigner(case, scales))
+    checked.check_total()
+    checked.check_gradients()
 
 
 @pytest.mark.parametrize("case", cases("query_assign", "group_detr_*"))
 def test_groups_equal_group_detrs(case):
-    output, groups = Output(case), case.config["groups"] if case.config["training"] else 1
-    output.check_pairs(output.match_in_groups(Hungarian(match_costs(case)), groups))
+    """Every object is there once for each group that losses are averaged over."""
+    groups = case.config["groups"] if case.config["training"] else 1
+    output, scales = Output(case, copies=groups), [case.config["coefficients"][name] for name in NAMES]
+    assigner = focal_assigner(case, scales, Hungarian(match_costs(case)))
+    checked, pairs = checked_under(case, scales), output.match_in_groups(assigner.matching, groups)
+    output.check_pairs(pairs)
+    checked.add(output, assigner, "norm", pairs)
+    checked.check_total()
+    checked.check_gradients()
+
+
+class Permutations(Noise):
+    """The order in which an original drew the positives of every image, as numbers to sort them by."""
+
+    def __init__(self, permutations):
+        super().__init__()
+        self.permutations = list(permutations)
+
+    def uniform(self, shape, like):
+        numbers = torch.ones(shape)
+        for row in numbers:
+            order = self.permutations.pop(0)
+            row[order] = torch.arange(len(order)) / len(row)
+        return numbers
+
+
+def deta_stage(case, kind):
+    """The matching of a stage with its recorded draws, of positives and of negatives for every image with objects.
+
+    The decoder's come first, and it draws for images without objects too.
+    """
+    config, drawn = case.config, iter(recorded_permutations(case)[::2])
+    of_decoder = [next(drawn) for _ in config["objects"]]
+    if kind == "":
+        stage, permutations = config["stage2"], of_decoder
+        threshold, limit = stage["threshold"], stage["positive_fraction"]
+    else:
+        stage, none = config["stage1"], torch.zeros(0, dtype=torch.long)
+        permutations = [next(drawn) if objects else none for objects in config["objects"]]
+        threshold, limit = stage["t_high"], int(stage["sample"] * stage["positive_fraction"])
+    noise = Permutations(permutations)
+    matching = Thresholded(threshold, stage["max_k"], limit=limit, noise=noise, conflict="class_of_last", **PARITY)
+    return OnPriors(matching, once=True)
+
+
+@pytest.mark.parametrize("case", cases_with("deta_*", lambda case: "input/init_reference" in case))
+def test_thresholds_equal_detas(case):
+    """Of initial proposals for all layers of the decoder, of unrefined anchors for the encoder."""
+    scales = [case.config["coefficients"][name] for name in NAMES]
+    checked = checked_under(case, scales)
+    for kind, start, name in (("", "input/init_reference", "dec"), ("enc", "input/enc/anchors", "enc")):
+        output = Output(case, kind)
+        output.start_from(corners(case.tensor(start)))
+        if kind == "enc":
+            output.without_classes()
+        assigner = focal_assigner(case, scales, deta_stage(case, kind))
+        matches = assigner.match(output.predictions, output.targets)
+        output.check_pairs(matches.of_boxes, name)
+        checked.add(output, assigner, "norm", matches)
+    checked.check_total()
+    checked.check_gradients()
+
+
+@pytest.mark.parametrize("case", cases_with("deta_*", lambda case: "input/init_reference" in case))
+def test_the_preset_is_detas_wherever_that_is_not_odd(case):
+    """In images without draws, identical boxes, objects that nothing touches and queries of two objects."""
+    stage, output = case.config["stage2"], Output(case)
+    scales = [case.config["coefficients"][name] for name in NAMES]
+    constants = {"threshold": stage["threshold"], "k": stage["max_k"], "limit": stage["positive_fraction"]}
+    assigner, original = build("deta", case.config["num_classes"], **constants), focal_assigner(case, scales)
+    for part in ("weighting", "box_loss"):
+        assert repr(getattr(assigner, part)) == repr(getattr(original, part))
+    output.start_from(corners(case.tensor("input/init_reference")))
+    matches = assigner.match(output.predictions, output.targets)
+    for _, image, at in output.places():
+        if not is_odd(case, image):
+            recorded = case.arrays[f"canonical/dec/{image}"]
+            np.testing.assert_array_equal(output.pairs_of(matches, image, at), recorded)
+
+
+def is_odd(case, image):
+    boxes, overlap = case.tensor(f"target/{image}/boxes"), case.arrays[f"iou/dec/{image}"]
+    limit = int(case.config["stage2"]["positive_fraction"] * case.config["queries"])
+    drawn, shared = len(recorded_permutations(case)[::2][image]) > limit, len(case.arrays[f"conflict/dec/{image}"])
+    return drawn or shared or len(boxes.unique(dim=0)) < len(boxes) or (overlap.max(1) == 0).any()
+
+
+def one_to_many(output, limit, conflict):
+    """Thresholds of a score of IoU and P with the recorded draws, which were for the last layer first."""
+    drawn, rule = recorded_permutations(output.case)[::2], output.case.config["o2m"]
+    layers = [(layer + 1) % output.layers for layer in range(output.layers)]
+    noise = Permutations(drawn[layer * output.images + image] for layer in layers for image in range(output.images))
+    settings = {**PARITY, "low_quality": "one", "conflict": conflict, "limit": limit, "noise": noise}
+    return Thresholded(rule["threshold"], rule["k"], rule["class_weight"], **settings)
+
+
+def check_scores(output, matching, predictions):
+    """Every score that was recorded is the matching's."""
+    scores = matching.scores(predictions, output.targets)
+    for name, image, at in output.places():
+        recorded = output.case.arrays[f"score/{name}/{image}"]
+        output.case.check(f"score/{name}/{image}", scores[at, : len(recorded)])
+
+
+@pytest.mark.parametrize("case", cases("query_assign", "ms_detr_*"))
+def test_thresholds_equal_ms_detrs(case):
+    """Beside one-to-one pairs, which may be merged in, and pairs of the encoder's anchors."""
+    config, main, output = case.config, Output(case), Output(case, "o2m")
+    checked = checked_under(case, config["coefficients"]["o2o"])
+    one_to_one = focal_assigner(case, config["coefficients"]["o2o"], Hungarian(match_costs(case)))
+    pairs = checked.add(main, one_to_one, "norm").matches
+
+    matching = one_to_many(output, config["o2m"]["positive_fraction"], "class_of_best")
+    check_scores(output, matching, output.predictions)
+    matches = matching(output.predictions, output.targets)
+    output.check_pairs(matches.of_boxes)
+    if config["indices_merge"]:
+        matches = merged(matches, pairs, output.predictions)
+        for name, image, at in output.places():
+            recorded = output.canonical(image, *case.arrays[f"merged/{name}/{image}"])
+            np.testing.assert_array_equal(output.pairs_of(matches, image, at), recorded)
+    for each, name, known in ((output, "o2m", matches), *((each, "enc", None) for each in outputs(case, "enc"))):
+        scales = dict(zip(NAMES, config["coefficients"][name], strict=True))
+        assigner = focal_assigner(case, scales.values())
+        if name == "enc":
+            each.without_classes()
+            each.start_from(corners(case.tensor("input/enc/anchors")))
+            assigner.matching = OnPriors(Hungarian(match_costs(case, name="enc_match_cost")))
+        checked.add(each, assigner, "norm", known, scales)
+    checked.check_total()
+    checked.check_gradients()
+
+
+@pytest.mark.parametrize("case", cases("query_assign", "dac_detr_*"))
+def test_thresholds_equal_dac_detrs(case):
+    """Scores are of the main decoder's boxes and of the auxiliary decoder's classes."""
+    main, output = Output(case), Output(case, "c")
+    main.check_pairs(Hungarian(match_costs(case))(main.predictions, main.targets))
+    limit = int(re.search(r"= (\d+)", case.config["o2m"]["sample_cap"]).group(1))
+    matching = one_to_many(output, limit, "all")
+    check_scores(output, matching, replace(output.predictions, boxes=main.predictions.boxes))
+    output.start_from(main.predictions.boxes)
+    output.check_pairs(OnPriors(matching)(output.predictions, output.targets))
 
 
 class Stacked:
@@ -75,8 +255,7 @@ class Stacked:
         decoder = outputs[0]
         parts = (torch.cat([getattr(o.predictions, name) for o in outputs]) for name in ("logits", "boxes"))
         self.predictions = Predictions(*parts, groups=sum(self.layers), final=decoder.layers - 1)
-        self.once = decoder.targets.first_images(decoder.images)
-        self.targets = self.once.repeat(sum(self.layers))
+        self.targets = decoder.targets.first_images(decoder.images).repeat(sum(self.layers))
 
     def check_pairs(self, matches):
         start = 0
@@ -90,7 +269,7 @@ class Stacked:
         """The pairs of the first layer are those recorded, but for samples with ties."""
         case, output = self.outputs[0].case, self.outputs[0]
         for image in range(output.images):
-            pairs, recorded = pairs_of(output, matches, image, image), case.arrays[f"canonical/go/{image}"]
+            pairs, recorded = output.pairs_of(matches, image, image), case.arrays[f"canonical/go/{image}"]
             free = ~np.isin(recorded[0], case.arrays[f"go_tie/{image}"])
             np.testing.assert_array_equal(pairs[0], recorded[0])
             np.testing.assert_array_equal(pairs[1, free], recorded[1, free])
@@ -106,13 +285,10 @@ class Stacked:
         return Matches(image, *torch.cat(pairs, 1), torch.ones(len(image))).repeat(sum(self.layers), output.images)
 
 
-def with_union():
-    """D-FINE's cases and DEIM's in which boxes learn from the pairs of all layers."""
-    found = [*cases("query_assign", "dfine_*"), *cases("query_assign", "deim_*")]
-    return [each for each in found if each.values[0] is None or each.values[0].config["use_uni_set"]]
-
-
-@pytest.mark.parametrize("case", with_union())
+@pytest.mark.parametrize(
+    "case",
+    [each for name in ("dfine_*", "deim_*") for each in cases_with(name, lambda case: case.config["use_uni_set"])],
+)
 def test_unions_and_their_box_losses_equal_d_fines_and_deims(case):
     """Its code settles ties by an unstable sort: losses are of the pairs recorded. They have their coefficients."""
     weights, batch = case.config["coefficients"], Stacked(outputs(case, "", "pre", "enc"))

@@ -7,7 +7,13 @@ import torch
 
 from detassign.assigners import Matches, Predictions, Targets
 
-DETREX = {"": ("_{}", ""), "enc": ("_enc", "_enc"), "dn": ("_dn_{}", "_dn"), "hybrid": ("_{}_hybrid", "_hybrid")}
+DETREX = {
+    "": ("_{}", ""),
+    "enc": ("_enc", "_enc"),
+    "dn": ("_dn_{}", "_dn"),
+    "hybrid": ("_{}_hybrid", "_hybrid"),
+    "o2m": ("_{}_o2m", "_o2m"),
+}
 RT_DETR = {"": ("_aux_{}", ""), "enc": ("_enc_0", "_enc_0"), "pre": ("_pre", "_pre"), "dn": ("_dn_{}", "_dn_{}")}
 """How the names of losses end, by output: of the layers before the last, and of the last."""
 
@@ -110,6 +116,22 @@ class Output:
         image = layer * self.images + image
         return replace(matches, image=image, sample=matches.sample + group * size, target=target)
 
+    def layer(self, index) -> tuple[Predictions, Targets]:
+        """Predictions and targets of one layer."""
+        start, stop = index * self.images, (index + 1) * self.images
+        parts = (getattr(self.predictions, name)[start:stop] for name in ("logits", "boxes"))
+        return Predictions(*parts), self.targets.first_images(self.images)
+
+    def start_from(self, boxes):
+        """Let every layer's predictions start from boxes (B, Q, 4) xyxy, or those of every layer (L * B, Q, 4)."""
+        priors = boxes.repeat(len(self.predictions.logits) // len(boxes), 1, 1)
+        geometry = {"points": priors[..., :2], "strides": torch.ones(priors.shape[:2])}
+        self.predictions = replace(self.predictions, priors=priors, **geometry)
+
+    def without_classes(self):
+        """Let all objects be of the first class, as encoders learn them."""
+        self.targets = replace(self.targets, labels=torch.zeros_like(self.targets.labels))
+
     def recorded_pairs(self) -> Matches:
         """The pairs that the original found, layer by layer."""
         return self._matches([self.case.tensor(f"match/{name}/{image}") for name, image, _ in self.places()])
@@ -139,10 +161,11 @@ class Output:
         order = np.lexsort((target, sample))
         return np.stack([sample[order], target[order]])
 
-    def check_pairs(self, matches):
-        """Every layer's pairs are those recorded, whatever their order."""
-        for name, image, place in self.places():
-            pairs, key = self._canonical_of(matches, image, place), f"canonical/{name}/{image}"
+    def check_pairs(self, matches, shared=None):
+        """Every layer's pairs are those recorded, whatever their order; all of them those under a `shared` name, if any."""
+        for layer, image, place in self.places():
+            name = shared or layer
+            pairs, key = self.pairs_of(matches, image, place), f"canonical/{name}/{image}"
             if key in self.case:
                 self.case.check(key, pairs)
             else:
@@ -152,11 +175,12 @@ class Output:
     def check_costly_pairs(self, matches, cost):
         """The same of the pairs whose cost (L * B, N, M) is not 0; of the others any may be as good."""
         for name, image, place in self.places():
-            both = self._canonical_of(matches, image, place), self.case.arrays[f"canonical/{name}/{image}"]
+            both = self.pairs_of(matches, image, place), self.case.arrays[f"canonical/{name}/{image}"]
             ours, recorded = (pairs[:, (cost[place, pairs[0], pairs[1]] != 0).numpy()] for pairs in both)
             np.testing.assert_array_equal(ours, recorded, err_msg=f"{self.case.name} {name} image {image}")
 
-    def _canonical_of(self, matches, image, place):
+    def pairs_of(self, matches, image, place) -> np.ndarray:
+        """(2, P) the pairs of an image at its place among the stacked ones, as `canonical`."""
         here = matches.image == place
         return self.canonical(image, matches.sample[here].numpy(), matches.target[here].numpy())
 
@@ -242,16 +266,17 @@ class Checked:
             term = OF_BOXES.get(name, "classes")
             output.check_loss(name, losses[term], self.endings, scale)
             if term == "classes":
-                self._check_weights(output, assignment, weighed or assigner)
+                self._check_weights(output, assignment, assigner, weighed)
         self.total = self.total + sum(values.sum() for values in losses.values())
         self.seen[output.kind] = output
         return assignment
 
-    def _check_weights(self, output, assignment, weighed):
+    def _check_weights(self, output, assignment, assigner, weighed):
         """Those of classes, where they are recorded."""
         if f"weight/{output.names[0]}/positive" in self.case:
-            weights = weighed(output.predictions, output.targets, assignment.matches)
-            output.check_weights(weights, weighed.weighting.class_scale)
+            if weighed is not None:
+                assignment = weighed(output.predictions, output.targets, assignment.matches)
+            output.check_weights(assignment, (weighed or assigner).weighting.class_scale)
 
     def check_total(self):
         """The sum of all losses, of a case whose losses were all added."""
