@@ -79,7 +79,7 @@ class Scores:
     @torch.no_grad()
     def best_at(self, image: Tensor, sample: Tensor) -> Tensor:
         """The largest P of a sample, each (P,) -> (P,), without gradient."""
-        return probability_of(self.absent.at(image, sample)).amax(-1)
+        return probability_of(self.absent.at(image, sample)).amax(-1).detach()  # by name, so that laws hold it fixed
 
 
 def probability_of(log_absent: Tensor) -> Tensor:
