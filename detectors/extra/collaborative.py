@@ -60,6 +60,7 @@ class Collaborative(nn.Module):
         super().__init__()
         channels = host.head.classes[0].in_features
         self.choose = Positives(least, most, fill)
+        self.head, self.norm_groups = dict(head or {}), norm_groups
         self.least, self.most, self.fill = least, most, fill
         self.prior_scale, self.dense_weight, self.weight = prior_scale, dense_weight, weight
         self.assigner = host.assigner(assigner)
@@ -70,7 +71,7 @@ class Collaborative(nn.Module):
             "stacked_convs": 1,
             "norm_groups": norm_groups,
             "home": "atss",
-            **(head or {}),
+            **self.head,
         }
         strides = tuple(8 * 2**level for level in range(host.levels + 1))  # as many; those of a batch are told to it
         self.auxiliary = DenseHead(host.head.num_classes, channels, dense, strides=strides, **options)
