@@ -41,8 +41,7 @@ def largest_per_target(values: Tensor, matches: Matches, targets: Targets) -> Te
 
 def best_per_target(values: Tensor, otherwise: Tensor, matches: Matches, targets: Targets) -> Tensor:
     """(P,) bool, one pair of every target: that of the largest of `values` (P,), of equal ones of `otherwise` (P,)."""
-    among = torch.where(values == largest_per_target(values, matches, targets), otherwise, -1)
-    return rank_within(matches.flat_target(targets), among) == 0
+    return rank_within(matches.flat_target(targets), values, otherwise) == 0
 
 
 @SOFT_TARGETS.register("one")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from ..boxes import center
@@ -56,6 +55,4 @@ def nearest_of_best(pairs: Matches, k: int, priors: Tensor, targets: Targets) ->
 def rank_nearest_first(pairs: Matches, priors: Tensor, targets: Targets) -> Tensor:
     """(P,) the place of each pair among its target's by falling score, of equal ones the nearest prior (1 or B, N, 4) first."""
     offset = center(prior_boxes_at(priors, pairs.image, pairs.sample)) - center(pairs.target_boxes(targets))
-    order = offset.square().sum(-1).argsort(stable=True)
-    rank = rank_within(pairs.flat_target(targets)[order], pairs.score[order])
-    return torch.empty_like(rank).scatter_(0, order, rank)
+    return rank_within(pairs.flat_target(targets), pairs.score, -offset.square().sum(-1))

@@ -153,10 +153,8 @@ def _rank(pairs: Matches, group: Tensor, cost: Tensor, priors: Tensor, targets: 
     Equal costs, which a grid of anchors is full of, are settled by the IoU of the anchor, then by the distance of centres.
     """
     anchors = prior_boxes_at(priors, pairs.image, pairs.sample)
-    order = (center(anchors) - center(pairs.target_boxes(targets))).square().sum(-1).argsort(stable=True)
-    order = order[pairs.score[order].argsort(descending=True, stable=True)]
-    rank = rank_within(group[order], -cost[order])
-    return torch.empty_like(rank).scatter_(0, order, rank)
+    distance = (center(anchors) - center(pairs.target_boxes(targets))).square().sum(-1)
+    return rank_within(group, -cost, pairs.score, -distance)
 
 
 def _last_of_sample(pairs: Matches, among: Tensor, predictions: Predictions) -> Tensor:

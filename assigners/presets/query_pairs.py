@@ -1,12 +1,12 @@
-"""Query detectors in which an object may have many queries: DETA, and the part of MS-DETR that only trains."""
+"""Query detectors in which an object may have many queries, or boxes learn from more pairs than classes, from DETA to DEIM."""
 
 from __future__ import annotations
 
 from ..assigner import Assigner
-from ..matching import OnPriors, Thresholded
+from ..matching import Hungarian, OnPriors, Thresholded, Union
 from ..registry import ASSIGNERS
-from ..weighting import focal
-from .detr import of_queries
+from ..weighting import focal, ia_bce, mal, varifocal
+from .detr import of_queries, usual_costs
 
 
 @ASSIGNERS.register("deta")
@@ -53,3 +53,58 @@ def ms(
     """
     matching = Thresholded(threshold, k, class_weight, "one", limit=limit)
     return of_queries(num_classes, matching, focal(class_scale=class_scale, count="targets_once"))
+
+
+@ASSIGNERS.register("dac")
+def dac(
+    num_classes: int,
+    threshold: float = 0.4,
+    k: int = 6,
+    class_weight: float = 0.3,
+    limit: float | None = 0.25,
+    rank_decay: float = 1.5,
+    balance: float = 3.0,
+) -> Assigner:
+    """DAC-DETR (NeurIPS 2023), auxiliary decoder: queries as in `ms` x IoU-aware cross entropy by rank; weights 1, 5, 2.
+
+    For a way of the queries on which they do not see each other, beside `lw`. The authors' code limits an image to 75 positives
+    and measures the other decoder's boxes; here they are a share of the queries and their own.
+
+    Args:
+        num_classes: C.
+        threshold, k, class_weight, limit: as of `Thresholded`.
+        rank_decay: as of `SoftTarget`.
+        balance: losses are divided by so many times the number of objects.
+    """
+    matching = Thresholded(threshold, k, class_weight, "one", limit=limit)
+    scales = {"class_scale": 1 / balance, "box_scale": 1 / balance}
+    return of_queries(num_classes, matching, ia_bce(rank_decay=rank_decay, count="targets_once", **scales))
+
+
+@ASSIGNERS.register("d_fine")
+def d_fine(num_classes: int, alpha: float = 0.75, gamma: float = 2.0) -> Assigner:
+    """D-FINE (arXiv 2410.13842): `vfl` whose boxes learn from the pairs of all layers, by their number; weights 1, 5, 2.
+
+    What differs from the authors' code is said at the matching, `Union`. Its losses of distributions are not here.
+
+    Args:
+        num_classes: C.
+        alpha, gamma: as of `varifocal`.
+    """
+    boxes = {"box_weight": "one", "box_scale": 1.0, "box_count": "weights"}
+    return _united(num_classes, varifocal(alpha, gamma, detach=True, count="targets", **boxes))
+
+
+@ASSIGNERS.register("deim")
+def deim(num_classes: int, gamma: float = 1.5, alpha: float = 1.0) -> Assigner:
+    """DEIM (arXiv 2412.04234): `mal` whose boxes learn from the pairs of all layers, by their number; weights 1, 5, 2.
+
+    Args:
+        num_classes: C.
+        gamma, alpha: as of the weighting `mal`.
+    """
+    return _united(num_classes, mal(gamma, alpha, box_count="weights"))
+
+
+def _united(num_classes: int, weighting: object) -> Assigner:
+    return of_queries(num_classes, Union(Hungarian(usual_costs())), weighting)

@@ -16,10 +16,10 @@ DETREX_EPS = 1e-6  # added to union and hull of boxes as shares of the image
 
 @ASSIGNERS.register("vfl")
 def vfl(num_classes: int, alpha: float = 0.75, gamma: float = 2.0) -> Assigner:
-    """RT-DETR (arXiv 2304.08069), D-FINE, Relation-DETR: Hungarian x varifocal; costs 2, 5, 2 and loss weights 1, 5, 2.
+    """RT-DETR (arXiv 2304.08069) and Relation-DETR: Hungarian x varifocal; costs 2, 5, 2 and loss weights 1, 5, 2.
 
-    No weight carries gradient. A pair whose boxes do not meet has weight 0: it learns no class. D-FINE's boxes learn from the
-    pairs of all its layers; Relation-DETR's cost has 1e-6 in its logarithms.
+    No weight carries gradient. A pair whose boxes do not meet has weight 0: it learns no class. In `d_fine` boxes
+    learn from the pairs of all layers; Relation-DETR's cost has 1e-6 in its logarithms.
 
     Args:
         num_classes: C.
@@ -31,9 +31,9 @@ def vfl(num_classes: int, alpha: float = 0.75, gamma: float = 2.0) -> Assigner:
 
 @ASSIGNERS.register("mal")
 def mal_preset(num_classes: int, gamma: float = 1.5, alpha: float = 1.0) -> Assigner:
-    """DEIM (arXiv 2412.04234): Hungarian x matchability-aware loss; costs 2, 5, 2 and loss weights 1, 5, 2.
+    """DEIM's classes (arXiv 2412.04234): Hungarian x matchability-aware loss; costs 2, 5, 2 and loss weights 1, 5, 2.
 
-    DEIM's boxes learn from the pairs of all its layers, as D-FINE's do.
+    In `deim` boxes learn from the pairs of all layers.
 
     Args:
         num_classes: C.

@@ -20,6 +20,7 @@ def mal(
     box_weight: BoxWeight = "one",
     box_scale: float = 1.0,
     count: Count = "targets",
+    box_count: Count | None = None,
 ) -> SoftTarget:
     """Matchability-aware loss (DEIM, arXiv 2412.04234): cross entropy with IoU^gamma, to which a poor match is pushed down.
 
@@ -28,7 +29,7 @@ def mal(
     Args:
         gamma: of targets and negatives.
         alpha: weight of the negatives.
-        class_scale, box_weight, box_scale, count: as of `SoftTarget`.
+        class_scale, box_weight, box_scale, count, box_count: as of `SoftTarget`.
     """
     return SoftTarget(
         IoU(gamma),
@@ -40,6 +41,7 @@ def mal(
         box_weight=box_weight,
         box_scale=box_scale,
         count=count,
+        box_count=box_count,
     )
 
 

@@ -59,7 +59,7 @@ class SoftTarget(nn.Module):
         soft_scale: multiplies m of the pairs whose t is below 1.
         background_scale: b, 0 leaves samples without a target alone.
         rank_decay: r: the pairs of an object, in the order of their t, have e^(-rank / r) of their t and of their w°, rank 0
-            being the best (Align-DETR 1.5); None leaves them alone.
+            being the best, of equal ones that of the best match (Align-DETR 1.5); None leaves them alone.
         negatives: the samples that are pushed away from classes, "all" or "matched" ones only (YOLOX), where a second branch
             learns what is background: an assigner then has the branch "foreground" unless told otherwise; or those of
             images "with_targets" (DDQ's code).
@@ -173,7 +173,8 @@ class SoftTarget(nn.Module):
         """(P,) or scalar 1: what is left of each pair for its rank among those of its target."""
         if self.rank_decay is None:
             return wanted.new_ones(())
-        return (-rank_within(matches.flat_target(targets), wanted).to(wanted) / self.rank_decay).exp()
+        rank = rank_within(matches.flat_target(targets), wanted, matches.score)
+        return (-rank.to(wanted) / self.rank_decay).exp()
 
     def _normalizers(
         self, wanted: Tensor, box: Tensor, predictions: Predictions, targets: Targets, matches: Matches
@@ -274,6 +275,7 @@ def varifocal(
     detach: bool = False,
     class_scale: float = 1.0,
     count: Count = "positives",
+    box_count: Count | None = None,
 ) -> SoftTarget:
     """Varifocal loss (VFNet): positives weighted by the IoU that they should reach, negatives by `alpha` P^gamma.
 
@@ -281,7 +283,7 @@ def varifocal(
         alpha: weight of the negatives.
         gamma: focal exponent of the negatives.
         detach: keep P^gamma from carrying gradient (RT-DETR).
-        box_weight, box_scale, class_scale, count: as of `SoftTarget`.
+        box_weight, box_scale, class_scale, count, box_count: as of `SoftTarget`.
     """
     return SoftTarget(
         IoU(),
@@ -293,6 +295,7 @@ def varifocal(
         box_weight=box_weight,
         box_scale=box_scale,
         count=count,
+        box_count=box_count,
     )
 
 

@@ -1,9 +1,7 @@
-"""DEIM: the matchability-aware loss on pictures with more objects, mosaics and mixtures (arXiv 2412.04234)."""
+"""DEIM: its loss, boxes that learn from the pairs of all layers, and pictures with more objects (arXiv 2412.04234)."""
 
 from typing import Any
 
-from . import mal
-
 
 def scheme(model: dict[str, Any]) -> dict[str, Any]:
-    return {**mal.scheme(model), "changes": {"input.augmentation": "dense", "input.multi_scale": None}}
+    return {"assigner": "deim", "changes": {"input.augmentation": "dense", "input.multi_scale": None}}

@@ -26,6 +26,7 @@ from detassign.assigners import (
     TaskAligned,
     TopK,
     build,
+    focal,
     giou_focal,
     ia_bce,
     mal,
@@ -259,6 +260,44 @@ def test_scores_that_say_how_well_boxes_fit_have_the_constants_of_their_papers(p
     }
     assert {name: term.weight for name, term in assigner.box_loss.items()} == {"l1": 5.0, "giou": 2.0}
     assert assigner.matching.costs["giou"].part.eps == assigner.box_loss["giou"].part.eps == eps
+
+
+@pytest.mark.parametrize(
+    ("preset", "weighting", "constants"),
+    [
+        ("deta", focal(count="targets_once"), (0.6, 4, 0.0, "all", 0.25)),
+        ("ms", focal(class_scale=2.0, count="targets_once"), (0.4, 6, 0.3, "one", 0.25)),
+        (
+            "dac",
+            ia_bce(rank_decay=1.5, class_scale=1 / 3, box_scale=1 / 3, count="targets_once"),
+            (0.4, 6, 0.3, "one", 0.25),
+        ),
+    ],
+)
+def test_thresholds_are_those_of_their_papers(preset, weighting, constants):
+    assigner = build(preset, num_classes=3)
+    assert repr(assigner.weighting) == repr(weighting)
+    thresholded = getattr(assigner.matching, "matching", assigner.matching)
+    names = ("threshold", "k", "class_weight", "low_quality", "limit")
+    assert tuple(getattr(thresholded, name) for name in names) == constants
+    assert {name: term.weight for name, term in assigner.box_loss.items()} == {"l1": 5.0, "giou": 2.0}
+    assert assigner.cardinality == "one-to-many"
+
+
+@pytest.mark.parametrize(("preset", "of_classes"), [("d_fine", "vfl"), ("deim", "mal")])
+def test_boxes_alone_learn_from_the_pairs_of_all_layers(preset, of_classes):
+    united, plain = (build(name, num_classes=CLASSES) for name in (preset, of_classes))
+    predictions, targets = random_batch(plain, 0, (4, 2))
+    moved = predictions.boxes + torch.randn(2, 1, 4, generator=torch.Generator().manual_seed(0)) * 4
+    layers = Predictions(predictions.logits.repeat(2, 1, 1), torch.cat([predictions.boxes, moved]), groups=2)
+    assignment, ours = united.assign_and_loss(layers, targets.repeat(2))
+    theirs = plain.loss(layers, targets.repeat(2))
+    for name in ("loss_cls_pos", "loss_cls_neg"):
+        torch.testing.assert_close(ours[name], theirs[name])
+    assert (ours["loss_l1"] != theirs["loss_l1"]).all()
+    assert assignment.normalizers[2].tolist() == [(assignment.box > 0).sum() / 2] * 2
+    assert (assignment.normalizers[0] == 6).all()
+    assert united.cardinality == "one-to-one"
 
 
 def test_align_detr_gives_an_object_two_queries_and_one_in_the_last_layer():

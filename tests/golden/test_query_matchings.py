@@ -26,9 +26,9 @@ from detassign.assigners import (
     OnPriors,
     Predictions,
     Thresholded,
-    Union,
     build,
     focal,
+    ia_bce,
 )
 from detassign.assigners.matching.merged import merged
 
@@ -235,16 +235,40 @@ def test_thresholds_equal_ms_detrs(case):
     checked.check_gradients()
 
 
+def ia_bce_assigner(case, rank_decay=None):
+    """DAC-DETR's weighting, with ranks or without, and its box losses."""
+    constants, (of_classes, l1, giou) = case.config["ia_bce"], case.config["coefficients"].values()
+    alpha, gamma, floor = (float(constants[name]) for name in ("alpha", "gamma", "floor"))
+    settings = {"rank_decay": rank_decay, "class_scale": float(of_classes), "count": "targets_once"}
+    weighting = ia_bce(alpha, 1 - alpha, floor, gamma, **settings)
+    return Assigner(Hungarian(match_costs(case)), weighting, box_loss={"relative_l1": l1, "relative_giou": giou})
+
+
 @pytest.mark.parametrize("case", cases("query_assign", "dac_detr_*"))
 def test_thresholds_equal_dac_detrs(case):
-    """Scores are of the main decoder's boxes and of the auxiliary decoder's classes."""
-    main, output = Output(case), Output(case, "c")
-    main.check_pairs(Hungarian(match_costs(case))(main.predictions, main.targets))
-    limit = int(re.search(r"= (\d+)", case.config["o2m"]["sample_cap"]).group(1))
+    """Scores are of the main decoder's boxes and the auxiliary one's classes, whose losses count every object three times.
+
+    A class that a query learns of two objects is the later one's in the original, the better one's here.
+    """
+    config, main = case.config, Output(case)
+    checked = Checked(case, {"": ("_{}_one2one", "_one2one"), "c": ("_{}", "")}, config["coefficients"])
+    checked.add(main, ia_bce_assigner(case), "norm/o2o")
+
+    output, counted = Output(case, "c"), Output(case, "c", copies=config["balance"])
+    limit = int(re.search(r"= (\d+)", config["o2m"]["sample_cap"]).group(1))
     matching = one_to_many(output, limit, "all")
     check_scores(output, matching, replace(output.predictions, boxes=main.predictions.boxes))
     output.start_from(main.predictions.boxes)
-    output.check_pairs(OnPriors(matching)(output.predictions, output.targets))
+    pairs = OnPriors(matching)(output.predictions, output.targets)
+    output.check_pairs(pairs)
+    entries = torch.stack([pairs.image, pairs.sample, pairs.labels(output.targets)])
+    learned_twice = len(entries.unique(dim=1).T) < len(entries.T)
+    scales = {name: scale for name, scale in checked.scales.items() if name != "loss_ce" or not learned_twice}
+    assignment = checked.add(counted, ia_bce_assigner(case, config["tau"]), "norm/o2m", pairs, scales)
+    counted.check_box_weights(assignment)
+    if not learned_twice:
+        checked.check_total()
+    checked.check_gradients(*["boxes"] * learned_twice)
 
 
 class Stacked:
@@ -289,24 +313,23 @@ class Stacked:
     "case",
     [each for name in ("dfine_*", "deim_*") for each in cases_with(name, lambda case: case.config["use_uni_set"])],
 )
-def test_unions_and_their_box_losses_equal_d_fines_and_deims(case):
+def test_unions_equal_d_fines_and_deims(case):
     """Its code settles ties by an unstable sort: losses are of the pairs recorded. They have their coefficients."""
-    weights, batch = case.config["coefficients"], Stacked(outputs(case, "", "pre", "enc"))
-    assigner = Assigner(
-        Union(Hungarian(match_costs(case))),
-        focal(count="targets", box_count="weights"),
-        box_loss={"relative_l1": weights["loss_bbox"], "relative_giou": weights["loss_giou"]},
-    )
+    config, kind, batch = case.config, case.config["losses"][0], Stacked(outputs(case, "", "pre", "enc"))
+    name, alpha = {"vfl": ("d_fine", config["alpha"]), "mal": ("deim", config["mal_alpha"])}[kind]
+    assigner = build(name, config["num_classes"], alpha=1.0 if alpha is None else alpha, gamma=config["gamma"])
     matches = assigner.match(batch.predictions, batch.targets)
     batch.check_pairs(matches)
     batch.check_union(matches.of_boxes)
     matches = replace(matches, of_boxes=batch.recorded_union())
     assignment, losses = assigner.assign_and_loss(batch.predictions, batch.targets, matches)
-    for value in assignment.normalizers[2]:
-        case.check("norm/go", value)
-    for name, values in (("loss_bbox", losses["loss_l1"]), ("loss_giou", losses["loss_giou"])):
+    for which, key in ((0, "norm/match"), (2, "norm/go")):
+        batch.outputs[0].check_norms(assignment, key, which)
+    terms = {"loss_bbox": losses["loss_l1"], "loss_giou": losses["loss_giou"]}
+    terms[f"loss_{kind}"] = losses["loss_cls_pos"] + losses["loss_cls_neg"]
+    for official, values in terms.items():
         for output, own in zip(batch.outputs, values.split(batch.layers), strict=True):
-            output.check_loss(name, own, RT_DETR)
-    (losses["loss_l1"] + losses["loss_giou"]).sum().backward()
+            output.check_loss(official, own, RT_DETR)
+    sum(values.sum() for values in terms.values()).backward()
     for output in batch.outputs:
-        output.check_gradients("boxes")
+        output.check_gradients()

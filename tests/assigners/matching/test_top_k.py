@@ -75,3 +75,9 @@ def test_ranks_count_from_zero_in_each_group():
     score = torch.tensor([0.1, 0.3, 0.9, 0.3, 0.5, 0.0])
     assert rank_within(group, score).tolist() == [2, 0, 0, 1, 1, 0]
     assert rank_within(group[:0], score[:0]).tolist() == []
+
+
+def test_equal_scores_are_ranked_by_the_next_one():
+    group, score = torch.tensor([0, 0, 0, 1]), torch.tensor([0.5, 0.5, 0.9, 0.5])
+    assert rank_within(group, score, torch.tensor([0.1, 0.2, 0.0, 0.0])).tolist() == [2, 1, 0, 0]
+    assert rank_within(group, score, torch.tensor([0.2, 0.2, 0.0, 0.0])).tolist() == [1, 2, 0, 0]

@@ -111,6 +111,15 @@ def test_ranks_are_within_an_object_and_its_image():
     assert box.tolist() == pytest.approx([1.0, 1.0, 1.0, 0.367879], abs=1e-6)
 
 
+def test_equal_pairs_of_an_object_are_ranked_by_the_match():
+    """Boxes that miss the object, whose score to reach is its least value."""
+    predictions = Predictions(torch.zeros(1, 3, 1), (OBJECT + 500).expand(1, 3, 4))
+    targets, zeros = Targets(OBJECT, torch.tensor([[0]]), torch.tensor([[True]])), torch.zeros(3, dtype=torch.long)
+    matches = Matches(zeros, torch.arange(3), zeros, torch.tensor([0.2, 0.1, 0.3]))
+    box = ia_bce(rank_decay=1.0)(predictions, targets, matches, Sigmoid()(predictions)).box
+    assert box.tolist() == pytest.approx([0.367879, 0.135335, 1.0], abs=1e-6)
+
+
 def test_the_best_pair_of_every_image_is_to_reach_one():
     boxes = torch.tensor([[[0.0, 0.0, 8.0, 4.0], [0.0, 0.0, 8.0, 2.0]], [[0.0, 0.0, 8.0, 1.0], [0.0, 0.0, 8.0, 0.0]]])
     targets = Targets(torch.tensor([[[0.0, 0.0, 8.0, 8.0]]] * 2), torch.zeros(2, 1).long(), torch.ones(2, 1).bool())
