@@ -15,8 +15,10 @@ from .common import (
     data_root_option,
     denoising_option,
     detector_option,
+    extra_option,
     import_option,
     schedule_option,
+    scheme_option,
     set_option,
 )
 from .tables import table
@@ -48,6 +50,8 @@ SHOWN = 8  # tensors of a kind that are named one by one
 @click.option("--ema", is_flag=True, help="The averaged weights beside the usual ones.")
 @assigner_option
 @denoising_option
+@scheme_option
+@extra_option
 @schedule_option
 @set_option
 @import_option
@@ -63,10 +67,10 @@ def command(
     as_json: bool,
     **target: Any,
 ) -> int:
-    """Turn a checkpoint of the papers' code, of mmdet or of DW into one that train, test and predict load.
+    """Turn a checkpoint of the papers' code, of detrex, mmdet or DW into one that train, test and predict load.
 
     Every tensor is accounted for. Where one of the checkpoint's cannot be used, or one of the model's is not found, nothing
-    is written and the exit status is 1. What mmdet computes differently goes into the config beside the new checkpoint.
+    is written and the exit status is 1. What others compute differently goes into the config beside the new checkpoint.
 
     \b
     detassign convert checkpoint0011_4scale.pth --detector dino_4scale_r50 --out dino/dino.pth
@@ -87,7 +91,7 @@ def command(
     if as_json:
         click.echo(json_text({"checkpoint": str(checkpoint), "out": str(out), **report.plain()}, indent=2))
     else:
-        _show(report, checkpoint)
+        show(report, checkpoint)
     if not report.complete:
         raise ValueError(
             f"{checkpoint}: not a checkpoint of {config['name']}; {len(report.unexplained)} of its tensors are unexplained and "
@@ -131,6 +135,8 @@ def _config(
     recipe: str | None,
     assigner: str | None,
     denoising: str | None,
+    scheme: str | None,
+    extra: tuple[str, ...],
     schedule: str | None,
     settings: tuple[str, ...],
     imports: tuple[str, ...],
@@ -158,15 +164,18 @@ def _config(
         changes,
         denoising or parts.get("denoising"),
         load_code(imports, assigner, changes),
+        scheme or parts.get("scheme"),
+        extra,
     )
 
 
-def _show(report: Report, checkpoint: Path) -> None:
+def show(report: Report, checkpoint: Path) -> None:
     """The report as a table: numbers, reasons, and names where something is wrong or begins anew."""
     rows = [("mapped", len(report.mapped), f"{report.source} names")]
     rows += [("dropped", count, reason) for reason, count in Counter(report.dropped.values()).items()]
     rows += [("setting", "", f"{key} = {value}") for key, value in report.settings.items()]
     rows += _named("anew", {name: f"{name}: {part}" for name, part in report.fresh.items()})
+    rows += _named("cut", {name: f"{name}: {part}" for name, part in report.cut.items()})
     rows += _named("missing", {name: name for name in report.missing})
     rows += _named("unexplained", {name: f"{name}: {why}" for name, why in report.unexplained.items()})
     table(["", "tensors", ""], rows, title=str(checkpoint))

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from inspect import signature
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +17,7 @@ from ..config import change, plain, read
 from ..files import write_json, write_whole
 from .classes import choose_rows, has_background, names_of_rows
 from .families import Recognised, is_plain_detr, recognise
-from .fit import CLASS_LAYER, LABELS, ClassRows, Report, class_rows, columns_of, fit, names_fit
+from .fit import CLASS_LAYER, LABELS, ClassRows, Report, class_rows, columns_of, fit, names_fit, shared_out
 from .reading import check_finite, read_checkpoint
 
 CONFIG = "config.json"
@@ -39,18 +39,17 @@ def convert(
         FileNotFoundError, ValueError: for a checkpoint that is missing, unsafe, not finite, or of another architecture, and for
             classes that it does not know.
     """
-    read_from = read_checkpoint(checkpoint, ema)
-    recognised = recognise(read_from)
+    recognised = recognise(read_checkpoint(checkpoint, ema))
     config, settings = adapted(config, recognised.settings)
     check_finite(recognised.translation.state, checkpoint)
     model = build_model(config, initialise=False)
     report = Report(recognised.source, settings=settings)
-    classes, translation = config["data"]["classes"], recognised.translation
+    classes, translation = config["data"]["classes"], shared_out(recognised.translation, model, report)
     if names_fit(translation, model):
-        named = class_rows(translation.state) - _objectness(recognised, read_from.classes, model)
-        background = _background(recognised, named, read_from.classes, model, new_classes)
+        named = class_rows(translation.state) - _objectness(recognised, model)
+        background = _background(recognised, named, model, new_classes)
         total = named - background
-        names = None if by_index else names_of_rows(total, read_from.classes, classes, new_classes)
+        names = None if by_index else names_of_rows(total, recognised.classes, classes, new_classes)
         rows = ClassRows(choose_rows(total, names, classes, new_classes), total, background)
         report.classes = class_map(classes, rows, names)
     else:  # whatever the classes are, it is another model
@@ -58,16 +57,16 @@ def convert(
     return config, fit(translation, model, rows, report), report
 
 
-def _objectness(found: Recognised, stated: Sequence[str] | None, model: nn.Module) -> bool:
+def _objectness(found: Recognised, model: nn.Module) -> bool:
     """Whether the last row of the checkpoint's class layers is a query's objectness, which only this project's can have."""
     name = next(filter(CLASS_LAYER.fullmatch, found.translation.state))
     own = columns_of(name, model)
     if found.source != "detassign" or not own.objectness:
         return False
-    return stated is None or class_rows(found.translation.state) > len(stated) + own.background
+    return found.classes is None or class_rows(found.translation.state) > len(found.classes) + own.background
 
 
-def _background(found: Recognised, rows: int, stated: Sequence[str] | None, model: nn.Module, may_differ: bool) -> bool:
+def _background(found: Recognised, rows: int, model: nn.Module, may_differ: bool) -> bool:
     """Whether the checkpoint's class layers have a row for no object; as the target's where nothing tells.
 
     Raises:
@@ -75,7 +74,9 @@ def _background(found: Recognised, rows: int, stated: Sequence[str] | None, mode
     """
     state, ours = found.translation.state, bool(model.bbox_head.assigner.score.background_column)
     labels = len(state[LABELS]) if LABELS in state else None
-    theirs = has_background(rows, stated, labels, found.source != "detassign" and is_plain_detr(state))
+    if labels == rows and found.source != "detassign":
+        labels += 1  # mmdet, detrex and Relation-DETR have no unknown label
+    theirs = has_background(rows, found.classes, labels, found.source != "detassign" and is_plain_detr(state))
     if theirs is None:
         return ours
     if theirs != ours and not may_differ:
@@ -98,12 +99,14 @@ def class_map(classes: Sequence[str], rows: ClassRows, names: Sequence[str | Non
 
 
 def adapted(config: Mapping[str, Any], settings: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The config with the settings that differ from its own, and those; settings that a part does not have are left out."""
+    """The config with the settings that differ from its own, and those; what a part does not take is left out."""
     config, changed = deepcopy(dict(config)), {}
     for key, value in settings.items():
         _, part, name = key.split(".")
         value, description = plain(value), config["model"].get(part)
-        if description is None or value == description.get(name, _default(description, name, value)):
+        if description is None or not _may_be(description, name, value):
+            continue
+        if value == description.get(name, _default(description, name, value)):
             continue
         change(config, key, value)
         changed[key] = value
@@ -114,6 +117,12 @@ def _default(description: Mapping[str, Any], name: str, otherwise: Any) -> Any:
     """The default of a part's argument; where it takes no such argument, `otherwise`."""
     parameters = signature(find_class(description["type"], name)).parameters
     return plain(parameters[name].default) if name in parameters else otherwise
+
+
+def _may_be(description: Mapping[str, Any], name: str, value: Any) -> bool:
+    """Whether a part's argument may have this value, as far as its annotation lists any."""
+    hint = get_type_hints(find_class(description["type"], name).__init__).get(name)
+    return get_origin(hint) is not Literal or value in get_args(hint)
 
 
 def write(config: Mapping[str, Any], state: Mapping[str, Tensor], out: Path) -> None:

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import Tensor
 
-from . import mmdet
+from . import co_detr, detrex, mmdet, official, relation_detr
+from .co_detr import from_co_detr
+from .detrex import from_detrex
 from .mmdet import from_dense, from_mmdet
 from .official import from_official
 from .reading import Checkpoint
+from .relation_detr import class_names, from_relation_detr
 from .rules import Translation, translate
+
+Settings = Callable[[Mapping[str, Tensor], Mapping[str, Any]], dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -20,14 +26,42 @@ class Recognised:
     """A checkpoint in this project's names.
 
     Attributes:
-        source: "official", "mmdet", "dense" or "detassign".
+        source: a key of `PROJECTS`.
         translation: its tensors.
         settings: config keys of the target that these weights demand.
+        classes: names of its classes, or None where it does not say.
     """
 
     source: str
     translation: Translation
     settings: dict[str, Any]
+    classes: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Project:
+    """A way of naming tensors.
+
+    Attributes:
+        pattern: some name begins like this, and none of the projects before this one has such names.
+        translate: its state dict in our names.
+        settings: config keys, from its state dict and the model in mmdet's config, {} where there is none.
+    """
+
+    pattern: str
+    translate: Callable[[Mapping[str, Tensor]], Translation]
+    settings: Settings = lambda state, description: {}
+
+
+PROJECTS = {
+    "relation_detr": Project(r"transformer\.encoder_class_head\.", from_relation_detr, relation_detr.settings_of),
+    "detrex": Project(r"transformer\.(en|de)coder\.layers\.0\.attentions\.", from_detrex, detrex.settings_of),
+    "co_detr": Project(r"query_head\.", from_co_detr, co_detr.settings_of),
+    "official": Project(r"transformer\.|backbone\.0\.", from_official, official.settings_of),
+    "detassign": Project(r"bbox_head\.classes\.0\.bias$", lambda state: translate(state, ())),
+    "mmdet": Project(r"bbox_head\.(fc_cls|cls_branches)\.", from_mmdet, mmdet.settings_of),
+    "dense": Project(r"bbox_head\.conv_cls\.bias$", from_dense, mmdet.dense_settings),
+}
 
 
 def recognise(checkpoint: Checkpoint) -> Recognised:
@@ -36,19 +70,13 @@ def recognise(checkpoint: Checkpoint) -> Recognised:
     Raises:
         ValueError: for names of none of them.
     """
-    state = checkpoint.state
-    source = source_of(state)
-    if source == "official":
-        translation = from_official(state)
-        return Recognised(source, translation, _head_settings(translation))
-    if source == "mmdet":
-        translation = from_mmdet(state)
-        settings = mmdet.settings_of(state, checkpoint.model)
-        return Recognised(source, translation, _head_settings(translation) | settings)
-    if source == "dense":
-        return Recognised(source, from_dense(state), mmdet.dense_settings(state, checkpoint.model))
-    translation = translate(state, ())
-    return Recognised(source, translation, {} if "bbox_head.conv_cls.bias" in state else _head_settings(translation))
+    source = source_of(checkpoint.state)
+    project = PROJECTS[source]
+    translation = project.translate(checkpoint.state)
+    settings = query_settings(translation.state) | project.settings(checkpoint.state, checkpoint.model)
+    spare = {} if source == "detassign" else spare_rows(translation.state)
+    classes = checkpoint.classes or class_names(checkpoint.state)
+    return Recognised(source, replace(translation, spare=spare), settings, classes)
 
 
 def source_of(state: Mapping[str, Tensor]) -> str:
@@ -57,18 +85,14 @@ def source_of(state: Mapping[str, Tensor]) -> str:
     Raises:
         ValueError: for names of none of them.
     """
-    if any(name.startswith(("transformer.", "backbone.0.")) for name in state):
-        return "official"
-    if "bbox_head.classes.0.bias" in state:
-        return "detassign"
-    if any(name.startswith(("bbox_head.fc_cls.", "bbox_head.cls_branches.")) for name in state):
-        return "mmdet"
-    if "bbox_head.conv_cls.bias" in state:
-        return "dense"
+    for source, project in PROJECTS.items():
+        if any(re.match(project.pattern, name) for name in state):
+            return source
     example = next(iter(state))
     raise ValueError(
         f"none of the projects whose checkpoints can be converted names its tensors like {example!r}; known are the "
-        "papers' DETR, Conditional, Deformable, DAB-, DN-DETR and DINO, DW, and mmdet 3's FCOS and DETRs"
+        "papers' DETR, Conditional, Deformable, DAB-, DN-DETR, DINO, H-, Group, MS-, DAC-, Relation- and Co-DETR and DETA, "
+        "detrex's DINO, Align-, Stable-, Deformable, H- and Rank-DETR, DW, and mmdet 3's FCOS and DETRs"
     )
 
 
@@ -78,6 +102,23 @@ def is_plain_detr(state: Mapping[str, Tensor]) -> bool:
     return "queries.position.weight" in state and not any(name.startswith(others) for name in state)
 
 
-def _head_settings(translation: Translation) -> dict[str, Any]:
-    """One head for all decoder layers, or one each."""
-    return {"model.head.shared": "bbox_head.classes.1.bias" not in translation.state}
+def query_settings(state: Mapping[str, Tensor]) -> dict[str, Any]:
+    """What a translated state dict of a query detector says of the target: one head for all decoder layers or one each, and
+    whether contents are learned beside places made from proposals."""
+    if "bbox_head.classes.0.bias" not in state:
+        return {}
+    shared = {"model.head.shared": "bbox_head.classes.1.bias" not in state}
+    return shared | ({"model.queries.content": "mixed"} if _is_mixed(state) else {})
+
+
+def spare_rows(state: Mapping[str, Tensor]) -> dict[str, str]:
+    """Tables of a translated state dict whose first rows are the detector's queries -> what the others may be."""
+    if _is_mixed(state):
+        return {"queries.content.weight": "the one-to-many branch of H-DETR"}
+    if "queries.reference.layers.1.weight" in state:
+        return {"queries.position.weight": "further groups of Group DETR"}
+    return {}
+
+
+def _is_mixed(state: Mapping[str, Tensor]) -> bool:
+    return {"queries.content.weight", "queries.from_anchor.linear.weight"} <= state.keys()

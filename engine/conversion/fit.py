@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from torch import Tensor, nn
@@ -41,6 +41,7 @@ class Report:
         mapped: our name -> theirs.
         dropped: their name -> why it is not needed.
         fresh: our name -> which part of it starts anew.
+        cut: our name -> how many rows of theirs it takes, and what the others are.
         missing: our names that nothing was found for.
         unexplained: their name -> why it could not be used.
         settings: config key -> value, chosen so that the model computes what theirs does.
@@ -51,6 +52,7 @@ class Report:
     mapped: dict[str, str] = field(default_factory=dict)
     dropped: dict[str, str] = field(default_factory=dict)
     fresh: dict[str, str] = field(default_factory=dict)
+    cut: dict[str, str] = field(default_factory=dict)
     missing: list[str] = field(default_factory=list)
     unexplained: dict[str, str] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)
@@ -69,7 +71,8 @@ class Report:
 def fit(translation: Translation, model: nn.Module, rows: ClassRows, report: Report) -> dict[str, Tensor]:
     """The model's state dict with the translated tensors in it.
 
-    Tensors that count classes have their rows picked; what starts anew keeps the model's own initial values.
+    Tensors that count classes have their rows picked; what starts anew keeps the model's own initial values, as what only
+    training has does where the checkpoint has no such thing.
 
     Args:
         translation: of a checkpoint.
@@ -83,6 +86,8 @@ def fit(translation: Translation, model: nn.Module, rows: ClassRows, report: Rep
     for name, tensor in own.items():
         if name in translation.state:
             state[name] = _fitted(name, tensor, translation, rows, model, report)
+        elif name.startswith(EXTRA):
+            report.fresh[name] = "all of it"
         elif not name.endswith(COUNTER):
             report.missing.append(name)
     for name in translation.state.keys() - own.keys():
@@ -119,11 +124,40 @@ def _fitted(
 
 
 def names_fit(translation: Translation, model: nn.Module) -> bool:
-    """Whether both sides have tensors of the same names."""
+    """Whether both sides have tensors of the same names, but for what only training has."""
     theirs, ours = (
-        {name for name in names if not name.endswith(COUNTER)} for names in (translation.state, model.state_dict())
+        {name for name in names if not name.endswith(COUNTER) and not name.startswith(EXTRA)}
+        for names in (translation.state, model.state_dict())
     )
     return theirs == ours
+
+
+def shared_out(translation: Translation, model: nn.Module, report: Report) -> Translation:
+    """Tables of the detector's and further queries as those of each.
+
+    The model's own queries get the first rows. The others go to its extra queries, or are left, which the report says.
+    """
+    own, state, names = model.state_dict(), dict(translation.state), dict(translation.names)
+    for name, what in translation.spare.items():
+        count = len(own.get(name, state[name]))
+        state[name], rest = state[name][:count], state[name][count:]
+        homes = [
+            home for home in own if re.fullmatch(rf"{EXTRA}\w+\.rows\.(\d+\.)?{name.removeprefix('queries.')}", home)
+        ]
+        if len(rest) and homes:
+            state |= dict(zip(homes, _parts(rest, len(homes), len(own[homes[0]])), strict=True))
+            names |= dict.fromkeys(homes, names[name])
+        elif len(rest):
+            report.cut[name] = (
+                f"the first {count} of {count + len(rest)} rows, the others being {what}, which training alone reads; "
+                f"model.queries.num_queries={count + len(rest)} takes all"
+            )
+    return replace(translation, state=state, names=names)
+
+
+def _parts(rows: Tensor, count: int, size: int) -> tuple[Tensor, ...]:
+    """So many parts of a table, of that size; where it has no such parts, the whole for each, which fits nowhere."""
+    return rows.split(size) if len(rows) == count * size else (rows,) * count
 
 
 def class_rows(state: Mapping[str, Tensor]) -> int:

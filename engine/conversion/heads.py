@@ -16,7 +16,7 @@ def head_rules(state: Mapping[str, Tensor], classes: str, boxes: str) -> tuple[R
     A number after the name counts decoder layers; the one past the last layer belongs to the encoder's proposals.
     Heads that are equal in every layer are one.
     """
-    layers = 1 + max((int(m[1]) for name in state if (m := re.search(r"decoder\.layers\.(\d+)\.", name))), default=-1)
+    layers = layer_count(state)
     parts = ((re.escape(classes), "classes", "encoder_class"), (re.escape(boxes), "boxes", "encoder_box"))
     numbers = {int(m[1]) for name in state if (m := re.match(rf"{parts[0][0]}\.(\d+)\.", name))}
     if not numbers:
@@ -28,6 +28,11 @@ def head_rules(state: Mapping[str, Tensor], classes: str, boxes: str) -> tuple[R
     else:
         rules += [Rule(rf"{theirs}\.(\d+)\.", rf"bbox_head.{ours}.\1.") for theirs, ours, _ in parts]
     return tuple(rules)
+
+
+def layer_count(state: Mapping[str, Tensor]) -> int:
+    """Layers of the decoder."""
+    return 1 + max((int(m[1]) for name in state if (m := re.search(r"decoder\.layers\.(\d+)\.", name))), default=-1)
 
 
 def _all_equal(state: Mapping[str, Tensor], numbers: set[int], names: tuple[str, ...]) -> bool:

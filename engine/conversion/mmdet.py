@@ -1,4 +1,4 @@
-"""Names of mmdet 3's checkpoints in this project's names: DETR, Conditional, Deformable, DAB-DETR, DINO, FCOS and DW.
+"""Names of mmdet 3's checkpoints in this project's names: DETR, Conditional, Deformable, DAB-DETR, DINO, DDQ, FCOS and DW.
 
 Names are those of mmdet 3.3's models. FCOS and DW (written for mmdet 2) name their dense parts as this project does.
 """
@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import Tensor
 
-from .heads import head_rules
+from .heads import head_rules, layer_count
 from .rules import Rule, Translation, translate
 
 PROJECTIONS = (
@@ -46,6 +46,7 @@ PARTS = (
     Rule(r"memory_trans_norm\.", "queries.proposals.norm."),
     Rule(r"pos_trans_fc\.", "queries.from_anchor.linear."),
     Rule(r"pos_trans_norm\.", "queries.from_anchor.norm."),
+    Rule(r"query_map\.", "queries.from_memory."),
     Rule(r"dn_query_generator\.label_embedding\.", "denoising.labels."),
 )
 SINGLE_HEAD = (
@@ -64,7 +65,7 @@ DENSE = (
 def from_mmdet(state: Mapping[str, Tensor]) -> Translation:
     """A checkpoint of one of mmdet's query detectors in this project's names."""
     heads = head_rules(state, "bbox_head.cls_branches", "bbox_head.reg_branches")
-    first = (*heads, *SINGLE_HEAD, *_neck_rules(state), *_query_rules(state), *PARTS)
+    first = (*_dense_branch_rules(state), *heads, *SINGLE_HEAD, *_neck_rules(state), *_query_rules(state), *PARTS)
     translation = translate(_cut_query_embedding(state), (first, LAYERS, PROJECTIONS))
     return translation.with_names({"query_content.weight": "query_embedding.weight"})
 
@@ -88,11 +89,20 @@ def settings_of(state: Mapping[str, Tensor], description: Mapping[str, Any] | No
     settings["model.neck.bias"] = "neck.convs.0.conv.bias" in state
     if _has_anchors(state):
         settings |= {"model.head.eps": 1e-3, "model.head.refine_eps": 1e-5}
-    elif _learns_contents(state):
+    elif _learns_contents(state) or _is_ddq(state):
         settings |= {"model.head.eps": 1e-5, "model.head.refine_eps": 1e-3}
+    if _is_ddq(state):
+        settings |= _distinct_settings(_section(description, "dqs_cfg").get("iou_threshold", 0.8))
     encoding = _section(description, "positional_encoding")
     settings |= {f"model.encoder.{key}": encoding[key] for key in ("temperature", "offset") if key in encoding}
     return settings | _image_settings(description or {})
+
+
+def _distinct_settings(overlap: float) -> dict[str, Any]:
+    """DDQ's: contents mapped from features, and NMS among proposals and between layers."""
+    select = {"type": "nms", "overlap": overlap}
+    decoder = {"model.decoder.distinct": overlap, "model.decoder.distinct_by_first_row": True}
+    return {"model.queries.content": "mapped", "model.queries.select": select, **decoder}
 
 
 def dense_settings(state: Mapping[str, Tensor], description: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -132,6 +142,17 @@ def _learns_contents(state: Mapping[str, Tensor]) -> bool:
     return "memory_trans_fc.weight" in state and "query_embedding.weight" in state
 
 
+def _is_ddq(state: Mapping[str, Tensor]) -> bool:
+    return "query_map.weight" in state
+
+
+def _dense_branch_rules(state: Mapping[str, Tensor]) -> tuple[Rule, ...]:
+    """DDQ's heads for its dense queries: those of the encoder are numbered on after the detector's own."""
+    behind = layer_count(state) + 1
+    pattern = rf"bbox_head\.((cls|reg)_branches\.{behind}|aux_(cls|reg)_branches)\."
+    return (Rule(pattern, None, "DDQ's heads of dense queries, for training alone"),)
+
+
 def _neck_rules(state: Mapping[str, Tensor]) -> tuple[Rule, ...]:
     """Extra levels are numbered from zero again."""
     inputs = len({m[1] for name in state if (m := re.match(r"neck\.convs\.(\d+)\.", name))})
@@ -148,7 +169,7 @@ def _query_rules(state: Mapping[str, Tensor]) -> tuple[Rule, ...]:
     finds points from places (Conditional) or makes places from anchors."""
     anchors = _has_anchors(state)
     kind = "anchors" if anchors else "content" if _learns_contents(state) else "position"
-    points = kind == "position"
+    points = kind == "position" and "query_embedding.weight" in state
     return (
         Rule(r"query_embedding\.", f"queries.{kind}."),
         Rule(r"query_content\.", "queries.content."),

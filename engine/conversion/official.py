@@ -1,15 +1,20 @@
-"""Names of the papers' own checkpoints (DETR, Conditional, Deformable, DAB, DN, DINO) in the query detector's names."""
+"""Names of the papers' own checkpoints (DETR, Conditional, Deformable, DAB, DN, DINO) in the query detector's names.
+
+Those of H-DETR, DETA, MS-DETR and DAC-DETR are Deformable DETR's, of Group DETR Conditional DETR's, and a few more.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from typing import Any
 
 from torch import Tensor
 
 from .convnext import convnext_rules, scale_as_map
 from .heads import head_rules
 from .rules import Rule, Translation, translate
+from .swin import SWIN, merged_patches
 
 ATTENTION = (
     Rule(r"(.*)\.sa_qcontent_proj\.", r"\1.self_attention.query_content."),
@@ -30,17 +35,16 @@ ATTENTION = (
     Rule(r"(encoder\.layers\.\d+)\.self_attn\.", r"\1.attention."),
     Rule(r"(.*layers\.\d+)\.(linear[12]|activation)\.", r"\1.feed_forward.\2."),
 )
-SWIN = (
-    Rule(r"backbone\.0\.patch_embed\.proj\.", "backbone.patch_embed.projection."),
-    Rule(r"backbone\.0\.layers\.(\d+\.blocks\.\d+)\.attn\.", r"backbone.stages.\1.attn.w_msa."),
-    Rule(r"backbone\.0\.layers\.(\d+\.blocks\.\d+)\.mlp\.fc1\.", r"backbone.stages.\1.ffn.layers.0.0."),
-    Rule(r"backbone\.0\.layers\.(\d+\.blocks\.\d+)\.mlp\.fc2\.", r"backbone.stages.\1.ffn.layers.1."),
-    Rule(r"backbone\.0\.layers\.", "backbone.stages."),
-    Rule(r"backbone\.0\.(patch_embed|norm)", r"backbone.\1"),
+ADDED = (
+    Rule(r"decoder\.layers\.(\d+)\.linear3\.", r"extra.mixed.networks.\1.linear1."),
+    Rule(r"decoder\.layers\.(\d+)\.linear4\.", r"extra.mixed.networks.\1.linear2."),
+    Rule(r"decoder\.layers\.(\d+)\.norm4\.", r"extra.mixed.norms.\1."),
+    Rule(r"pix_trans\.", "queries.from_token.0."),
+    Rule(r"pix_trans_norm\.", "queries.from_token.1."),
 )
 PARTS = (
-    Rule(r"backbone\.0\.body\.", "backbone."),
     *SWIN,
+    Rule(r"backbone\.0\.body\.", "backbone."),
     Rule(r"input_proj\.(weight|bias)$", r"neck.levels.0.0.\1"),
     Rule(r"input_proj\.(\d+)\.", r"neck.levels.\1."),
     Rule(r"level_embed$", "encoder.level_embedding"),
@@ -48,7 +52,6 @@ PARTS = (
     Rule(r"decoder\.query_scale\.", "decoder.guide.query_scale."),
     Rule(r"decoder\.ref_anchor_head\.", "decoder.guide.reference_size."),
     Rule(r"reference_points\.", "queries.reference.layers.0."),
-    Rule(r"query_embed\.", "queries.position."),
     Rule(r"refpoint_embed\.", "queries.anchors."),
     Rule(r"tgt_embed\.", "queries.content."),
     Rule(r"patterns\.", "queries.patterns."),
@@ -74,13 +77,26 @@ def from_official(state: Mapping[str, Tensor]) -> Translation:
     first = (
         COPIES,
         *convnext_rules(bare),
-        *_reference_rule(bare),
+        *ADDED,
+        *_query_rules(bare),
         *head_rules(bare, "class_embed", "bbox_embed"),
         *PARTS,
     )
     prepared = _cut_label_table(_cut_query_embedding(bare))
     translation = translate(prepared, (first, _norm_rules(bare), ATTENTION))
     return translation.with_names({"tgt_embed.weight": "query_embed.weight", **originals})
+
+
+def settings_of(state: Mapping[str, Tensor], description: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Config keys that MS-DETR's and DETA's weights demand: layers that begin with cross-attention; contents made of boxes and
+    features, proposals chosen level by level, and NMS at the end."""
+    settings: dict[str, Any] = {}
+    if "transformer.decoder.layers.0.linear3.weight" in state:
+        settings["model.decoder.cross_first"] = True
+    if "transformer.pix_trans.weight" in state:
+        settings |= {"model.queries.content": "both", "model.queries.select": "level_nms"}
+        settings["model.post_process.nms_iou"] = 0.7
+    return settings
 
 
 def _bare(name: str) -> str:
@@ -90,22 +106,16 @@ def _bare(name: str) -> str:
 
 def _laid_out(name: str, tensor: Tensor) -> Tensor:
     """A tensor of a backbone in the form that ours has."""
-    return scale_as_map(name, _merged_patches(name, tensor))
+    return scale_as_map(name, merged_patches(name, tensor))
 
 
-def _merged_patches(name: str, tensor: Tensor) -> Tensor:
-    """Swin's patch merging takes its 2 x 2 patches column by column, neighbour by neighbour; mmdet's row by row, channel by
-    channel."""
-    if re.match(r"backbone\.0\.layers\.\d+\.downsample\.", name):
-        patches = tensor.unflatten(-1, (2, 2, -1))  # (..., column, row, channel)
-        return patches.movedim((-3, -2, -1), (-1, -2, -3)).flatten(-3)
-    return tensor
-
-
-def _reference_rule(state: Mapping[str, Tensor]) -> tuple[Rule, ...]:
-    """The same name finds points from places (Conditional DETR) and makes places from anchors (DAB-DETR on)."""
+def _query_rules(state: Mapping[str, Tensor]) -> tuple[Rule, ...]:
+    """Query embeddings are places, or contents (H-DETR) where places are made from proposals; the same name finds points
+    from places (Conditional DETR) and makes places from anchors (DAB-DETR on)."""
+    kind = "content" if "pos_trans.weight" in state else "position"
     points = "query_embed.weight" in state
     return (
+        Rule(r"query_embed\.", f"queries.{kind}."),
         Rule(r"decoder\.ref_point_head\.", "queries.reference." if points else "decoder.guide.reference_position."),
     )
 

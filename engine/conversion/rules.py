@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from torch import Tensor
 
@@ -26,17 +26,24 @@ class Translation:
         state: our name -> tensor.
         names: our name -> theirs.
         dropped: their name -> why it is not needed.
+        spare: our name of a table that may have more rows than the model has queries -> what those behind are.
     """
 
     state: dict[str, Tensor] = field(default_factory=dict)
     names: dict[str, str] = field(default_factory=dict)
     dropped: dict[str, str] = field(default_factory=dict)
+    spare: dict[str, str] = field(default_factory=dict)
 
     def with_names(self, originals: Mapping[str, str]) -> Translation:
         """The same, told in the names that the file has, where tensors were prepared under others."""
         names = {ours: originals.get(theirs, theirs) for ours, theirs in self.names.items()}
         dropped = {originals.get(theirs, theirs): reason for theirs, reason in self.dropped.items()}
-        return Translation(self.state, names, dropped)
+        return replace(self, names=names, dropped=dropped)
+
+    def after(self, first: Translation) -> Translation:
+        """The same, told in the names that `first` started from, with what `first` dropped."""
+        told = self.with_names(first.names)
+        return replace(told, dropped={**first.dropped, **told.dropped})
 
 
 def translate(state: Mapping[str, Tensor], stages: Iterable[Iterable[Rule]]) -> Translation:

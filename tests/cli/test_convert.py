@@ -9,10 +9,12 @@ import torch
 from PIL import Image
 
 from detassign.cli import main
+from detassign.cli.convert import show
 from detassign.data import DataSource, make_dataset
 from detassign.engine.build import build_model
 from detassign.engine.config import compose, parse_changes, read
 from detassign.engine.conversion.classes import COCO_CLASSES, COCO_IDS
+from detassign.engine.conversion.fit import Report
 
 TINY = ("--set", "model.encoder.layers=1", "--set", "model.queries.num_queries=8")
 
@@ -84,6 +86,13 @@ def test_the_report_as_json_names_every_tensor(coco, tiny_detector, tmp_path, ca
     assert report["complete"] is True
     assert report["mapped"] == {name: name for name in tiny_detector}
     assert report["classes"]["person"] == "person"
+
+
+def test_a_table_of_which_the_first_rows_are_taken_is_told(capsys):
+    show(Report("official", cut={"queries.position.weight": "the first 300 of 3300 rows"}), Path("group.pth"))
+    said = " ".join(capsys.readouterr().out.split())
+    assert "cut" in said
+    assert "queries.position.weight: the first 300 of 3300 rows" in said
 
 
 def test_another_architecture_is_a_table_and_one_sentence(coco, tmp_path, capsys):

@@ -36,12 +36,14 @@ FAMILIES = {
     ),
     "dino": ("dino/dino-4scale_r50_8xb2-12e_coco.py", query_parts.dino, {}),
 }
+DDQ = {"ddq": ("ddq/ddq-detr-4scale_r50_8xb2-12e_coco.py", query_parts.dino, {})}
+KNOWN = FAMILIES | DDQ
 
 
 def theirs(name, options=None):
     """mmdet's model of a family: two layers, twelve queries, seven classes, an eighth of a ResNet-18; 256 channels, which
     some of its encodings demand."""
-    config = Config.fromfile(ZOO / FAMILIES[name][0])
+    config = Config.fromfile(ZOO / KNOWN[name][0])
     config.merge_from_dict(options or {})
     config = config.model
     config.backbone.update(init_cfg=None, **BACKBONE)
@@ -60,7 +62,7 @@ def in_channels(name):
 
 def ours(name, changes):
     """The config of this project's detector of the same family and size, with changes by dotted key."""
-    _, family, options = FAMILIES[name]
+    _, family, options = KNOWN[name]
     size = query_parts.Size(
         hidden=HIDDEN, encoder_layers=LAYERS, decoder_layers=LAYERS, queries=QUERIES, select=QUERIES
     )
@@ -99,11 +101,11 @@ def randomised(model, seed=0):
     return model.eval()
 
 
-def padded_batch():
+def padded_batch(sizes=((96, 128), (64, 100))):
     """Two images of different size in one batch, normalised, and mmdet's description of them."""
     images = torch.zeros(2, 3, 96, 128)
     samples = []
-    for image, (height, width) in enumerate(((96, 128), (64, 100))):
+    for image, (height, width) in enumerate(sizes):
         images[image, :, :height, :width] = torch.randn(
             3, height, width, generator=torch.Generator().manual_seed(image)
         )

@@ -110,6 +110,59 @@ def test_settings_are_told_and_only_where_they_change_something(tmp_path):
     assert report.fresh == {"denoising.labels.weight": "1 of 8 rows"}  # the unknown class, which mmdet has no row for
 
 
+def test_a_table_of_labels_without_an_unknown_one_says_nothing_of_a_background(tmp_path):
+    """mmdet's denoising has a label for every class alone; a file without names of classes is taken as it is."""
+    file = save(tmp_path / "zoo.pth", zoo.theirs("dino").state_dict())
+    _, _, report = convert(target("dino"), file)
+    assert report.complete
+    assert report.classes == {name: str(row) for row, name in enumerate(NAMES)}
+
+
+def test_a_ddq_checkpoint_is_accounted_for(tmp_path):
+    """Its heads of dense queries, the encoder's among the others by number, have no counterpart."""
+    theirs = zoo.theirs("ddq").state_dict()
+    file = save(tmp_path / "ddq.pth", theirs, dataset_meta={"classes": NAMES})
+    config, weights, report = convert(target("ddq"), file)
+    dense = ("bbox_head.aux_", "bbox_head.cls_branches.3.", "bbox_head.reg_branches.3.")
+    reason = "DDQ's heads of dense queries, for training alone"
+    assert report.complete
+    assert report.dropped == {name: reason for name in theirs if name.startswith(dense)}
+    assert set(report.mapped.values()) | set(report.dropped) == set(theirs)
+    assert config["model"]["queries"]["content"] == "mapped"
+    assert config["model"]["queries"]["select"] == {"type": "nms", "overlap": 0.8}
+    assert config["model"]["decoder"]["distinct"] == 0.8
+    build_model(config, initialise=False).load_state_dict(weights, strict=True)
+
+
+def test_a_ddq_checkpoint_is_no_conditional_detrs(tmp_path):
+    """What its weights demand of queries that are made otherwise is left out, and its tensors are told."""
+    file = save(tmp_path / "ddq.pth", zoo.theirs("ddq").state_dict(), dataset_meta={"classes": NAMES})
+    _, _, report = convert(target("dab_detr"), file)
+    assert not report.complete
+    assert "model.queries.content" not in report.settings
+
+
+def test_a_run_with_extras_becomes_a_plain_detector_with_its_classes(tmp_path):
+    """What only training had is left, with its name; class rows are found as without it."""
+    state = own_state(target("dino", **{"model.extra": {"branch": {"queries": 6, "repeat": 2}}}))
+    file = save(tmp_path / "own.pth", state, dataset_meta={"classes": NAMES})
+    _, weights, report = convert(target("dino", NAMES[::-1]), file)
+    assert (report.complete, report.fresh) == (True, {})
+    assert report.dropped == {"extra.branch.rows.content.weight": "of branch, which trained besides"}
+    name = "bbox_head.classes.0.bias"
+    assert torch.equal(weights[name], state[name].flip(0))
+
+
+def test_what_only_training_has_begins_anew_where_the_checkpoint_has_none(tmp_path):
+    """So that a plain checkpoint starts a run with further queries."""
+    state = own_state(target("dino"))
+    file = save(tmp_path / "own.pth", state, dataset_meta={"classes": NAMES})
+    _, weights, report = convert(target("dino", **{"model.extra": {"branch": {"queries": 6, "repeat": 2}}}), file)
+    assert report.complete
+    assert report.fresh == {"extra.branch.rows.content.weight": "all of it"}
+    assert all(torch.equal(weights[name], tensor) for name, tensor in state.items())
+
+
 def test_what_the_zoo_configured_is_followed(tmp_path):
     """DINO "improved" encodes positions as Deformable DETR does; caffe's backbones want other pixels."""
     text = (
@@ -282,6 +335,7 @@ def test_a_report_is_plain():
         "mapped": {},
         "dropped": {},
         "fresh": {},
+        "cut": {},
         "missing": ["a"],
         "unexplained": {},
         "settings": {},

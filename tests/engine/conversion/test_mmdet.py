@@ -23,9 +23,9 @@ def converted(name, model, changes=None):
 
 
 @torch.no_grad()
-def largest_differences(detector, model):
-    """Of logits and of boxes, over all decoder layers, in a batch with padding."""
-    images, samples = zoo.padded_batch()
+def largest_differences(detector, model, *sizes):
+    """Of logits and of boxes, over all decoder layers, in a batch with padding or of images of these sizes."""
+    images, samples = zoo.padded_batch(*sizes)
     logits, boxes = zoo.their_outputs(model, images, samples)
     outputs = detector._outputs(images, samples, sizes_of(samples))
     return (outputs.logits - logits).abs().max().item(), (outputs.boxes - boxes).abs().max().item()
@@ -36,6 +36,18 @@ def test_every_family_gives_mmdets_numbers(name):
     """All layers, two images of different size, some references at the very border."""
     model = zoo.theirs(name)
     assert max(largest_differences(converted(name, model), model)) < 2e-5
+
+
+@pytest.mark.parametrize("overlap", [0.8, 0.1])
+def test_ddq_gives_mmdets_numbers(overlap):
+    """Chosen by NMS and kept distinct from layer to layer, by as much as the config in the checkpoint says.
+
+    Tokens in the padding tie in every number, so which of them NMS keeps is chance: images fill their batch.
+    """
+    model = zoo.theirs("ddq", {"model.dqs_cfg.iou_threshold": overlap})
+    settings = settings_of(model.state_dict(), {"dqs_cfg": {"iou_threshold": overlap}})
+    assert max(largest_differences(converted("ddq", model, settings), model, ((96, 128), (96, 128)))) < 2e-5
+    assert (overlap < 0.8) == any((~seen).any() for seen in model.cache_dict["distinct_query_mask"])
 
 
 def test_dab_detr_with_patterns_gives_mmdets_numbers():

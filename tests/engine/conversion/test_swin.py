@@ -2,11 +2,14 @@
 
 from collections import OrderedDict
 
+import pytest
 import torch
 from mmdet.models import SwinTransformer
 from mmdet.models.backbones.swin import swin_converter
 
 from detassign.engine.build import load_backbone
+from detassign.engine.conversion.co_detr import from_co_detr
+from detassign.engine.conversion.detrex import from_detrex
 from detassign.engine.conversion.official import from_official
 
 
@@ -23,10 +26,20 @@ def original_state():
     return model, state
 
 
-def test_a_swin_becomes_what_mmdets_converter_makes_of_it():
+@pytest.mark.parametrize(
+    ("take", "prefix"),
+    [
+        (from_official, "backbone.0."),
+        (from_official, "backbone.0.body."),
+        (from_detrex, "backbone."),
+        (from_co_detr, "backbone."),
+    ],
+    ids=["DINO", "H-DETR", "detrex", "Co-DETR"],
+)
+def test_a_swin_becomes_what_mmdets_converter_makes_of_it(take, prefix):
     """Every name of mmdet's backbone, and its order of neighbouring patches, which differs from the original's."""
     model, state = original_state()
-    translation = from_official({f"backbone.0.{name}": tensor for name, tensor in state.items()})
+    translation = take({f"{prefix}{name}": tensor for name, tensor in state.items()})
     converted = swin_converter(OrderedDict(state))
     assert set(translation.state) == set(converted) == {f"backbone.{name}" for name in model.state_dict()}
     for name, tensor in converted.items():
