@@ -79,8 +79,8 @@ def _inspection(
 ) -> OutputInspection:
     layers, queries, objects = len(outputs.logits), outputs.logits.shape[2], targets.boxes.shape[1]
     matches, weight = assignment.matches, assignment.positive
-    group = matches.image // layers
-    learns = (matches.image % layers == layers - 1) & (group < groups) & (weight > 0)  # the encoder's may be one more
+    layer, group = matches.image // groups, matches.image % groups  # of one image; the encoder's may be one layer more
+    learns = (layer == layers - 1) & (weight > 0)
     query = (matches.sample + group * (queries // groups))[learns]
     target, weight = (matches.target % max(objects, 1))[learns], weight[learns]
     order = (target.double() - weight.double() / weight.max().clamp(min=1e-12) / 2 if len(weight) else target).argsort()

@@ -76,15 +76,17 @@ class QueryOutputs:
         )
 
     def apart(self, groups: int) -> QueryOutputs:
-        """Groups of equal size, one behind the other, as layers of their own: all layers of the first, then …"""
+        """Groups of equal size, one behind the other, as images of their own: (L, groups * B, ...), all of the first, then …"""
         if groups == 1:
             return self
-        size = self.logits.shape[2] // groups
-        parts = [self._queries(slice(start, start + size)) for start in range(0, groups * size, size)]
-        strides = self.strides
-        if strides is not None:
-            strides = torch.stack(strides.split(size, 1)).repeat_interleave(len(self.logits), 0)
-        return replace(joined(parts), strides=strides)
+
+        def images(values: Tensor, at: int) -> Tensor:
+            return values.unflatten(at + 1, (groups, -1)).transpose(at, at + 1).flatten(at, at + 1)
+
+        layered = {name: getattr(self, name) for name in ("logits", "boxes", "objectness")}
+        parts = {name: None if values is None else images(values, 1) for name, values in layered.items()}
+        parts["references"] = self.references and tuple(images(reference, 0) for reference in self.references)
+        return replace(self, **parts, strides=None if self.strides is None else images(self.strides, 0))
 
     def with_encoder(self) -> QueryOutputs:
         """The encoder's predictions as one more layer at the end."""
@@ -99,11 +101,11 @@ class ExtraOutputs:
     """What training adds to a detector's queries, and what it is to learn.
 
     Attributes:
-        outputs: of G * Q queries; with those of encoder parts of their own, if they have some, a layer for each of G.
+        outputs: of G * Q queries; with those of encoder parts of their own, if they have some, of G * B images.
         targets: what they are to find.
         assigner: their own, or None for the decoder's.
         known: pairs that are known by construction, or None where the assigner matches.
-        groups: G, consecutive and equally many queries each; every group is matched by itself, and losses are their means.
+        groups: G, consecutive and equally many queries each; every group is matched by itself, as images of its own.
         weight: of the losses.
         weight_of_own: of the losses of the detector's own queries, encoder included, from now on.
         losses: further ones, whose names end in the extra's as well.
@@ -334,18 +336,14 @@ class QueryHead(ProposalHead):
     def _extra_losses(self, name: str, extra: ExtraOutputs) -> tuple[Assignment, dict[str, Tensor]]:
         """The assignment and the losses of what training adds; their names end in its name and the layer."""
         assigner, outputs, known = extra.assigner or self.assigner, extra.outputs.apart(extra.groups), extra.known
-        layers = len(outputs.logits)
-        targets, matches = (
-            (extra.targets, None) if known is None else (known.found(extra.targets), known.matches(layers))
-        )
+        layers, targets, matches = len(outputs.logits), extra.targets.repeat(extra.groups), None
+        if known is not None:
+            targets, matches = known.found(targets), known.matches(layers)
         assignment, terms = self._losses(assigner, outputs, targets, matches)
-        losses = named(
-            mean_of_groups(terms, extra.groups), [f"_{name}{layer}" for layer in layer_names(layers // extra.groups)]
-        )
-        if extra.outputs.encoder is not None:
-            assigner = extra.assigner or self.assigner_of("encoder")
-            terms = self._encoder_losses(assigner, extra.outputs.encoder, extra.targets)
-            losses |= named(mean_of_groups(terms, extra.groups), [f"_enc_{name}"])
+        losses = named(terms, [f"_{name}{layer}" for layer in layer_names(layers)])
+        if outputs.encoder is not None:
+            terms = self._encoder_losses(extra.assigner or self.assigner_of("encoder"), outputs.encoder, targets)
+            losses |= named(terms, [f"_enc_{name}"])
         further = {f"{key}_{name}": loss for key, loss in extra.losses.items()}
         return assignment, {key: loss * extra.weight for key, loss in losses.items()} | further
 
@@ -469,11 +467,6 @@ def named(terms: dict[str, Tensor], names: list[str]) -> dict[str, Tensor]:
         for key, values in terms.items()
         for name, value in zip(names, values.unbind(), strict=True)
     }
-
-
-def mean_of_groups(terms: dict[str, Tensor], groups: int) -> dict[str, Tensor]:
-    """Terms (G * L,), layers of the first group first -> (L,), the means over G groups."""
-    return {name: value.unflatten(0, (groups, -1)).mean(0) for name, value in terms.items()}
 
 
 def move(change: Tensor, reference: Tensor, eps: float) -> Tensor:

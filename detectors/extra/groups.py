@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from ...assigners.checks import check_count
-from ...heads.query import ExtraOutputs, QueryOutputs, joined
+from ...heads.query import ExtraOutputs, QueryOutputs
 from ..transformer.attention import Apart
 from ..transformer.proposals import Proposals
 from ..transformer.queries import Queries
@@ -56,10 +56,20 @@ class Groups(nn.Module):
 
     def _with_encoders(self, outputs: QueryOutputs, proposals: list[Proposals], kind: str) -> QueryOutputs:
         each = zip(self.encoders, proposals, strict=True)
-        parts = [encoder.part.encoder_outputs(*own.trained(kind)) for encoder, own in each]
-        encoder = replace(joined(parts), strides=torch.stack([part.strides for part in parts]))
+        encoder = as_images([encoder.part.encoder_outputs(*own.trained(kind)) for encoder, own in each])
         strides = torch.cat([own.strides[own.chosen] for own in proposals], 1)
         return replace(outputs, strides=strides, encoder=encoder)
+
+
+def as_images(parts: list[QueryOutputs]) -> QueryOutputs:
+    """Proposals (1, B, N, ...) of several encoder parts as those of so many times the images, part behind part."""
+    layered = {name: [getattr(part, name) for part in parts] for name in ("logits", "boxes", "objectness")}
+    places = torch.cat([part.references[0] for part in parts])
+    return QueryOutputs(
+        **{name: None if found[0] is None else torch.cat(found, 1) for name, found in layered.items()},
+        references=(places,),
+        strides=torch.cat([part.strides for part in parts]),
+    )
 
 
 def side_by_side(parts: list[Queries]) -> Queries:

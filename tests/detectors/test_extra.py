@@ -5,9 +5,11 @@ from dataclasses import replace
 import pytest
 import torch
 from support.query import SMALL, batch, detector, total
+from support.small import pairs
 
 from detassign.assigners import EXTRAS
 from detassign.detectors.targets import targets_of
+from detassign.heads.query import stacked_predictions
 
 COUNTS = {"full": (3, 2), "one_empty": (4, 0), "all_empty": (0, 0)}
 ARGUMENTS = {
@@ -125,10 +127,28 @@ def test_groups_do_not_see_each_other():
     with torch.no_grad():
         model.extra["groups"].rows[0].anchors.weight += 1.0
     second = extra_outputs()
-    layers = SMALL.decoder_layers
-    assert not torch.allclose(first.logits[:layers], second.logits[:layers])
-    torch.testing.assert_close(first.logits[layers:], second.logits[layers:], rtol=0, atol=1e-6)
-    torch.testing.assert_close(first.boxes[layers:], second.boxes[layers:], rtol=0, atol=1e-6)
+    count = len(samples)
+    assert not torch.allclose(first.logits[:, :count], second.logits[:, :count])
+    torch.testing.assert_close(first.logits[:, count:], second.logits[:, count:], rtol=0, atol=1e-6)
+    torch.testing.assert_close(first.boxes[:, count:], second.boxes[:, count:], rtol=0, atol=1e-6)
+
+
+def test_boxes_of_a_group_learn_from_its_own_layers_alone():
+    """Where they learn from the pairs of all layers, those of another group are other queries'."""
+    model = detector("dab_deformable_detr", assigner="d_fine", extra={"groups": ARGUMENTS["groups"]}).eval()
+    images, samples = batch(3, 2)
+    targets = targets_of(samples)
+    outputs = model._outputs(images, samples, targets.sizes, targets)
+    assignment = model.bbox_head.assign_all_and_loss(outputs, targets)[0]["groups"]
+    learned = assignment.matches.select(assignment.box > 0)
+    extra, count = outputs.extra["groups"], len(samples)
+    size, layers = extra.outputs.logits.shape[2] // extra.groups, len(extra.outputs.logits)
+    for group in range(extra.groups):
+        alone = extra.outputs._queries(slice(group * size, (group + 1) * size))
+        own = model.bbox_head.assigner.match(stacked_predictions(alone, targets), targets.repeat(layers)).of_boxes
+        here = learned.select(learned.image // count % extra.groups == group)
+        image = here.image // (extra.groups * count) * count + here.image % count
+        assert pairs(own) == pairs(replace(here, image=image))
 
 
 def test_the_average_of_groups_and_their_sum():
@@ -147,7 +167,6 @@ def test_a_branch_gives_every_object_so_many_queries():
     targets = targets_of(samples)
     extra = model._outputs(images, samples, targets.sizes, targets).extra["branch"]
     assert extra.targets.mask.sum(1).tolist() == [9, 6]
-    from detassign.heads.query import stacked_predictions
 
     layers = SMALL.decoder_layers
     predictions = stacked_predictions(extra.outputs, extra.targets)
