@@ -109,10 +109,10 @@ def matches_per_object(model: QueryDetector, batch: dict[str, Any]) -> float:
     targets = targets_of(data["data_samples"]).to(data["inputs"].device)
     outputs = model._outputs(data["inputs"], data["data_samples"], targets.sizes, targets)
     assignments, _ = model.bbox_head.assign_all_and_loss(outputs, targets)
-    images, layers = len(targets.boxes), len(outputs.logits)
-    count = 0
+    last, count = len(outputs.logits) - 1, 0
     for name, assignment in assignments.items():
-        layer = assignment.matches.image // images
-        last = layer % layers == layers - 1 if name in outputs.extra else layer == layers - 1
-        count += int((last & (assignment.positive > 0)).sum()) if name != "dn" else 0
+        groups = outputs.extra[name].groups if name in outputs.extra else 1
+        layer = assignment.matches.image // (groups * len(targets.boxes))
+        learns = (assignment.positive > 0) | (assignment.box > 0)
+        count += int((learns & (layer == last)).sum()) if name != "dn" else 0
     return count / max(int(targets.mask.sum()), 1)

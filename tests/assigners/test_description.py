@@ -1,18 +1,16 @@
 """What parts, assigners and detectors print: the choices and constants that decide an experiment."""
 
-from dataclasses import replace
 from inspect import signature
 
 import pytest
 import torch
 from support.dense_detector import dense_detector
-from support.query import SMALL, detector
+from support.query import detector, host
 from torch import nn
 
 from detassign.assigners import CenterPrior, Dual, Hungarian, MaxIoU, build, registry
 from detassign.assigners.description import describe
 from detassign.assigners.registry import Registry
-from detassign.detectors.extra import Host
 
 REGISTRIES = [value for value in vars(registry).values() if isinstance(value, Registry)]
 ENTRIES = [pytest.param(one, name, id=f"{one.kind}-{name}") for one in REGISTRIES for name in one]
@@ -85,16 +83,9 @@ def test_an_assigner_shows_its_parts_and_their_constants():
     assert repr(build("detr", 7)) == DETR
 
 
-@pytest.fixture(scope="module")
-def host():
-    """The parts of a detector that extras are built for."""
-    model = detector("dino_4scale", size=replace(SMALL, channels=32))
-    return Host(model.queries, model.decoder, model.bbox_head, levels=4)
-
-
 @pytest.mark.parametrize(("kind", "name"), ENTRIES)
-def test_everything_registered_shows_all_that_its_constructor_takes(kind, name, host):
-    part = kind.build(name, num_classes=3, host=host)
+def test_everything_registered_shows_all_that_its_constructor_takes(kind, name):
+    part = kind.build(name, num_classes=3, host=host())
     shown = repr(part)
     assert shown.startswith(f"{type(part).__name__}(")
     for argument in signature(type(part)).parameters.keys() - FROM_THE_WHOLE:

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 import torch
 from support.dense_detector import dense_detector
-from support.query import VARIANTS, batch, detector, total
+from support.query import VARIANTS, batch, detector, host, total
 from support.random_batches import answer, built, every_spec, random_batch
 
 from detassign.assigners import ASSIGNERS, BOX_LOSSES, COSTS, DENOISINGS, QUALITIES, Noise, registry
@@ -45,7 +45,7 @@ def test_all_registries_are_found():
 
 @pytest.mark.parametrize(("kind", "name"), ENTRIES)
 def test_everything_registered_can_be_pickled_and_copied(kind, name):
-    part = kind.build(name, num_classes=3)
+    part = kind.build(name, num_classes=3, host=host())
     for copied in (pickled(part), copy.deepcopy(part)):
         assert type(copied) is type(part)
         assert repr(copied) == repr(part)

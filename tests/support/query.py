@@ -1,5 +1,7 @@
 """Query detectors of every family, so small that a training step takes a moment, and batches for them."""
 
+from dataclasses import replace
+
 import torch
 from mmdet.structures import DetDataSample
 from mmengine.structures import InstanceData
@@ -8,6 +10,7 @@ from torch import nn
 
 from detassign.configs.detectors.query_parts import Size
 from detassign.detectors import QueryDetector
+from detassign.detectors.extra import Host
 from detassign.engine.build import build_parts
 from detassign.engine.config import plain
 
@@ -69,6 +72,12 @@ def detector(variant, denoising=OWN, size=SMALL, assigner=None, extra=None):
 
 def _changed(own, kind):
     return None if kind is None else {**(own or {}), **kind}
+
+
+def host():
+    """The parts of a detector that extras are built for, of channels that the usual norms can share."""
+    model = detector("dino_4scale", size=replace(SMALL, channels=32))
+    return Host(model.queries, model.decoder, model.bbox_head, levels=4)
 
 
 def batch(*counts, size=(64, 96), seed=0):
