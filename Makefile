@@ -34,7 +34,7 @@ demo: setup ## Train FCOS, ATSS and DW on generated data and compare them
 	$(BIN)/detassign bench assigners --detector fcos_tiny --assigners fcos,atss,dw --data synthetic --work-dir runs/demo
 
 test: lint ## Run every check: lint and all tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
 
 lint: setup ## Check style without changing anything
 	$(BIN)/ruff check .

@@ -5,6 +5,7 @@ from .query_parts import Size
 DETR = Size(queries=100, dropout=0.1, select=100)
 CONDITIONAL_DETR = Size(dropout=0.1, select=100)
 DEFORMABLE_DETR = Size(hidden=1024, dropout=0.1, select=100)
+DEFORMABLE_DETR_PLUS = Size(select=100)
 DAB_DETR = Size()
 DAB_DEFORMABLE_DETR = Size(select=100)
 DN_DINO = Size()

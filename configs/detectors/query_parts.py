@@ -143,20 +143,20 @@ def deformable_detr(
     extra: int = 1,
     refine: bool = False,
     two_stage: bool = False,
+    mixed: bool = False,
 ) -> dict[str, Any]:
-    """Deformable DETR, with box refinement and two stages on top of each other."""
+    """Deformable DETR, with box refinement, two stages, and mixed selection and look forward twice on top of each other."""
     levels = len(in_channels) + extra
     queries: dict[str, Any] = {"type": PointQueries, "content": "learned", "hidden": False}
     if two_stage:
-        queries = {"type": TwoStageQueries, "rank_by": "first", "content": "proposal"}
+        queries = {"type": TwoStageQueries, "rank_by": "first", "content": "mixed" if mixed else "proposal"}
+    refinement = "forward_twice" if mixed else "detached" if refine else None
     return query_detector(
         backbone,
         neck=projection(in_channels, size, extra),
         encoder=encoder(DeformableEncoder, size, levels=levels, points=size.points),
         queries={**queries, "num_queries": size.queries, "channels": size.channels},
-        decoder=deformable_decoder(
-            size, levels, guide="learned", refinement="detached" if refine else None, norm=False
-        ),
+        decoder=deformable_decoder(size, levels, guide="learned", refinement=refinement, norm=False),
         head=head(
             size,
             "deformable_detr",

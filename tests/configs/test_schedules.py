@@ -36,6 +36,9 @@ def groups_of(detector: str, schedule: dict) -> dict[str, tuple[float, float]]:
         ("detr_300e", 300, 200),
         ("detr_500e", 500, 400),
         ("deformable_detr_50e", 50, 40),
+        ("deformable_detr_12e", 12, 11),
+        ("deformable_detr_24e", 24, 20),
+        ("deformable_detr_36e", 36, 30),
     ],
 )
 def test_the_rate_falls_once_where_the_papers_do(name, epochs, drop):
