@@ -15,7 +15,20 @@ from glob import glob
 
 from setuptools import Extension, find_packages, setup
 
-FOLDERS = ("assigners", "bench", "cli", "compat", "configs", "data", "detectors", "engine", "heads", "ops", "testing")
+FOLDERS = (
+    "assigners",
+    "bench",
+    "cli",
+    "compat",
+    "configs",
+    "data",
+    "detectors",
+    "engine",
+    "evidence",
+    "heads",
+    "ops",
+    "testing",
+)
 LIMITED_API = "0x030A0000"  # Python 3.10, spelt as torch spells it
 TORCH_TARGET = "0x020a000000000000"  # torch 2.10, the first whose stable ABI holds what csrc/ calls
 DEFINES = [f"-DTORCH_TARGET_VERSION={TORCH_TARGET}", f"-DPy_LIMITED_API={LIMITED_API}"]

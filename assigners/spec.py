@@ -98,6 +98,11 @@ def label(text: str) -> str:
     return text
 
 
+def name_of(assigner: str | Mapping[str, Any]) -> str:
+    """What to call an assigner by, given as a spec or as its description: its spec."""
+    return label(assigner) if isinstance(assigner, str) else write(assigner)
+
+
 def module_name(file: str) -> str:
     """The dotted name under which a file is loaded, wherever it lies.
 

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from ..assigners import ASSIGNERS, Predictions, Targets, build
 from ..assigners.losses import OnShares, box_terms
-from ..engine.simulation import simulate
+from ..evidence.inspection.simulation import simulate
 from .clocks import host_seconds
 from .dense_forms import DENSE_FORMS
 from .memory import can_measure, extra_bytes

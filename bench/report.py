@@ -14,7 +14,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from ..engine.files import write_bytes, write_json
-from ..engine.fonts import style_of, title_lettering
+from ..evidence.drawing.fonts import style_of, title_lettering
 
 COLUMNS = {
     "AP": ("AP", 100.0, 1),

@@ -9,7 +9,8 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from ..engine.terminal import printable, take_all_letters
+from ..engine.terminal import take_all_letters
+from ..evidence.words import printable
 from .errors import sentence
 
 COMMANDS = {

@@ -77,10 +77,11 @@ def assigners(
     if speed:
         measure_speed(assigners and choose(assigners), objects, threads, repeats, out)
         return
+    from ..assigners.spec import name_of
     from ..bench.assigners import CELLS, compare, plan, results, try_all
     from ..bench.differences import besides
     from ..bench.report import LEGEND, cells, rows, write_report
-    from ..engine.config import ASSIGNER, assigner_name
+    from ..engine.config import ASSIGNER
     from ..engine.progress import progress_bar
     from .configs import load_code, resolve_config
 
@@ -88,7 +89,7 @@ def assigners(
     if any(setting.startswith(f"{ASSIGNER}=") for setting in given["settings"]):
         raise ValueError(f"--set {ASSIGNER}: would give all rows the same one; name them with --assigners")
     load_code(given["imports"], assigners or DEMO, {})  # together, so that two files of one name are noticed
-    configs = {assigner_name(name): resolve_config(None, assigner=name, seed=None, **given) for name in names}
+    configs = {name_of(name): resolve_config(None, assigner=name, seed=None, **given) for name in names}
     folder = work_dir or new_run_folder(f"bench-{given['detector']}")
     planned = plan(configs, _seeds(seeds), folder)
     with progress_bar("one step of each", len(configs), quiet) as advance:

@@ -12,7 +12,7 @@ import click
 from ..data import DataSource, Report, check, resolve
 from ..data.coco import SPLITS
 from ..data.report import refuse
-from ..engine.terminal import printable
+from ..evidence.words import printable
 
 HEADERS = 50  # images opened per split before work starts; 'data check' opens more, or all
 

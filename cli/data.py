@@ -9,7 +9,7 @@ import click
 
 from ..data import DATASETS, Report, check, make_dataset, make_subset
 from ..data.files import json_text, new_folder
-from ..engine.terminal import printable
+from ..evidence.words import printable
 from .common import data_option, data_progress, data_root_option, find_data
 from .tables import table
 

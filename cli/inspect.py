@@ -24,7 +24,7 @@ from .common import (
 
 if TYPE_CHECKING:
     from ..engine.checkpoints import Chosen
-    from ..engine.inspection_scene import Scene
+    from ..evidence.inspection.scene import Scene
 
 DETECTOR = "fcos_r50"  # strides 8 to 128
 
@@ -84,7 +84,8 @@ def command(
     """
     from ..engine.config import find_source
     from ..engine.files import write_json
-    from ..engine.inspection_scene import load_scene
+    from ..engine.scenes import load_scene
+    from ..evidence.drawing.canvas import save
     from .configs import load_code
 
     check_files(out, json_file)
@@ -96,7 +97,7 @@ def command(
     inspections = form.inspections_of(assigners, config, chosen and chosen.path, scene, seed)
     origin = f"simulated predictions, seed {seed}" if chosen is None else f"predictions of {chosen}"
     picture = out or new_path(Path(f"inspect-{Path(scene.name).stem}.png"))
-    form.draw(scene, inspections, picture, f"{split} image {scene.index}   ·   {origin}")
+    save(form.draw(scene, inspections, f"{split} image {scene.index}   ·   {origin}"), picture)
     if json_file:
         write_json(_as_json(scene, inspections, split, origin), json_file)
     form.print_tables(scene, inspections, origin)
@@ -135,16 +136,6 @@ def _config(
     if there["data"]["classes"] != config["data"]["classes"]:
         raise ValueError(f"--data {data}: has the classes of the run {run} in another order; expected the same ids")
     return there, chosen
-
-
-def objects_of(scene: Scene) -> list[tuple[str, str]]:
-    """Class name with index and size of each object."""
-    sizes = (scene.targets.boxes[0, :, 2:] - scene.targets.boxes[0, :, :2]).tolist()
-    labels = scene.targets.labels[0].tolist()
-    return [
-        (f"{index} {scene.classes[label]}", f"{width:.0f} x {height:.0f}")
-        for index, (label, (width, height)) in enumerate(zip(labels, sizes, strict=True))
-    ]
 
 
 def _as_json(scene: Scene, inspections: Sequence[Any], split: str, origin: str) -> dict[str, Any]:

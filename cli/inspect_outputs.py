@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .inspect import objects_of
 from .tables import say, table
 
 if TYPE_CHECKING:
-    from ..engine.inspection_outputs import OutputInspection
-    from ..engine.inspection_scene import Scene
+    from matplotlib.figure import Figure
+
+    from ..evidence.inspection.outputs import OutputInspection
+    from ..evidence.inspection.scene import Scene
 
 SHOWN = 4  # queries of an object in a cell
 
@@ -22,26 +23,27 @@ def inspections_of(
     """The run's outputs under its own assigners; noise of denoising is drawn from the seed."""
     import torch
 
-    from ..engine.inspection_outputs import inspect_outputs
+    from ..engine.scenes import predict_scene_in_training
+    from ..evidence.inspection.outputs import inspect_outputs
 
     if assigners:
         raise ValueError("--assigners: outputs are shown under the run's own; leave it out, or --outputs")
     torch.manual_seed(seed)
-    return inspect_outputs(config, checkpoint, scene)
+    return inspect_outputs(*predict_scene_in_training(config, checkpoint, scene), scene.targets)
 
 
-def draw(scene: Scene, inspections: Sequence[OutputInspection], picture: Path, subtitle: str) -> None:
+def draw(scene: Scene, inspections: Sequence[OutputInspection], subtitle: str) -> Figure:
     """The picture."""
-    from ..engine.inspection_outputs_plot import draw
+    from ..evidence.drawing.outputs import draw
 
-    draw(scene, inspections, picture, subtitle)
+    return draw(scene, inspections, subtitle)
 
 
 def print_tables(scene: Scene, inspections: Sequence[OutputInspection], origin: str) -> None:
     """A row per object, a column per output: how many queries learn it, which, and their mean IoU."""
     rows = [
         [name, size, *(_cell(inspection.target(index)) for inspection in inspections)]
-        for index, (name, size) in enumerate(objects_of(scene))
+        for index, (name, size) in enumerate(scene.objects())
     ]
     height, width = scene.image.shape[:2]
     heads = ["object", "size", *(f"{each.name} ({each.queries})" for each in inspections)]

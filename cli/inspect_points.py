@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .common import choose
-from .inspect import objects_of
 from .tables import table
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from ..assigners import Predictions
-    from ..engine.inspection import Inspection
-    from ..engine.inspection_scene import Scene
+    from ..evidence.inspection.points import Inspection
+    from ..evidence.inspection.scene import Scene
 
 ASSIGNERS = "fcos,atss,dw"
 
@@ -22,7 +23,8 @@ def inspections_of(
     assigners: str | None, config: Mapping[str, Any], checkpoint: Path | None, scene: Scene, seed: int
 ) -> list[Inspection]:
     """Every assigner on the run's predictions, or on simulated ones."""
-    from ..engine.inspection import at_the_end, inspect, translate
+    from ..evidence.inspection.points import inspect
+    from ..evidence.inspection.subjects import at_the_end, translate
 
     built = at_the_end(choose(assigners or ASSIGNERS), len(scene.classes))
     predictions, score = _predictions(config, checkpoint, scene, seed)
@@ -32,18 +34,18 @@ def inspections_of(
     ]
 
 
-def draw(scene: Scene, inspections: Sequence[Inspection], picture: Path, subtitle: str) -> None:
+def draw(scene: Scene, inspections: Sequence[Inspection], subtitle: str) -> Figure:
     """The picture."""
-    from ..engine.inspection_plot import draw
+    from ..evidence.drawing.points import draw
 
-    draw(scene, inspections, picture, subtitle)
+    return draw(scene, inspections, subtitle)
 
 
 def print_tables(scene: Scene, inspections: Sequence[Inspection], origin: str) -> None:
     """A row per object, and one per assigner."""
     heads = ["object", "size", "assigner", "points", "effective", "strides", "Σw⁺", "best IoU"]
     rows = []
-    for index, (name, size) in enumerate(objects_of(scene)):
+    for index, (name, size) in enumerate(scene.objects()):
         shares = [inspection.targets[index] for inspection in inspections]
         cells = zip(*([i.name, *_cells(share)] for i, share in zip(inspections, shares, strict=True)), strict=True)
         rows.append([name, size, *("\n".join(column) for column in cells)])
@@ -58,8 +60,8 @@ def _predictions(
 ) -> tuple[Predictions, Any]:
     """Predictions for the scene and the score model they are written for."""
     from ..assigners import SigmoidObjectness
-    from ..engine.inspection_scene import predict_scene
-    from ..engine.simulation import simulate
+    from ..engine.scenes import predict_scene
+    from ..evidence.inspection.simulation import simulate
 
     if checkpoint:
         return predict_scene(config, checkpoint, scene)
@@ -68,7 +70,7 @@ def _predictions(
 
 
 def _cells(share: Any) -> list[str]:
-    from ..engine.inspection import three_digits
+    from ..evidence.words import three_digits
 
     best = "-" if share.best_iou is None else f"{share.best_iou:.2f}"
     strides = " ".join(map(str, share.strides)) or "-"
@@ -76,7 +78,7 @@ def _cells(share: Any) -> list[str]:
 
 
 def _total_cells(total: dict[str, Any]) -> list[str]:
-    from ..engine.inspection import three_digits
+    from ..evidence.words import three_digits
 
     counts = [str(total[key]) for key in ("targets", "without_positive", "pairs")]
     means = [f"{total[key]:.1f}" for key in ("pairs_per_target", "effective_per_target")]

@@ -7,21 +7,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .common import choose
-from .inspect import objects_of
 from .tables import table
 
 if TYPE_CHECKING:
-    from ..engine.inspection_queries import QueryInspection
-    from ..engine.inspection_scene import Scene
+    from matplotlib.figure import Figure
+
+    from ..evidence.inspection.queries import QueryInspection
+    from ..evidence.inspection.scene import Scene
 
 
 def inspections_of(
     assigners: str | None, config: Mapping[str, Any], checkpoint: Path, scene: Scene, seed: int
 ) -> list[QueryInspection]:
     """Every assigner, or the run's own, on the run's predictions; the seed changes nothing."""
-    from ..engine.inspection import at_the_end
-    from ..engine.inspection_queries import inspect_queries
-    from ..engine.inspection_scene import predict_scene_queries
+    from ..engine.scenes import predict_scene_queries
+    from ..evidence.inspection.queries import inspect_queries
+    from ..evidence.inspection.subjects import at_the_end
 
     own = config["model"]["head"]["assigner"]
     built = at_the_end(choose(assigners) if assigners else [own], len(scene.classes))
@@ -29,11 +30,11 @@ def inspections_of(
     return [inspect_queries(name, assigner, outputs, score, scene.targets) for name, assigner in built.items()]
 
 
-def draw(scene: Scene, inspections: Sequence[QueryInspection], picture: Path, subtitle: str) -> None:
+def draw(scene: Scene, inspections: Sequence[QueryInspection], subtitle: str) -> Figure:
     """The picture."""
-    from ..engine.inspection_queries_plot import draw
+    from ..evidence.drawing.queries import draw
 
-    draw(scene, inspections, picture, subtitle)
+    return draw(scene, inspections, subtitle)
 
 
 def print_tables(scene: Scene, inspections: Sequence[QueryInspection], origin: str) -> None:
@@ -41,7 +42,7 @@ def print_tables(scene: Scene, inspections: Sequence[QueryInspection], origin: s
     terms = list(dict.fromkeys(term for inspection in inspections for term in inspection.costs))
     heads = ["object", "size", "assigner", "queries, layer by layer", "IoU", "P", *terms, "cost", "margin"]
     rows = []
-    for index, (name, size) in enumerate(objects_of(scene)):
+    for index, (name, size) in enumerate(scene.objects()):
         lines = [_match_cells(inspection, inspection.target(index), terms) for inspection in inspections]
         rows.append([name, size, *("\n".join(column) for column in zip(*lines, strict=True))])
     height, width = scene.image.shape[:2]

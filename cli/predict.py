@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from ..engine.terminal import printable
+from ..evidence.words import printable
 from .common import checkpoint_option, device_option, import_option, new_run_folder, trust_option
 
 

@@ -63,7 +63,8 @@ def table(
     from rich.table import Table
     from rich.text import Text
 
-    from ..engine.terminal import printable, terminal
+    from ..engine.terminal import terminal
+    from ..evidence.words import printable
 
     width = terminal_width()
     whole = Grid([printable(name) for name in columns], [[printable(str(cell)) for cell in row] for row in rows])

@@ -82,7 +82,7 @@ def compose(
     if extra or "extra" in parts:
         model["extra"] = _extra(detector, model, extra) or parts["extra"]
     config = {
-        "name": "-".join([detector, *_named(scheme, denoising, extra, assigner_name(assigner)), source.name]),
+        "name": "-".join([detector, *_named(scheme, denoising, extra, spec.name_of(assigner)), source.name]),
         "model": model,
         "data": described(source),
         "input": {**INPUT, **detector_parts.get("input", {}), **dataset_parts.get("input", {})},
@@ -155,11 +155,6 @@ def _described(key: str, value: Any) -> Any:
     if key == ASSIGNER:
         return assigner_spec(value)
     return describe_argument(value) if key.startswith(f"{ASSIGNER}.") else value
-
-
-def assigner_name(assigner: str | Mapping[str, Any]) -> str:
-    """What to call an assigner by: its spec."""
-    return spec.label(assigner) if isinstance(assigner, str) else spec.write(assigner)
 
 
 def change(config: dict[str, Any], key: str, value: Any) -> None:

@@ -18,9 +18,10 @@ from rich.progress import Progress
 
 from ..assigners import Assignment, Targets, set_progress
 from ..data.files import json_text
+from ..evidence.words import printable
 from . import processes
 from .progress import make_bar, note_of
-from .terminal import printable, terminal
+from .terminal import terminal
 
 STATISTICS = ("targets", "without", "pairs", "effective", "seconds", "steps")
 FLUSH_EVERY = 50  # steps between reads of the losses of a GPU: reading one waits for it

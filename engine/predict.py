@@ -23,15 +23,15 @@ from torch import nn
 
 from ..data.files import json_text, new_folder
 from ..data.pictures import silent_decoder
+from ..evidence.drawing.detections import draw_detections
+from ..evidence.drawing.fonts import warn_of_missing_letters
 from ..heads import Detections
 from .build import build_model, load_checkpoint
 from .checkpoints import Chosen, choose
 from .config import CONFIG, source_of
 from .datasets import eval_steps
 from .device import device_of
-from .drawing import draw_detections
 from .files import naming
-from .fonts import warn_of_missing_letters
 from .progress import progress_bar
 from .train import calm, find_config
 

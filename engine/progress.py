@@ -20,7 +20,8 @@ from rich.progress import (
 )
 from rich.table import Column
 
-from .terminal import printable, terminal
+from ..evidence.words import printable
+from .terminal import terminal
 
 ROOMY = 110  # columns of a terminal from which on a bar is longer and tells the time taken too
 LONG_BAR, SHORT_BAR = 20, 10

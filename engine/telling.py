@@ -9,10 +9,10 @@ from typing import Any
 from mmengine.hooks import Hook
 from torch import nn
 
+from ..evidence.words import duration, many
 from . import processes
 
 ENOUGH_SECONDS, ENOUGH_STEPS = 1.0, 20  # of training, to tell how long the rest takes
-UNITS = ((86400.0, "days"), (3600.0, "h"), (60.0, "min"), (1.0, "s"))
 
 
 def resolved_assigners(model: nn.Module) -> str:
@@ -108,18 +108,3 @@ def describe(config: Mapping[str, Any], runner: Any, steps: int, seconds: float 
     device = next(runner.model.parameters()).device
     pace = f"{many(steps, 'step')} of {many(schedule['batch_size'], 'image')} on {device}"
     return f"{what}: {epochs}, {pace}, about {duration(seconds)} and the evaluations"
-
-
-def many(count: int, what: str) -> str:
-    """So many of something, in words."""
-    return f"{count} {what}" if count == 1 else f"{count} {what}s"
-
-
-def duration(seconds: float) -> str:
-    """A length of time in its largest unit of which there are two.
-
-    >>> duration(0.2), duration(100), duration(5000), duration(5 * 3600), duration(3 * 86400)
-    ('1 s', '100 s', '83 min', '5 h', '3 days')
-    """
-    length, unit = next(((length, unit) for length, unit in UNITS if seconds >= 2 * length), UNITS[-1])
-    return f"{max(round(seconds / length), 1)} {unit}"

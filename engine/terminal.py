@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import sys
-import unicodedata
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = ["printable", "take_all_letters", "terminal"]
-
-STEERING = ("Cc", "Cs")  # Unicode's categories of control characters and of halves of characters
+__all__ = ["take_all_letters", "terminal"]
 
 
 def terminal(**options: Any) -> Console:
@@ -22,17 +19,6 @@ def terminal(**options: Any) -> Console:
     from rich.console import Console
 
     return Console(markup=False, emoji=False, highlight=False, **options)
-
-
-def printable(text: str) -> str:
-    """Text with everything that would steer a terminal written as its code; line breaks stay.
-
-    >>> printable("person [adult]\\x1b[2J")
-    'person [adult]\\\\x1b[2J'
-    """
-    return "".join(
-        repr(sign)[1:-1] if sign != "\n" and unicodedata.category(sign) in STEERING else sign for sign in text
-    )
 
 
 def take_all_letters() -> None:

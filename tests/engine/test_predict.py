@@ -9,7 +9,6 @@ import torch
 from PIL import Image
 
 from detassign.data import resolve
-from detassign.engine import fonts
 from detassign.engine import predict as module
 from detassign.engine.build import build_model, load_checkpoint
 from detassign.engine.checkpoints import Chosen
@@ -26,6 +25,7 @@ from detassign.engine.predict import (
     predict,
 )
 from detassign.engine.train import find_run
+from detassign.evidence.drawing import fonts
 
 
 @pytest.fixture

@@ -6,7 +6,8 @@ import pytest
 
 from detassign.cli.tables import table
 from detassign.engine.progress import make_bar
-from detassign.engine.terminal import printable, terminal
+from detassign.engine.terminal import terminal
+from detassign.evidence.words import printable
 
 NAMES = ["person [adult]", "[/] none", "[bold]", ":dog:", "[link=http://x]y", "\\[x]", "100 % {x}", "a\x1b[2Jb"]
 

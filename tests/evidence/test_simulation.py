@@ -3,7 +3,7 @@ import torch
 
 from detassign.assigners import BACKGROUND, SigmoidObjectness, Targets
 from detassign.assigners.boxes import iou, side_distances
-from detassign.engine.simulation import empty_pyramid, simulate, smallest_owner
+from detassign.evidence.inspection.simulation import empty_pyramid, simulate, smallest_owner
 
 BIG_AND_SMALL = Targets.from_lists([torch.tensor([[0.0, 0, 128, 128], [8, 8, 40, 40]])], [torch.tensor([0, 2])])
 STRIDES = (8, 16, 32)

@@ -9,12 +9,12 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from ..assigners import BACKGROUND
+from ...assigners import BACKGROUND
+from ..inspection.queries import QueryInspection
+from ..inspection.scene import Scene
+from .canvas import EDGE, GROUND, INK, SOFT, color_of, rectangle, write
 from .fonts import class_lettering, style_of
-from .inspection_canvas import EDGE, GROUND, INK, SOFT, color_of, rectangle, write
-from .inspection_queries import QueryInspection
-from .inspection_queries_layout import BARS, CELL, FOOT_ROW, NUMBER, Layout
-from .inspection_scene import Scene
+from .queries_layout import BARS, CELL, FOOT_ROW, NUMBER, Layout
 
 SMALL, SMALLEST, LARGEST = 8.5, 6.5, 9.5  # points: heads and means, rows' text at least and at most
 LAYERS = LinearSegmentedColormap.from_list("layers", ["#5f3dc4", "#228be6", "#22b8cf", "#66fff2"])

@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from detassign.engine.drawing import class_colour, draw_detections
+from detassign.evidence.drawing.detections import class_colour, draw_detections
 from detassign.heads import Detections
 
 

@@ -16,18 +16,18 @@ from detassign.assigners import (
     build,
 )
 from detassign.assigners.weighting import focal
-from detassign.engine.inspection import (
-    at_the_end,
+from detassign.evidence.drawing.canvas import save
+from detassign.evidence.drawing.points import PICTURE, ROWS, color_of, colored, describe, draw, lay_out
+from detassign.evidence.inspection.points import (
     grid_shapes,
     inspect,
     negative_share,
     on_grids,
-    three_digits,
-    translate,
 )
-from detassign.engine.inspection_plot import PICTURE, ROWS, color_of, colored, compose, describe, draw, lay_out
-from detassign.engine.inspection_scene import Scene
-from detassign.engine.simulation import empty_pyramid, simulate
+from detassign.evidence.inspection.scene import Scene
+from detassign.evidence.inspection.simulation import empty_pyramid, simulate
+from detassign.evidence.inspection.subjects import at_the_end, translate
+from detassign.evidence.words import three_digits
 
 SHAPE, STRIDES, CLASSES = (64, 96), (8, 16, 32), 3
 BOXES, LABELS = torch.tensor([[4.0, 4, 60, 60], [30, 10, 50, 30], [70, 20, 94, 60]]), torch.tensor([0, 0, 2])
@@ -190,7 +190,7 @@ def scene():
 @pytest.mark.parametrize("names", [["dw"], ["fcos", "atss", "dw"]], ids=len)
 def test_the_picture_has_the_size_of_its_layout_and_shows_something(scene, names, tmp_path):
     drawn = [inspected(name) for name in names]
-    draw(scene, drawn, tmp_path / "picture.png", "a test")
+    save(draw(scene, drawn, "a test"), tmp_path / "picture.png")
     picture = matplotlib.image.imread(tmp_path / "picture.png")
     assert picture.shape[:2] == lay_out(SHAPE, len(STRIDES), len(names)).size[::-1]
     assert len(np.unique(picture[..., 0])) > 100
@@ -199,7 +199,7 @@ def test_the_picture_has_the_size_of_its_layout_and_shows_something(scene, names
 def test_a_stronger_weight_is_drawn_on_its_cells(scene, tmp_path):
     weights = inspected("fcos")
     layout = lay_out(SHAPE, len(STRIDES), 1)
-    draw(scene, [weights], tmp_path / "picture.png")
+    save(draw(scene, [weights]), tmp_path / "picture.png")
     left, bottom, width, height = layout.place(0, 1, 0)
     columns, rows = layout.size
     panel = matplotlib.image.imread(tmp_path / "picture.png")[
@@ -254,7 +254,7 @@ def test_no_text_lies_upon_another(count, shape):
     one = inspect("dw", build("dw", CLASSES), predictions, targets)
     many = replace(one, negative=[np.full_like(level, 0.5) for level in one.negative], sums=(12345.6, 12345.6, 12345.6))
     scene = Scene("photo.jpg", 0, np.zeros((*shape, 3), np.uint8), targets, ("cat", "dog", "bird"), {})
-    figure = compose(scene, [many] * count, "val image 0")
+    figure = draw(scene, [many] * count, "val image 0")
     figure.canvas.draw()
     titles = [axes.title for axes in figure.axes if axes.title.get_text()]
     numbers = [label for axes in figure.axes for label in axes.get_yticklabels() if label.get_text()]
@@ -288,4 +288,4 @@ def test_classes_differ_in_colour():
 
 def test_nothing_to_draw_is_refused(scene, tmp_path):
     with pytest.raises(ValueError, match="expected at least one"):
-        draw(scene, [], tmp_path / "picture.png")
+        draw(scene, [])

@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..assigners import BACKGROUND, Assigner, Hungarian, Targets
-from ..assigners.boxes import iou
-from ..assigners.costs import at_labels
-from ..heads.query import QueryOutputs, stacked_predictions
-from .inspection import translate
+from ...assigners import BACKGROUND, Assigner, Hungarian, Targets
+from ...assigners.boxes import iou
+from ...assigners.costs import at_labels
+from ...heads.query import QueryOutputs, stacked_predictions
+from .subjects import translate
 
 
 @dataclass(frozen=True)

@@ -4,31 +4,26 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from pathlib import Path
 
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from .fonts import warn_of_missing_letters
-from .inspection_canvas import (
-    DPI,
-    GROUND,
+from ..inspection.outputs import OutputInspection
+from ..inspection.scene import Scene
+from .canvas import (
     HEAD,
     INK,
     LINE,
     MARGIN,
+    begin,
     color_of,
     dim,
-    draw_head,
     image_axes,
     number_targets,
     rectangle,
     show,
     wrap,
 )
-from .inspection_outputs import OutputInspection
-from .inspection_scene import Scene
 
 PANEL, GAP, TITLE = 520, 16, 24  # pixels: longer side of the image, between panels, above them
 COLUMNS = 3
@@ -39,19 +34,14 @@ EXPLANATION = (
 )
 
 
-def draw(scene: Scene, inspections: Sequence[OutputInspection], path: Path, subtitle: str = "") -> None:
-    """Write the picture as PNG.
+def draw(scene: Scene, inspections: Sequence[OutputInspection], subtitle: str = "") -> Figure:
+    """The picture.
 
     Args:
         scene: the image and its objects.
         inspections: one per output.
-        path: of the file.
         subtitle: where the predictions come from.
-
-    Raises:
-        OSError: when the file cannot be written.
     """
-    warn_of_missing_letters(scene.classes)
     height, width = scene.image.shape[:2]
     panel = round(width * PANEL / max(height, width)), round(height * PANEL / max(height, width))
     columns = min(COLUMNS, len(inspections))
@@ -60,15 +50,13 @@ def draw(scene: Scene, inspections: Sequence[OutputInspection], path: Path, subt
     explanation = wrap(EXPLANATION, total)
     head = HEAD + LINE * (len(explanation.splitlines()) + 1)
     size = total, head + rows * (TITLE + panel[1]) + MARGIN
-    figure = Figure(figsize=(size[0] / DPI, size[1] / DPI), dpi=DPI, facecolor=GROUND)
-    FigureCanvasAgg(figure)
-    draw_head(figure, size, scene, subtitle, explanation)
+    figure = begin(size, scene, subtitle, explanation)
     for place, inspection in enumerate(inspections):
         left = MARGIN + place % columns * (panel[0] + GAP)
         top = head + place // columns * (TITLE + panel[1]) + TITLE
         fractions = left / size[0], 1 - (top + panel[1]) / size[1], panel[0] / size[0], panel[1] / size[1]
         _draw_panel(image_axes(figure, fractions, scene, title_of(inspection, scene)), scene, inspection)
-    figure.savefig(path, format="png", dpi=DPI, facecolor=GROUND)
+    return figure
 
 
 def title_of(inspection: OutputInspection, scene: Scene) -> str:

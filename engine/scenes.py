@@ -3,44 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from mmengine.dataset import pseudo_collate
 from torch import Tensor
 
 from ..assigners import Predictions, Targets
 from ..data import DataSource
-from ..heads.query import QueryOutputs
+from ..evidence.inspection.scene import Scene
+from ..heads.query import QueryHead, QueryOutputs
 from .build import Detector, build_model, load_checkpoint
 from .datasets import DetectionData, eval_loader
 from .predict import check_header
 from .train import calm
-
-
-@dataclass(frozen=True)
-class Scene:
-    """An image at the detector's input size.
-
-    Attributes:
-        name: of the file.
-        index: of the image in its split.
-        image: (H, W, 3) uint8 RGB.
-        targets: one image's objects, pixels of `image`; crowd regions are its ignore boxes.
-        classes: names by label.
-        packed: what the detector's preprocessor takes.
-    """
-
-    name: str
-    index: int
-    image: np.ndarray
-    targets: Targets
-    classes: tuple[str, ...]
-    packed: Mapping[str, Any]
 
 
 def load_scene(
@@ -108,9 +86,20 @@ def predict_scene_queries(config: Mapping[str, Any], checkpoint: Path, scene: Sc
         ValueError: when the checkpoint is not of the config's model.
     """
     model, images = load_model(config, checkpoint, scene)
-    shape = (images.shape[-2], images.shape[-1])
-    outputs = model.outputs(model.extract_feat(images), scene.targets.sizes, shape, shape != scene.image.shape[:2])
-    return outputs, model.bbox_head.assigner.score
+    return _outputs(model, images, scene), model.bbox_head.assigner.score
+
+
+@torch.no_grad()
+def predict_scene_in_training(
+    config: Mapping[str, Any], checkpoint: Path, scene: Scene
+) -> tuple[QueryHead, QueryOutputs]:
+    """A trained query detector's head, and what all that it trains says of a scene: denoising and extras, too.
+
+    Raises:
+        ValueError: when the checkpoint is not of the config's model.
+    """
+    model, images = load_model(config, checkpoint, scene)
+    return model.bbox_head, _outputs(model, images, scene, scene.targets)
 
 
 def load_model(config: Mapping[str, Any], checkpoint: Path, scene: Scene) -> tuple[Detector, Tensor]:
@@ -119,6 +108,13 @@ def load_model(config: Mapping[str, Any], checkpoint: Path, scene: Scene) -> tup
         model = build_model(config, initialise=False).eval()
         load_checkpoint(model, checkpoint, config["data"]["classes"])
     return model, model.data_preprocessor(pseudo_collate([scene.packed]), False)["inputs"]
+
+
+def _outputs(model: Detector, images: Tensor, scene: Scene, targets: Targets | None = None) -> QueryOutputs:
+    shape = (images.shape[-2], images.shape[-1])
+    return model.outputs(
+        model.extract_feat(images), scene.targets.sizes, shape, shape != scene.image.shape[:2], targets
+    )
 
 
 def _at_most(size: tuple[int, int], limit: tuple[int, int]) -> tuple[int, int]:

@@ -5,26 +5,23 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
-from .fonts import class_lettering, style_of, warn_of_missing_letters
-from .inspection import Inspection, three_digits
-from .inspection_canvas import (
-    DPI,
-    GROUND,
+from ..inspection.points import Inspection
+from ..inspection.scene import Scene
+from ..words import many, three_digits
+from .canvas import (
     HEAD,
     INK,
     LINE,
     MARGIN,
+    begin,
     color_of,
     dim,
-    draw_head,
     image_axes,
     outline_targets,
     rule,
@@ -32,8 +29,7 @@ from .inspection_canvas import (
     wrap,
     write,
 )
-from .inspection_scene import Scene
-from .telling import many
+from .fonts import class_lettering, style_of
 
 PICTURE = (1900, 2300)  # pixels that the panels of three assigners are fitted into
 LEAST_PANEL = 150  # pixels, shorter side; many assigners make the picture longer instead
@@ -103,31 +99,21 @@ class Layout:
         )
 
 
-def draw(scene: Scene, inspections: Sequence[Inspection], path: Path, subtitle: str = "") -> None:
-    """Write the picture of one or more assignments of a scene as PNG.
+def draw(scene: Scene, inspections: Sequence[Inspection], subtitle: str = "") -> Figure:
+    """The picture of one or more assignments of a scene.
 
     Args:
         scene: the image and its objects.
         inspections: one per assigner, over the same pyramid.
-        path: of the file.
         subtitle: where the predictions come from.
 
     Raises:
         ValueError: when there is no assignment to draw.
-        OSError: when the file cannot be written.
     """
     if not inspections:
         raise ValueError("inspections: expected at least one, got none")
-    warn_of_missing_letters(scene.classes)
-    compose(scene, inspections, subtitle).savefig(path, format="png", dpi=DPI, facecolor=GROUND)
-
-
-def compose(scene: Scene, inspections: Sequence[Inspection], subtitle: str = "") -> Figure:
-    """The picture; arguments as of `draw`."""
     layout = lay_out(scene.image.shape[:2], len(inspections[0].strides), len(inspections))
-    figure = Figure(figsize=(layout.size[0] / DPI, layout.size[1] / DPI), dpi=DPI, facecolor=GROUND)
-    FigureCanvasAgg(figure)
-    draw_head(figure, layout.size, scene, subtitle, explanation(layout.size[0]))
+    figure = begin(layout.size, scene, subtitle, explanation(layout.size[0]))
     for block, inspection in enumerate(inspections):
         _draw_overview(figure, layout, block, scene, inspection)
         for row, kind in enumerate(ROWS):

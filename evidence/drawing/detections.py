@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from ..heads import Detections
+from ...heads import Detections
 from .fonts import class_lettering, font_of_size
 
 SMALLEST_DRAWING = 640  # pixels of the longer side: below it labels cover what they name

@@ -7,9 +7,9 @@ import pytest
 import torch
 from matplotlib.ft2font import FT2Font
 
-from detassign.engine import fonts
-from detassign.engine.drawing import draw_detections
-from detassign.engine.fonts import DEFAULT, class_lettering, lettering, warn_of_missing_letters
+from detassign.evidence.drawing import fonts
+from detassign.evidence.drawing.detections import draw_detections
+from detassign.evidence.drawing.fonts import DEFAULT, class_lettering, lettering, warn_of_missing_letters
 from detassign.heads import Detections
 
 CIRCLED = ["Ⓐ cell", "Ⓑ cell"]  # DejaVu Sans lacks these letters; matplotlib brings fonts that have them

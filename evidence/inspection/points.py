@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -10,9 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..assigners import Assigner, Assignment, Predictions, Targets, build, set_progress
-from ..assigners.quality import predicted_iou
-from .config import assigner_name
+from ...assigners import Assigner, Assignment, Predictions, Targets
+from ...assigners.quality import predicted_iou
 
 NEEDED = ("points", "strides", "level_sizes")
 
@@ -91,7 +90,7 @@ def inspect(name: str, assigner: Assigner, predictions: Predictions, targets: Ta
         name: to call the assigner by.
         assigner: any.
         predictions: of one image, B = 1, with points, strides and level sizes, in the form of the assigner's score
-            model (see `translate`).
+            model (see `subjects.translate`).
         targets: of that image, unpadded.
 
     Raises:
@@ -119,50 +118,6 @@ def inspect(name: str, assigner: Assigner, predictions: Predictions, targets: Ta
         _target_shares(assignment, predictions, targets, level_pairs, strides),
         tuple(float(value) for value in sums),
         tuple(assignment.normalizers.tolist()),
-    )
-
-
-def at_the_end(specs: Iterable[str | Mapping[str, Any]], num_classes: int) -> dict[str, Assigner]:
-    """Assigners by name, as they are at the end of a training (TOOD begins as another), which is what predictions are of."""
-    assigners = {assigner_name(spec): build(spec, num_classes) for spec in specs}
-    for assigner in assigners.values():
-        set_progress(assigner, 1.0)
-    return assigners
-
-
-def three_digits(value: float) -> str:
-    """A number with three digits, or with all that it has before the point.
-
-    >>> three_digits(0.008351), three_digits(12.84), three_digits(1664.2)
-    ('0.00835', '12.8', '1664')
-    """
-    return f"{value:.3g}" if abs(value) < 999.5 else f"{value:.0f}"
-
-
-def translate(predictions: Predictions, written_for: Any, wanted: Any) -> Predictions:
-    """The same P for another score model; P alone carries over, boxes and geometry stay.
-
-    A score model with objectness gets the root of each sample's best P as objectness and the rest as class score; a
-    softmax gets what the classes leave as background.
-
-    Args:
-        predictions: logits, and objectness if need be, as the score model `written_for` reads them.
-        written_for, wanted: score models.
-    """
-    if _form(written_for) == _form(wanted):
-        return predictions
-    probability = written_for(predictions).probability
-    if wanted.background_column:
-        probability = probability / probability.sum(-1, keepdim=True).clamp(min=1)
-        rest = 1 - probability.sum(-1, keepdim=True)
-        return replace(predictions, logits=torch.cat([probability, rest], -1).clamp(min=1e-6).log())
-    if not wanted.uses_objectness:
-        return replace(predictions, logits=torch.logit(probability, eps=1e-6))
-    objectness = probability.amax(-1).clamp(min=1e-6).sqrt()
-    return replace(
-        predictions,
-        logits=torch.logit(probability / objectness[..., None], eps=1e-6),
-        objectness=torch.logit(objectness, eps=1e-6),
     )
 
 
@@ -232,7 +187,3 @@ def _target_shares(
             level_pairs.T, assignment.effective_positives(targets)[0], sums, best, strict=True
         )
     ]
-
-
-def _form(score: Any) -> tuple[bool, bool]:
-    return score.uses_objectness, score.background_column

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ..assigners import Assignment, Targets
-from ..assigners.boxes import iou
-from ..heads.query import QueryHead, QueryOutputs, pixel_boxes
-from .inspection_scene import Scene, load_model
+from ...assigners import Assignment, Targets
+from ...assigners.boxes import iou
+from ...heads.query import QueryHead, QueryOutputs, pixel_boxes
 
 DECODER, DENOISING = "decoder", "dn"  # names of outputs; all others are those of what training adds
 
@@ -52,20 +49,7 @@ class OutputInspection:
 
 
 @torch.no_grad()
-def inspect_outputs(config: Mapping[str, Any], checkpoint: Path, scene: Scene) -> list[OutputInspection]:
-    """What every output of a trained query detector would learn from a scene.
-
-    Raises:
-        ValueError: when the checkpoint is not of the config's model.
-    """
-    model, images = load_model(config, checkpoint, scene)
-    shape = (images.shape[-2], images.shape[-1])
-    targets = scene.targets
-    outputs = model.outputs(model.extract_feat(images), targets.sizes, shape, shape != scene.image.shape[:2], targets)
-    return outputs_learn(model.bbox_head, outputs, targets)
-
-
-def outputs_learn(head: QueryHead, outputs: QueryOutputs, targets: Targets) -> list[OutputInspection]:
+def inspect_outputs(head: QueryHead, outputs: QueryOutputs, targets: Targets) -> list[OutputInspection]:
     """What every output learns from one image, from predictions of that image."""
     assignments, _ = head.assign_all_and_loss(outputs, targets)
     denoising, decoder = outputs.split()

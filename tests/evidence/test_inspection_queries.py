@@ -5,11 +5,12 @@ import torch
 
 from detassign.assigners import BACKGROUND, Assigner, Hungarian, Sigmoid, Softmax, Targets, build
 from detassign.assigners.weighting import focal
-from detassign.engine.inspection_queries import inspect_queries, runner_up
-from detassign.engine.inspection_queries_layout import BARS, BLOCK, CELL, FOOT_ROW, PANEL, ROW, TITLE, lay_out
-from detassign.engine.inspection_queries_plot import draw, way
-from detassign.engine.inspection_queries_rows import bar_starts, cost_range, layer_colors, text_size
-from detassign.engine.inspection_scene import Scene
+from detassign.evidence.drawing.canvas import save
+from detassign.evidence.drawing.queries import draw, way
+from detassign.evidence.drawing.queries_layout import BARS, BLOCK, CELL, FOOT_ROW, PANEL, ROW, TITLE, lay_out
+from detassign.evidence.drawing.queries_rows import bar_starts, cost_range, layer_colors, text_size
+from detassign.evidence.inspection.queries import inspect_queries, runner_up
+from detassign.evidence.inspection.scene import Scene
 from detassign.heads.query import QueryOutputs, pixel_boxes, stacked_predictions
 
 SIZE, CLASSES, LAYERS, QUERIES = (96.0, 64.0), 3, 4, 7
@@ -227,7 +228,7 @@ def image():
 
 
 def picture_of(image, inspections, targets, path):
-    draw(Scene("noise.png", 0, image, targets, ("cat", "dog", "bird"), {}), inspections, path, "a test")
+    save(draw(Scene("noise.png", 0, image, targets, ("cat", "dog", "bird"), {}), inspections, "a test"), path)
     return matplotlib.image.imread(path)
 
 

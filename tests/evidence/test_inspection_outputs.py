@@ -7,10 +7,10 @@ import torch
 from support.query import SMALL, batch, detector
 
 from detassign.detectors.targets import targets_of
-from detassign.engine.inspection_canvas import MARGIN
-from detassign.engine.inspection_outputs import outputs_learn
-from detassign.engine.inspection_outputs_plot import GAP, PANEL, TITLE, draw
-from detassign.engine.inspection_scene import Scene
+from detassign.evidence.drawing.canvas import MARGIN, save
+from detassign.evidence.drawing.outputs import GAP, PANEL, TITLE, draw
+from detassign.evidence.inspection.outputs import inspect_outputs
+from detassign.evidence.inspection.scene import Scene
 
 EXTRA = {"groups": {"k": 3}, "branch": {"queries": 10, "repeat": 2}, "path": {"assigner": "atss"}}
 
@@ -23,7 +23,7 @@ def learnt():
     targets = targets_of(samples)
     with torch.no_grad():
         outputs = model._outputs(images, samples, targets.sizes, targets)
-        return targets, outputs, {each.name: each for each in outputs_learn(model.bbox_head, outputs, targets)}
+        return targets, outputs, {each.name: each for each in inspect_outputs(model.bbox_head, outputs, targets)}
 
 
 def test_every_output_is_there_with_its_queries(learnt):
@@ -69,7 +69,7 @@ def test_an_image_without_objects_teaches_nothing():
     targets = targets_of(samples)
     with torch.no_grad():
         outputs = model._outputs(images, samples, targets.sizes, targets)
-        found = outputs_learn(model.bbox_head, outputs, targets)
+        found = inspect_outputs(model.bbox_head, outputs, targets)
     assert [each.totals()["pairs"] for each in found] == [0] * len(found)
 
 
@@ -77,7 +77,7 @@ def test_the_picture_has_a_panel_per_output(learnt, tmp_path):
     targets, _, found = learnt
     height, width = int(targets.sizes[0, 1]), int(targets.sizes[0, 0])
     scene = Scene("a.jpg", 0, np.zeros((height, width, 3), np.uint8), targets, ("a", "b", "c", "d"), {})
-    draw(scene, list(found.values()), tmp_path / "a.png")
+    save(draw(scene, list(found.values())), tmp_path / "a.png")
     picture = matplotlib.image.imread(tmp_path / "a.png")
     assert picture.shape[1] == 2 * MARGIN + 3 * PANEL + 2 * GAP
     rows = round(height * PANEL / width) + TITLE

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from textwrap import fill
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from .fonts import style_of, title_lettering
-from .inspection_scene import Scene
+from ..inspection.scene import Scene
+from .fonts import style_of, title_lettering, warn_of_missing_letters
 
 DPI = 100
+FORMATS = (".png", ".pdf", ".svg")
 MARGIN, HEAD, LINE = 14, 36, 16  # pixels: left border, the title, a line of text
 LETTER = 6.2  # pixels, mean width of the explanation's letters
 TITLED = 225  # pixels, width of an image that has room for the longest title at full size
@@ -37,13 +40,27 @@ def dim(image: np.ndarray) -> np.ndarray:
     return np.repeat(0.05 + 0.33 * grey, 3, -1)
 
 
-def draw_head(figure: Figure, size: tuple[int, int], scene: Scene, subtitle: str, explanation: str) -> None:
-    """The title of a picture of `size` pixels, and what it shows."""
+def begin(size: tuple[int, int], scene: Scene, subtitle: str, explanation: str) -> Figure:
+    """A picture of `size` pixels that has nothing yet but its title and what it shows."""
+    warn_of_missing_letters(scene.classes)
+    figure = Figure(figsize=(size[0] / DPI, size[1] / DPI), dpi=DPI, facecolor=GROUND)
+    FigureCanvasAgg(figure)
     height, width = scene.image.shape[:2]
     title = f"{scene.name}, {width} x {height}" + (f"   ·   {subtitle}" if subtitle else "")
     shown, font = title_lettering(title)
     write(figure, size, MARGIN, 10, shown, points=11, weight="bold", **style_of(font))
     write(figure, size, MARGIN, HEAD, explanation, points=8.5, linespacing=1.3, color=SOFT)
+    return figure
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write a picture, in the format that the file's name ends in, as PNG where it ends in none.
+
+    Raises:
+        OSError: when the file cannot be written.
+    """
+    kind = path.suffix[1:].lower() if path.suffix.lower() in FORMATS else "png"
+    figure.savefig(path, format=kind, dpi=DPI, facecolor=GROUND)
 
 
 def image_axes(figure: Figure, place: tuple[float, float, float, float], scene: Scene, title: str) -> Axes:

@@ -14,7 +14,7 @@ from matplotlib import font_manager
 from matplotlib.ft2font import FT2Font
 from PIL import ImageFont
 
-from .terminal import printable
+from ..words import printable
 
 __all__ = [
     "DEFAULT",

@@ -15,10 +15,10 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from ..assigners import BACKGROUND, Matches, Predictions, Targets
-from ..assigners.boxes import area, boxes_from_distances, center, iou, side_distances, squares
-from ..assigners.matching.pairs import inside_pairs, keep_best_target
-from ..heads.points import level_points
+from ...assigners import BACKGROUND, Matches, Predictions, Targets
+from ...assigners.boxes import area, boxes_from_distances, center, iou, side_distances, squares
+from ...assigners.matching.pairs import inside_pairs, keep_best_target
+from ...heads.points import level_points
 
 SUITABLE_STRIDES = 8.0  # an object of so many strides suits a level best, as for the anchors of ATSS
 ERROR_AT_BEST = 0.05  # deviation of a side's logarithm at the centre of an object on the level that suits it

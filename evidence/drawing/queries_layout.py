@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .inspection_canvas import HEAD, LINE, MARGIN, wrap
+from .canvas import HEAD, LINE, MARGIN, wrap
 
 PANEL, LEAST_PANEL = (860, 760), 420  # pixels: what the image is fitted into, and its least longer side
 BLOCK, TITLE, GAP, FOOT = 30, 26, 26, 34  # pixels: above each assigner, above its panels, between them, below them

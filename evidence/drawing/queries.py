@@ -5,24 +5,21 @@ object in which layer, and what the last match costs.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 
-from ..assigners import BACKGROUND
-from .fonts import warn_of_missing_letters
-from .inspection_canvas import (
-    DPI,
-    GROUND,
+from ...assigners import BACKGROUND
+from ..inspection.queries import QueryInspection
+from ..inspection.scene import Scene
+from .canvas import (
     INK,
     MARGIN,
+    begin,
     color_of,
     dim,
-    draw_head,
     image_axes,
     number_targets,
     outline_targets,
@@ -31,36 +28,29 @@ from .inspection_canvas import (
     show,
     write,
 )
-from .inspection_queries import QueryInspection
-from .inspection_queries_layout import BLOCK, TITLE, Layout, explanation, lay_out
-from .inspection_queries_rows import draw_costs, draw_matches, layer_colors
-from .inspection_scene import Scene
+from .queries_layout import BLOCK, TITLE, Layout, explanation, lay_out
+from .queries_rows import draw_costs, draw_matches, layer_colors
 
 FEW = 8  # objects whose boxes of all layers can be told apart; of more the last ones are drawn
 
 
-def draw(scene: Scene, inspections: Sequence[QueryInspection], path: Path, subtitle: str = "") -> None:
-    """Write the picture of one or more assigners' matches on the same predictions as PNG.
+def draw(scene: Scene, inspections: Sequence[QueryInspection], subtitle: str = "") -> Figure:
+    """The picture of one or more assigners' matches on the same predictions.
 
     Args:
         scene: the image and its objects.
         inspections: one per assigner.
-        path: of the file.
         subtitle: where the predictions come from.
 
     Raises:
         ValueError: when there is no inspection to draw.
-        OSError: when the file cannot be written.
     """
     if not inspections:
         raise ValueError("inspections: expected at least one, got none")
-    warn_of_missing_letters(scene.classes)
     first = inspections[0]
     layout = lay_out(scene.image.shape[:2], first.layers, first.query.shape[1], len(inspections))
-    figure = Figure(figsize=(layout.size[0] / DPI, layout.size[1] / DPI), dpi=DPI, facecolor=GROUND)
-    FigureCanvasAgg(figure)
     compared = first.name if len(inspections) > 1 else None
-    draw_head(figure, layout.size, scene, subtitle, explanation(layout.size[0], compared))
+    figure = begin(layout.size, scene, subtitle, explanation(layout.size[0], compared))
     for block, inspection in enumerate(inspections):
         top = layout.top(block)
         rule(figure, top + 3, layout.size)
@@ -68,7 +58,7 @@ def draw(scene: Scene, inspections: Sequence[QueryInspection], path: Path, subti
         _draw_paths(figure, layout, top + BLOCK + TITLE, scene, inspection)
         draw_matches(figure, layout, top + BLOCK + TITLE, scene, inspection, first)
         draw_costs(figure, layout, top + BLOCK + TITLE, inspection)
-    figure.savefig(path, format="png", dpi=DPI, facecolor=GROUND)
+    return figure
 
 
 def way(inspection: QueryInspection, index: int) -> np.ndarray:

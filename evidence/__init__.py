@@ -1,0 +1,1 @@
+"""What training and its results look like to people: what is computed of them, drawn and written."""

@@ -1,0 +1,1 @@
+"""Pictures: matplotlib's figures, and boxes on photographs."""
