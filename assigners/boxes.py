@@ -81,6 +81,25 @@ def _giou(boxes: Planes, others: Planes, floor: float, added: float) -> Tensor:
     return overlap / (union + added) - (enclosing - union) / (enclosing + added)
 
 
+@torch.no_grad()
+def iou_or_gap(boxes: Tensor, others: Tensor) -> Tensor:
+    """IoU of broadcast boxes (..., 4) and (..., 4) xyxy -> (...), and GIoU - 1, at most -1, where they do not overlap.
+
+    It works in place and has no gradient.
+
+    >>> iou_or_gap(torch.tensor([0.0, 0.0, 2.0, 2.0]), torch.tensor([[1.0, 0.0, 3.0, 2.0], [6.0, 0.0, 8.0, 2.0]]))
+    tensor([ 0.3333, -1.5000])
+    """
+    first, second = _planes(boxes), _planes(others)
+    overlap = _intersection(first, second)
+    union = _union(first, second, overlap).clamp_(min=EPSILON)
+    width = torch.maximum(first[2], second[2]) - torch.minimum(first[0], second[0])
+    height = torch.maximum(first[3], second[3]) - torch.minimum(first[1], second[1])
+    enclosing = width.clamp_(min=0).mul_(height.clamp_(min=0)).clamp_(min=EPSILON)
+    gap = (union / enclosing).sub_(2).clamp_(max=-1)
+    return torch.where(overlap > 0, overlap.div_(union), gap)
+
+
 def diou(boxes: Tensor, others: Tensor, eps: float = 1e-6) -> Tensor:
     """Distance IoU of broadcast boxes (..., 4) and (..., 4) xyxy -> (...): IoU, less for far centres.
 

@@ -58,7 +58,8 @@ class Rows:
 
     def broken(self) -> Tensor:
         """(B, N) bool, which rows follow from something that is not a number."""
-        return torch.stack([values.isnan().any(-1) for values in self.inputs]).any(0)
+        largest = [values.amax(-1) for values in self.inputs]  # which keeps what is not a number
+        return torch.stack(largest).isnan().any(0)
 
     def summed(self, summand: Summand) -> Tensor:
         """(B, N) sums of each row's summands, with gradient; never as large as (B, N, C) but for the gradient."""

@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from ..boxes import giou, iou
+from ..boxes import iou, iou_or_gap
 from ..checks import check_choice, check_count
 from ..registry import MATCHINGS
 from ..structures import Matches, Predictions, Targets
@@ -77,7 +77,4 @@ class TopIoU:
 
     def _key(self, priors: Tensor, boxes: Tensor) -> Tensor:
         """IoU; where there is none, if nearness counts, GIoU − 1."""
-        overlap = iou(priors, boxes)
-        if self.ties == "any":
-            return overlap
-        return torch.where(overlap > 0, overlap, giou(priors, boxes).clamp(max=0) - 1)
+        return iou(priors, boxes) if self.ties == "any" else iou_or_gap(priors, boxes)

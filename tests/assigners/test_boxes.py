@@ -16,6 +16,7 @@ from detassign.assigners.boxes import (
     giou,
     intersection,
     iou,
+    iou_or_gap,
     relative_giou,
     relative_l1,
     side_distances,
@@ -40,7 +41,9 @@ def test_iou_and_giou_are_these(other, overlap, union, enclosing):
     other = torch.tensor(other)
     assert intersection(SQUARE, other) == overlap
     torch.testing.assert_close(iou(SQUARE, other), torch.tensor(overlap / union))
-    torch.testing.assert_close(giou(SQUARE, other), torch.tensor(overlap / union - (enclosing - union) / enclosing))
+    generalised = overlap / union - (enclosing - union) / enclosing
+    torch.testing.assert_close(giou(SQUARE, other), torch.tensor(generalised))
+    torch.testing.assert_close(iou_or_gap(SQUARE, other), torch.tensor(overlap / union if overlap else generalised - 1))
 
 
 @given(seed=st.integers(0, 10_000))
