@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 import torch
+from torch import Tensor
 
 from ..checks import check_count
 from ..registry import DENOISINGS
@@ -12,7 +13,7 @@ from ..structures import Targets
 from .dn import check_noise
 from .noise import Noise, flip_labels, shake_corners
 from .queries import DenoisingQueries
-from .slots import one_each, with_negatives, within
+from .slots import Slots, one_each, with_negatives, within
 
 
 @DENOISINGS.register("cdn")
@@ -31,8 +32,9 @@ class ContrastiveDenoising:
         box_noise: coordinates of a positive move up to half of it in sides of the box, of a negative from half to all.
         unknown_negatives: the form of DN-DETR's repository: the content of negatives is the "unknown" class,
             num_classes; an image's negatives follow right behind its positives, and padding behind both.
-        far: with `unknown_negatives`, which queries are unknown and move far: the "negatives", or the "second_half" of
-            the batch's queries listed image by image, as in that repository, which with one image is the same.
+        far: which queries move far, and with `unknown_negatives` are unknown: the "negatives"; the "second_half" of the
+            batch's queries listed image by image, as in that repository, which with one image is the same; or "none", as in
+            Stable-DINO's code, whose negatives move no farther than positives.
         max_queries: of one image. Crowded batches get fewer groups, and if one group is still too large a random choice
             of each image's objects. None is no limit.
         padding_in_loss: let slots without an object learn to be background; None does, as DINO, unless
@@ -49,13 +51,15 @@ class ContrastiveDenoising:
         label_noise: float = 0.5,
         box_noise: float = 1.0,
         unknown_negatives: bool = False,
-        far: Literal["negatives", "second_half"] = "negatives",
+        far: Literal["negatives", "second_half", "none"] = "negatives",
         max_queries: int | None = 1000,
         padding_in_loss: bool | None = None,
     ) -> None:
         check_noise(label_noise, box_noise)
-        if far not in ("negatives", "second_half") or (far == "second_half" and not unknown_negatives):
-            raise ValueError(f'far: expected "negatives" or, with unknown_negatives, "second_half", got {far!r}')
+        allowed = ("negatives", "second_half") if unknown_negatives else ("negatives", "none")
+        if far not in allowed:
+            known = "with" if unknown_negatives else "without"
+            raise ValueError(f"far: expected {' or '.join(allowed)} {known} unknown_negatives, got {far!r}")
         check_count("queries", queries, 0)
         check_count("groups", groups, 1)
         check_count("max_queries", max_queries, 2)
@@ -81,7 +85,7 @@ class ContrastiveDenoising:
         objects = targets.mask.shape[1]
         groups, objects = within(self.max_queries, self.groups or group_count(self.queries, objects), objects, 2)
         group = with_negatives(one_each(targets, objects, noise), self.unknown_negatives)
-        far = (group.negative if self.far == "negatives" else group.second_half()).repeat(1, groups)
+        far = self._far(group).repeat(1, groups)
         slots = group.repeat(groups)
         labels = slots.labels(targets)
         if self.unknown_negatives:
@@ -91,6 +95,12 @@ class ContrastiveDenoising:
             labels = labels.masked_fill(far, num_classes)
         boxes = shake_corners(slots.boxes(targets), self.box_noise, noise, far)
         return slots.queries(labels, boxes, groups, self.padding_in_loss)
+
+    def _far(self, group: Slots) -> Tensor:
+        """(B, K) bool, which slots of a group move far."""
+        if self.far == "none":
+            return torch.zeros_like(group.negative)
+        return group.negative if self.far == "negatives" else group.second_half()
 
 
 def group_count(queries: int, objects: int) -> int:

@@ -175,6 +175,22 @@ def test_negatives_move_farther_than_positives(seed):
     assert ((moved[negative] >= 1 - 1e-4) & (moved[negative] <= 2 + 1e-4)).all()
 
 
+def test_negatives_that_are_not_far_move_as_positives_do():
+    """As in Stable-DINO's code: the same numbers drawn, and nobody beyond half a side."""
+    targets = random_targets(0, (4, 2))
+    targets = replace(targets, boxes=20 + targets.boxes / 4)  # nothing is clamped
+    near, usual = (
+        ContrastiveDenoising(groups=3, far=far)(targets, CLASSES, seeded(0)) for far in ("none", "negatives")
+    )
+    slot = torch.arange(near.labels.shape[1]).expand_as(near.labels)
+    truth = true_boxes(targets).gather(1, (slot % targets.mask.shape[1])[..., None].expand(-1, -1, 4))
+    moved = (corners_of(near.boxes) - corners_of(truth)).abs() / (truth[..., 2:].repeat(1, 1, 2) / 2)
+    negative = near.known & ~near.positive
+    assert negative.any()
+    assert (moved[negative] <= 1 + 1e-4).all()
+    assert torch.equal(near.boxes[near.positive], usual.boxes[usual.positive])
+
+
 @kinds
 def test_without_noise_queries_are_the_objects(kind):
     targets = random_targets(0, (4, 2))
@@ -221,7 +237,7 @@ def test_the_number_of_groups_is_dinos(queries, most, groups):
         ("dn", {"box_noise": -1}, "box_noise: expected 0 or more, got -1"),
         ("cdn", {"queries": -1}, "queries: expected a whole number of at least 0, got -1"),
         ("cdn", {"max_queries": 1}, "max_queries: expected a whole number of at least 2, got 1"),
-        ("cdn", {"far": "second_half"}, 'far: expected "negatives" or, with unknown_negatives, "second_half"'),
+        ("cdn", {"far": "second_half"}, "far: expected negatives or none without unknown_negatives, got 'second_half'"),
     ],
 )
 def test_numbers_out_of_range_are_refused(kind, arguments, sentence):
