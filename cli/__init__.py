@@ -20,6 +20,7 @@ COMMANDS = {
     "convert": "Take over a checkpoint of the papers' code or of mmdet.",
     "bench": "Compare assigners under equal conditions.",
     "inspect": "Show which point or query learns which object, and how strongly.",
+    "advise": "Say what a data set asks for, and which assigners to try.",
     "check": "Hold an assigner of your own to the laws that all keep.",
     "list": "List assigners, detectors, data sets and what goes with what.",
     "data": "Make or check a data set.",

@@ -1,0 +1,99 @@
+"""`detassign advise`."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from .common import check_files, data_option, data_root_option, find_data, images_option, options
+from .tables import say, table
+
+if TYPE_CHECKING:
+    from ..evidence.advice.facts import Facts
+    from ..evidence.advice.reach import Reach
+
+BY_GEOMETRY = ("fcos", "atss", "max_iou", "rfla")  # assigners whose matchings look at points and boxes alone
+STRIDES = (8, 16, 32, 64, 128)
+FAULTS = 8  # findings that are shown
+
+
+@click.command("advise")
+@options(data_option, data_root_option, images_option)
+@click.option("--json", "json_file", type=click.Path(path_type=Path), help="Also write everything to this JSON file.")
+def command(data: str | None, data_root: Path | None, images: int | None, json_file: Path | None) -> int:
+    """Say what a data set asks for: detector, input size, number of queries, detection limit, assigners.
+
+    Reads sizes, crowding, overlap, classes and faults of the annotations, and what points and anchors can reach at the input
+    size that follows. Reasons state the rules of thumb that they go by.
+
+    \b
+    detassign advise --data my/folder
+    """
+    import torch
+
+    from ..data import check
+    from ..data.reader import read_annotations
+    from ..engine.files import write_json
+    from ..evidence.advice.facts import facts_of
+    from ..evidence.advice.rules import choices, input_side, shortlist
+
+    check_files(json_file)
+    source = find_data(data or "synthetic", data_root, images)
+    report = check(source)
+    faults = [str(found) for found in (*report.errors, *report.warnings)]
+    if report.errors:
+        say("\n".join(faults[:FAULTS]))
+        raise ValueError(f"data {source.name}: has errors, which come first; 'detassign data check' shows all of them")
+    train, _ = read_annotations(source.train_annotations)
+    facts = facts_of(train)
+    if not len(facts.boxes):
+        raise ValueError(f"data {source.name}: has no objects to learn from")
+    side = input_side(facts)
+    most = max(split["most_boxes_in_an_image"] for split in report.statistics.values())
+    reached = _reached(facts, side)
+    chosen = choices(facts, most, reached, torch.cuda.is_available())
+    named = shortlist(facts, side)
+    _show(source.name, report.statistics, reached, chosen, side)
+    say("\n".join(["In the annotations:", *(f"  {fault}" for fault in faults[:FAULTS])] if faults else []))
+    say(f"Worth comparing on this set: {', '.join(named)}.")
+    click.echo(f"  detassign bench assigners --data {data or 'synthetic'} --assigners {','.join(named)} --seeds 0,1,2")
+    if json_file:
+        found = {
+            "data": source.name,
+            "statistics": report.statistics,
+            "faults": faults,
+            "input_side": side,
+            "reach": {name: asdict(each) for name, each in reached.items()},
+            "choices": [asdict(choice) for choice in chosen],
+            "assigners": named,
+        }
+        write_json(found, json_file)
+        click.echo(str(json_file))
+    return 0
+
+
+def _reached(facts: Facts, side: int) -> dict[str, Reach]:
+    from ..assigners import build
+    from ..evidence.advice.reach import reach
+
+    return {name: reach(facts, side, STRIDES, build(name, len(facts.classes))) for name in BY_GEOMETRY}
+
+
+def _show(name: str, statistics: Any, reached: dict[str, Reach], chosen: list[Any], side: int) -> None:
+    train = statistics["train"]
+    sizes = ", ".join(f"{count} {size}" for size, count in train["sizes"].items())
+    say(
+        f"{name}: {train['images']} images to learn from with {train['boxes']} objects of {len(train['classes'])} classes "
+        f"({sizes}; {train['boxes_per_image']:.1f} in an image, {train['most_boxes_in_an_image']} at most)."
+    )
+    rows = [[each.topic, each.choice, each.reason + (f"\n{each.options}" if each.options else "")] for each in chosen]
+    table(["what", "advice", "why"], rows)
+    rows = []
+    for assigner, each in reached.items():
+        missed = [f"{each.missed[size]} of {each.objects[size]}" for size in each.objects]
+        rows.append([assigner, *missed, f"{each.samples:.1f}"])
+    sizes = [f"{size} without" for size in next(iter(reached.values())).objects]
+    table(["assigner", *sizes, "samples per object"], rows, f"what points reach at {side} pixels, strides 8 to 128")

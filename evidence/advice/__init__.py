@@ -1,0 +1,1 @@
+"""What a data set says about the choices that a training on it asks for."""
