@@ -27,7 +27,7 @@ from .tables import table
 @data_option
 @data_root_option
 @images_option
-@click.option("--json", "as_json", is_flag=True, help="Print JSON, AP as a share of 1.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, AP as a share of 1, with that of each class.")
 @click.option("--device", metavar="NAME", help="auto, cpu or cuda[:index].")
 @import_option
 @trust_option
@@ -52,6 +52,7 @@ def command(
     detassign test runs/mine --checkpoint last --data /new/place/mine
     """
     from ..engine.config import find_source
+    from ..engine.evaluation import CLASSES
     from ..engine.imports import load_named
     from ..engine.predict import find_model
     from ..engine.processes import is_first, joined, once
@@ -74,5 +75,6 @@ def command(
         click.echo(json_text(metrics, indent=2))
         return
     limit = config["evaluation"]["max_detections"]
-    values = ["-" if value != value else f"{100 * value:.1f}" for value in metrics.values()]
-    table([*metrics], [values], title=f"{config['name']} on {split}, at most {limit} detections per image")
+    shown = {name: value for name, value in metrics.items() if name != CLASSES}
+    values = ["-" if value != value else f"{100 * value:.1f}" for value in shown.values()]
+    table([*shown], [values], title=f"{config['name']} on {split}, at most {limit} detections per image")

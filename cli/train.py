@@ -42,6 +42,7 @@ def command(config: str | None, work_dir: Path | None, resume: bool, quiet: bool
     The last line trains on 8 GPUs, each with an eighth of every batch.
     """
     from ..engine.config import CONFIG
+    from ..engine.evaluation import CLASSES
     from ..engine.imports import adopt, code_of
     from ..engine.processes import is_first, joined, once
     from ..engine.train import train
@@ -62,7 +63,8 @@ def command(config: str | None, work_dir: Path | None, resume: bool, quiet: bool
         folder = once(lambda: work_dir or new_run_folder(resolved["name"]))
         summary = train(resolved, folder, resume=resume, quiet=quiet)
         if is_first() and not no_table:
-            table(list(summary["metrics"]), [[_percent(value) for value in summary["metrics"].values()]])
+            metrics = {name: value for name, value in summary["metrics"].items() if name != CLASSES}
+            table([*metrics], [[_percent(value) for value in metrics.values()]])
             click.echo(f"run folder: {folder}{_best(summary)}")
 
 

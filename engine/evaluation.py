@@ -18,10 +18,12 @@ from ..data.table import Table
 
 SIZES = ("all", "small", "medium", "large")  # the order of pycocotools' areaRng
 METRICS = ("AP", "AP50", "AP75", "APs", "APm", "APl")
+CLASSES = "classes"  # the metric that is a dict: AP of each class by its name
+DIGITS = 5  # of a class's AP: a file of metrics has a line of them for every evaluation
 
 
 class AveragePrecision(BaseMetric):
-    """Collects detections and reports AP, AP50, AP75 and AP of small, medium and large objects, in [0, 1].
+    """Collects detections and reports AP, AP50, AP75 and AP of small, medium and large objects and of each class, in [0, 1].
 
     Args:
         source: the data set.
@@ -44,7 +46,7 @@ class AveragePrecision(BaseMetric):
             found = coco_detections(sample["img_id"], sample["pred_instances"], self.category_ids)
             self.results.append({"image_id": sample["img_id"], "detections": found})
 
-    def compute_metrics(self, results: list[dict[str, Any]]) -> dict[str, float]:
+    def compute_metrics(self, results: list[dict[str, Any]]) -> dict[str, Any]:
         detections = [found for image in results for found in image["detections"]]
         images = sorted({image["image_id"] for image in results})
         return average_precision(self.truth, detections, images, self.max_detections)
@@ -65,8 +67,8 @@ def coco_detections(image_id: int, found: Any, category_ids: Sequence[int]) -> l
 
 def average_precision(
     truth: Table, detections: list[dict[str, Any]], image_ids: Sequence[int], max_detections: int = 100
-) -> dict[str, float]:
-    """AP, AP50, AP75, APs, APm, APl in [0, 1]; NaN where the images hold no object of that size.
+) -> dict[str, Any]:
+    """AP, AP50, AP75, APs, APm, APl in [0, 1], and under "classes" AP by class name; NaN without objects of that size or class.
 
     truth: what `load_split` gives, the very annotations that are learnt; detections: COCO result entries.
     """
@@ -80,7 +82,9 @@ def average_precision(
     precision = evaluation.eval["precision"][..., -1]  # (IoU 10, recall 101, class, size)
     values = [_mean(precision[..., 0]), _mean(precision[0, ..., 0]), _mean(precision[5, ..., 0])]
     values += [_mean(precision[..., size]) for size in range(1, len(SIZES))]
-    return dict(zip(METRICS, values, strict=True))
+    classes = [round(_mean(precision[:, :, index, 0]), DIGITS) for index in range(precision.shape[2])]
+    names = (truth.classes[number] for number in evaluation.params.catIds)
+    return {**dict(zip(METRICS, values, strict=True)), CLASSES: dict(zip(names, classes, strict=True))}
 
 
 def _as_coco(truth: Table) -> COCO:

@@ -11,6 +11,7 @@ from torch import nn
 
 from ..evidence.words import duration, many
 from . import processes
+from .evaluation import CLASSES
 
 ENOUGH_SECONDS, ENOUGH_STEPS = 1.0, 20  # of training, to tell how long the rest takes
 
@@ -90,7 +91,9 @@ class EpochLog(Hook):
 
     def after_val_epoch(self, runner: Any, metrics: dict[str, float] | None = None) -> None:
         scores = [
-            f"{name} {'-' if value != value else f'{100 * value:.1f}'}" for name, value in (metrics or {}).items()
+            f"{name} {'-' if value != value else f'{100 * value:.1f}'}"
+            for name, value in (metrics or {}).items()
+            if name != CLASSES
         ]
         runner.logger.info(f"epoch {runner.epoch}/{runner.max_epochs}: {', '.join(scores)}")
 

@@ -32,7 +32,7 @@ from .checkpoints import CheckpointKeeper, any_checkpoint, choose
 from .config import CONFIG, find_source, read, source_of, validate
 from .datasets import eval_loader, train_loader
 from .device import device_of
-from .evaluation import AveragePrecision
+from .evaluation import CLASSES, AveragePrecision
 from .files import naming, write_json
 from .hooks import (
     AssignmentStatistics,
@@ -142,7 +142,7 @@ def train(config: Mapping[str, Any], work_dir: Path, resume: bool = False, quiet
 
 def evaluate(
     config: Mapping[str, Any], checkpoint: Path, split: str = "val", classes: Sequence[str] | None = None
-) -> dict[str, float]:
+) -> dict[str, Any]:
     """AP of a checkpoint on a split of the config's data; writes nothing.
 
     Args:
@@ -414,7 +414,8 @@ def _summary(
     """What a run came to, written to SUMMARY; time and memory are the first process's."""
     lines = read_metrics(work_dir / METRICS)
     steps = [line["seconds"] for line in lines if "seconds" in line]
-    curve = [{key: value for key, value in line.items() if key != "lr"} for line in lines if "AP" in line]
+    evaluations = [line for line in lines if "AP" in line]
+    last = evaluations[-1] if evaluations else {}
     seconds = statistics.median(steps) if steps else 0.0
     summary = {
         "name": config["name"],
@@ -426,11 +427,12 @@ def _summary(
         "peak_memory_bytes": peak_memory_bytes(),
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "max_detections": config["evaluation"]["max_detections"],
-        "metrics": {key: value for key, value in (curve[-1] if curve else {}).items() if key.startswith("AP")},
+        "metrics": {key: value for key, value in last.items() if key.startswith("AP") or key == CLASSES},
         "best": best,
         **provenance(device_of(config)),
         "processes": processes.count(),
-        "curve": curve,
+        "init": config.get("init"),
+        "curve": [{key: line[key] for key in line if key not in ("lr", CLASSES)} for line in evaluations],
     }
     write_json(summary, work_dir / SUMMARY)
     return summary

@@ -32,7 +32,35 @@ def test_the_truth_scores_one(source):
 def test_nothing_found_scores_zero(source):
     metrics = average_precision(load_split(source, "val"), [], truth_as_detections(source)[1])
     assert metrics["AP"] == 0.0
-    assert all(value == 0.0 or math.isnan(value) for value in metrics.values())
+    values = [*metrics.pop("classes").values(), *metrics.values()]
+    assert all(value == 0.0 or math.isnan(value) for value in values)
+
+
+def test_each_class_has_an_ap_of_its_own_under_its_name(tmp_path):
+    """Of two classes with objects one is found; the ids are in no order, and a class without an object has no AP."""
+    categories = [{"id": 9, "name": "cell"}, {"id": 2, "name": "细胞 <b>"}, {"id": 5, "name": "none"}]
+    rows = [{"image_id": 1, "category_id": number, "bbox": [20 * number, 0, 9, 9]} for number in (9, 2)]
+    document = {
+        "images": [{"id": 1, "file_name": "a.png", "width": 640, "height": 64}],
+        "annotations": [{"id": i, **row} for i, row in enumerate(rows, 1)],
+        "categories": categories,
+    }
+    path = tmp_path / "val.json"
+    path.write_text(json.dumps(document))
+    truth = read_annotations(path).table.cleaned()
+    metrics = average_precision(truth, [{**rows[0], "score": 1.0}], [1])
+    assert metrics["classes"] == {"细胞 <b>": 0.0, "none": pytest.approx(math.nan, nan_ok=True), "cell": 1.0}
+    assert metrics["AP"] == pytest.approx(0.5)
+
+
+def test_ap_is_the_mean_of_the_classes(source):
+    detections, images = truth_as_detections(source)
+    for index, row in enumerate(detections):
+        row["bbox"] = [row["bbox"][0] + row["bbox"][2] * 0.05 * (index % 5), *row["bbox"][1:]]
+    metrics = average_precision(load_split(source, "val"), detections, images)
+    present = [value for value in metrics["classes"].values() if not math.isnan(value)]
+    assert len(present) > 1
+    assert metrics["AP"] == pytest.approx(sum(present) / len(present), abs=1e-5)
 
 
 def test_a_limit_below_the_number_of_objects_of_a_class_costs_recall(tmp_path):
