@@ -59,7 +59,6 @@ class Sample:
     mean: float
     deviation: float | None
     interval: Interval | None
-    bootstrap: Interval | None
 
 
 @dataclass(frozen=True)
@@ -87,14 +86,14 @@ class Difference:
 
 
 def summarise(values: Sequence[float]) -> Sample:
-    """Mean, standard deviation (n − 1) and intervals of the mean.
+    """Mean, standard deviation (n − 1) and the interval of the mean.
 
     Raises:
         ValueError: for no value, or one that is not finite.
     """
     array = _finite(values)
     spread = float(array.std(ddof=1)) if array.size > 1 else None
-    return Sample(array.size, float(array.mean()), spread, interval(values), bootstrap_interval(values))
+    return Sample(array.size, float(array.mean()), spread, interval(values))
 
 
 def interval(values: Sequence[float]) -> Interval | None:
@@ -219,7 +218,8 @@ def power(seeds: int, difference: float, deviation: float) -> float:
     """
     freedom, shift = seeds - 1, math.sqrt(seeds) * abs(difference) / deviation
     critical = stats.t.ppf(1 - LEVEL / 2, freedom)
-    return float(stats.nct.sf(critical, freedom, shift) + stats.nct.cdf(-critical, freedom, shift))
+    other_way = np.nan_to_num(stats.nct.cdf(-critical, freedom, shift))  # scipy has NaN for some that are below 1e-15
+    return float(stats.nct.sf(critical, freedom, shift) + other_way)
 
 
 def seeds_needed(difference: float, deviation: float) -> int | None:

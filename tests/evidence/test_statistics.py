@@ -87,7 +87,7 @@ def test_the_interval_of_few_seeds_is_students(count):
 def test_one_seed_has_a_mean_and_nothing_else():
     found = summarise([40.0])
     assert (found.count, found.mean) == (1, 40.0)
-    assert found.deviation is found.interval is found.bootstrap is None
+    assert found.deviation is found.interval is bootstrap_interval([40.0]) is None
 
 
 def test_with_many_seeds_the_bootstrap_is_shown():
@@ -186,6 +186,15 @@ def test_seeds_needed_are_those_of_printed_tables(size, seeds):
 def test_no_spread_needs_two_seeds_and_a_huge_one_more_than_anybody_has():
     assert seeds_needed(0.5, 0.0) == 2
     assert seeds_needed(0.5, 5000.0) is None
+
+
+def test_power_grows_with_the_seeds_however_clear_the_difference_is():
+    """scipy's noncentral t has NaN among the far tails."""
+    for deviation in (0.3, 0.19, 0.099, 0.01):
+        grown = [power(seeds, 0.5, deviation) for seeds in range(2, 40)]
+        assert all(later >= earlier - 1e-12 for earlier, later in itertools.pairwise(grown))
+        assert grown[-1] == pytest.approx(1.0)
+        assert seeds_needed(0.5, deviation) == 2 + next(i for i, value in enumerate(grown) if value >= 0.8)
 
 
 def test_the_limits_of_a_standard_deviation_are_those_of_printed_tables():
