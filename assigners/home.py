@@ -7,7 +7,7 @@ know, the one that is made of just these parts and has the detector's box loss s
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from .assigner import Assigner, refusal
@@ -29,14 +29,16 @@ def at_home(spec: Mapping[str, Any], home: Any, num_classes: int) -> Assigner:
     matching = MATCHINGS.build(spec["matching"], num_classes=num_classes, score=home.score)
     weighting = WEIGHTINGS.build(spec["weighting"], num_classes=num_classes)
     model = _first(_made_of(matching, weighting, home, num_classes)) or home
+    weighting = _weighting(spec["weighting"], weighting, model, num_classes)
+    score = SCORES.build(spec["score"]) if "score" in spec else _fitting_score(matching, weighting, model.score)
+    known = _with_matching(matching, score, (model, *_presets(home, num_classes)))
     parts = {
-        "matching": _known(spec["matching"], matching, _with_matching(matching, model, home, num_classes)),
-        "weighting": _weighting(spec["weighting"], weighting, model, num_classes),
         "box_loss": home.box_loss,
-        **{name: value for name, value in spec.items() if name not in ("matching", "weighting")},
+        **spec,
+        "matching": _known(spec["matching"], spec["matching"], known),
+        "weighting": weighting,
+        "score": score,
     }
-    if "score" not in parts:
-        parts["score"] = _fitting_score(parts["matching"], parts["weighting"], model.score)
     return Assigner(**parts, num_classes=num_classes)
 
 
@@ -66,10 +68,10 @@ def _made_of(matching: Any, weighting: Any, home: Any, num_classes: int) -> Iter
             yield preset
 
 
-def _with_matching(matching: Any, model: Any, home: Any, num_classes: int) -> Any:
-    """The matching of this kind that is known best: of the model, else of any assigner; or None."""
-    presets = (model, *_presets(home, num_classes))
-    return _first(preset.matching for preset in presets if kind(preset.matching) == kind(matching))
+def _with_matching(matching: Any, score: Any, presets: Iterable[Any]) -> Any:
+    """The first assigner's matching that is of this kind and reads predictions by this score model; or None."""
+    alike = (preset for preset in presets if kind(preset.score) == kind(score))
+    return _first(preset.matching for preset in alike if kind(preset.matching) == kind(matching))
 
 
 def _weighting(spec: Any, weighting: Any, model: Any, num_classes: int) -> Any:

@@ -60,3 +60,23 @@ def test_what_the_spec_says_holds():
 def test_presets_are_the_same_in_every_home(name):
     for home in ASSIGNERS:
         assert constants(build(name, 3, home)) == constants(build(name, 3))
+
+
+@pytest.mark.parametrize("home", ["detr", "deformable_detr", "fcos"])
+@pytest.mark.parametrize(
+    "spec", ["thresholded(class_weight=0.3)+ia_bce(rank_decay=1.5)", "task_aligned+focal", "poto(alpha=0.7)+focal"]
+)
+def test_a_matching_reads_predictions_as_its_assigner_does(spec, home):
+    """Whatever the detector's usual score model is: P of DETR's softmax has another number of columns."""
+    assigner = build(spec, 3, home)
+    assert type(assigner.matching.score) is type(assigner.score)
+
+
+@pytest.mark.parametrize(
+    "spec", ["hungarian+dual", "hungarian(copies=2)+dual", "hungarian+focal", "union(hungarian)+focal"]
+)
+def test_costs_follow_the_score_model_of_the_assigner(spec):
+    """In DETR, too, whose own costs are those of a softmax: of parts that none is known to be made of they stay so."""
+    assigner = build(spec, 3, "detr")
+    costs = getattr(assigner.matching, "matching", assigner.matching).costs
+    assert set(costs) == {"softmax" if assigner.score.background_column else "focal", "l1", "giou"}
