@@ -46,8 +46,10 @@ class Registry(Mapping[str, Callable[..., Any]]):
     ValueError: unknown shape 'bix'; did you mean 'box'? known: box
     """
 
-    def __init__(self, kind: str) -> None:
+    def __init__(self, kind: str, given: Sequence[str] = ()) -> None:
+        """given: parameters that are no choice, since whoever builds an entry gives them."""
         self.kind = kind
+        self.given = frozenset(given)
         self._entries: dict[str, Callable[..., Any]] = {}
 
     def register(self, name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -112,11 +114,12 @@ class Registry(Mapping[str, Callable[..., Any]]):
             raise ValueError(f"{self.kind}: expected a name or a dict with a 'type', got {dict(spec)}")
         entry = self[name]
         accepted, open_ended = _parameters(entry)
+        choices = [key for key in accepted if key not in self.given]
         arguments = {key: value for key, value in context.items() if key in accepted}
         arguments.update({key: value for key, value in spec.items() if key != "type"})
-        unknown = [key for key in arguments if key not in accepted]
-        if unknown and not open_ended:
-            raise ValueError(unknown_name(f"parameter of {self.kind} {name!r}", unknown[0], list(accepted)))
+        unknown = [key for key in spec if key in self.given or (key not in (*choices, "type") and not open_ended)]
+        if unknown:
+            raise ValueError(unknown_name(f"parameter of {self.kind} {name!r}", unknown[0], choices))
         missing = [key for key, value in accepted.items() if value.default is Parameter.empty and key not in arguments]
         if missing:
             raise ValueError(f"{self.kind} {name!r}: expected the parameter {missing[0]!r}, got {sorted(arguments)}")
@@ -124,7 +127,8 @@ class Registry(Mapping[str, Callable[..., Any]]):
             built = entry(**arguments)  # which may say what is wrong in better words
         except TypeError as error:  # a text where a number belongs
             self._check_types(spec, accepted)
-            raise ValueError(f"{self.kind} {name!r}: cannot be made of {arguments} ({error})") from error
+            chosen = {key: value for key, value in arguments.items() if key not in self.given}
+            raise ValueError(f"{self.kind} {name!r}: cannot be made of {chosen} ({error})") from error
         self._check_types(spec, accepted)
         return built
 
@@ -155,7 +159,8 @@ class Registry(Mapping[str, Callable[..., Any]]):
 
     def parameters(self, name: str) -> list[str]:
         """The parameters of an entry in the order in which a spec may give them; the number of classes is no choice."""
-        return [parameter for parameter in _parameters(self[name])[0] if parameter != "num_classes"]
+        no_choice = {"num_classes", *self.given}
+        return [parameter for parameter in _parameters(self[name])[0] if parameter not in no_choice]
 
     def build_weighted(self, spec: Mapping[str, Any]) -> dict[str, Weighted]:
         """The terms of a weighted sum, by name.
@@ -315,7 +320,7 @@ DISCOUNTS = Registry("discount")
 BOX_LOSSES = Registry("box loss")
 BRANCHES = Registry("second branch")
 DENOISINGS = Registry("denoising")
-EXTRAS = Registry("extra")
+EXTRAS = Registry("extra", given=("host",))
 ASSIGNERS = Registry("assigner")
 EVERY = (
     ASSIGNERS,

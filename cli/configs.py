@@ -61,7 +61,7 @@ def resolve_config(
         denoising or recipe.get("denoising"),
         load_code(imports, assigner, changes),
         scheme or recipe.get("scheme"),
-        extra,
+        extra or recipe.get("extra", ()),
         **run,
     )
     if source.name != "coco":  # whose AP is of 100 detections, however crowded an image is

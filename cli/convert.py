@@ -165,7 +165,7 @@ def _config(
         denoising or parts.get("denoising"),
         load_code(imports, assigner, changes),
         scheme or parts.get("scheme"),
-        extra,
+        extra or parts.get("extra", ()),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -25,6 +26,9 @@ from .targets import sizes_of, targets_on, with_detections
 from .transformer import QueryDecoder, QueryDenoising, TwoStageQueries
 from .transformer.attention import InFront
 from .transformer.queries import Queries, QuerySource
+
+TAKEN = (*OUTPUTS, "decoder", "dn", "enc")  # names of outputs, and what losses of the detector's own end in
+LAYER = re.compile(r"_\d+$")  # what losses of a layer end in
 
 
 class QueryDetector(BaseDetector):
@@ -70,7 +74,7 @@ class QueryDetector(BaseDetector):
         self.bbox_head = head  # the name that mmdet's detectors give it
         self.denoising = None if denoising is None else self._denoising(denoising)
         host = Host(queries, decoder, head, levels_made(neck, encoder, decoder))
-        self.extra = nn.ModuleDict({name: build_extra(name, spec, host) for name, spec in (extra or {}).items()})
+        self.extra = nn.ModuleDict(build_extras(extra or {}, host))
         post_process = post_process or PostProcess(score_threshold=-1.0)
         self.post_process = post_process.following(head.assigner.cardinality, QUERY_NMS)
         self.observer: Observer | None = None
@@ -176,15 +180,27 @@ class QueryDetector(BaseDetector):
         return predictions.boxes, scores if factor is None else scores * factor[..., None]
 
 
+def build_extras(extra: Mapping[str, Any], host: Host) -> dict[str, Extra]:
+    """Extras by name.
+
+    Raises:
+        ValueError: for what is no dict of names, and as `build_extra` does.
+    """
+    if not isinstance(extra, Mapping):
+        raise ValueError(f"extra: expected a dict by name, such as {{'branch': {{'repeat': 6}}}}, got {extra!r}")
+    return {name: build_extra(name, spec, host) for name, spec in extra.items()}
+
+
 def build_extra(name: str, spec: Any, host: Host) -> Extra:
     """An extra from its arguments, of the kind that its name or its "type" says.
 
     Raises:
         ValueError: for a name that losses of the detector's own end in, and as the extra does.
     """
-    if name in (*OUTPUTS, "dn", "enc") or not name.isidentifier():
+    if name in TAKEN or not name.isidentifier() or LAYER.search(name):
         raise ValueError(
-            f"extra: {name!r} cannot be a name of one; take letters, and none of {', '.join(OUTPUTS)}, dn, enc"
+            f"extra: {name!r} cannot be a name of one; take letters, digits and _, no number of a layer at the end, and "
+            f"none of {', '.join(TAKEN)}"
         )
     return EXTRAS.build({"type": name, **spec} if isinstance(spec, Mapping) else spec, host=host)
 

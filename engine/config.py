@@ -33,8 +33,13 @@ INPUT = {
 EVALUATION = {"every": 1, "max_detections": 100, "batch_size": None}  # None: as in training
 DEFAULT_ASSIGNER = "fcos"
 LARGEST = 2**26  # bytes of a config
-ASSIGNER = "model.head.assigner"  # the key
-RECIPE_KEYS = {"detector", "scheme", "assigner", "denoising", "data", "schedule", "changes"}
+ASSIGNER, EXTRA = "model.head.assigner", "model.extra"  # keys
+RECIPE_KEYS = {"detector", "scheme", "assigner", "denoising", "extra", "data", "schedule", "changes"}
+RECIPE_KINDS = {
+    "changes": (Mapping, "a dict of keys and values"),
+    "assigner": ((str, Mapping), "a name"),
+    "extra": ((list, tuple), "a list of specs"),
+}
 
 
 def compose(
@@ -60,7 +65,7 @@ def compose(
         denoising: how the targets of a query detector are noised into queries, or "none"; None takes its usual way.
         imports: the loaded code that brings parts of its own, as `imports.load_named` gives it.
         scheme: name of a scheme fragment: what a paper changed in a detector; all else that is given comes on top of it.
-        extra: specs of what training adds to the queries.
+        extra: specs of what training adds to the queries, to a scheme's own or in the place of that of the same name.
         run: seed, device, amp, pretrained, init, epochs, batch_size; None leaves the default.
 
     Raises:
@@ -80,7 +85,7 @@ def compose(
     if denoising is not None:
         model["denoising"] = _denoising(detector, model, denoising)
     if extra or "extra" in parts:
-        model["extra"] = _extra(detector, model, extra) or parts["extra"]
+        model["extra"] = {**parts.get("extra", {}), **_extra(detector, model, extra)}
     config = {
         "name": "-".join([detector, *_named(scheme, denoising, extra, spec.name_of(assigner)), source.name]),
         "model": model,
@@ -249,11 +254,18 @@ def read_recipe(name_or_path: str) -> dict[str, Any]:
         else fragments.load("recipes", name_or_path)
     )
     for key in RECIPE_KEYS & recipe.keys():
-        kinds = Mapping if key == "changes" else (str, Mapping) if key == "assigner" else str
+        kinds, words = RECIPE_KINDS.get(key, (str, "a name"))
         if not isinstance(recipe[key], kinds):
-            words = "a dict of keys and values" if key == "changes" else "a name"
             raise ValueError(f"config {name_or_path}: {key} is {recipe[key]!r}; expected {words}")
+    unknown = [key for key, value in recipe.items() if key not in RECIPE_KEYS and _is_setting(key, value)]
+    if unknown:
+        raise ValueError(unknown_name(f"setting of the config {name_or_path}", unknown[0], list(RECIPE_KEYS)))
     return {key: recipe[key] for key in RECIPE_KEYS if key in recipe}
+
+
+def _is_setting(name: str, value: Any) -> bool:
+    """Whether a variable of a recipe looks like a setting: constants in capitals, functions and modules do not."""
+    return not name.isupper() and isinstance(value, str | int | float | Mapping | list | tuple)
 
 
 def described(source: DataSource) -> dict[str, Any]:
@@ -305,6 +317,8 @@ def _run_changes(run: Mapping[str, Any]) -> dict[str, Any]:
 def _step(place: Any, name: str, key: str) -> Any:
     if isinstance(place, list):
         return place[_index(place, name, key)]
+    if isinstance(place, dict) and key.rpartition(".")[0] == EXTRA:
+        place.setdefault(name, {})
     if not isinstance(place, dict) or name not in place:
         known = list(place) if isinstance(place, dict) else []
         raise ValueError(unknown_name("config key", key, [".".join([*key.split(".")[:-1], k]) for k in known]))

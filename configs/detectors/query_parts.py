@@ -265,7 +265,14 @@ def query_detector(backbone: dict[str, Any], **parts: Any) -> dict[str, Any]:
         "bgr_to_rgb": True,
         "pad_size_divisor": 1,
     }
-    return {"type": QueryDetector, "backbone": backbone, "denoising": None, **parts, "preprocessor": preprocessor}
+    return {
+        "type": QueryDetector,
+        "backbone": backbone,
+        "denoising": None,
+        "extra": {},
+        **parts,
+        "preprocessor": preprocessor,
+    }
 
 
 def single_projection(in_channels: tuple[int, ...], size: Size) -> dict[str, Any]:

@@ -88,13 +88,44 @@ def test_other_choices_come_on_top_of_a_scheme(source):
     assert config["model"]["denoising"] is None
     assert config["model"]["extra"]["hybrid"]["repeat"] == 2
     assert config["name"] == "dino_r18_tiny-relation-none-dw-shapes"
-    given = compose("dino_r18_tiny", None, source, scheme="relation", extra=["groups(k=3)"])
-    assert given["model"]["extra"] == {"groups": {"type": "groups", "k": 3}}
+
+
+def test_further_extras_come_beside_those_of_a_scheme_and_one_of_the_same_name_in_its_place(source):
+    usual = compose("dino_r18_tiny", None, source, scheme="h_detr")["model"]["extra"]
+    groups = {"type": "groups", "k": 3}
+    given = compose("dino_r18_tiny", None, source, scheme="h_detr", extra=["groups(k=3)"])["model"]["extra"]
+    assert given == {**usual, "groups": groups}
+    given = compose("dino_r18_tiny", None, source, scheme="h_detr", extra=["branch(queries=20)"])["model"]["extra"]
+    assert given == {"branch": {"type": "branch", "queries": 20}}
+
+
+def test_an_extra_of_another_name_is_made_by_setting_keys(source):
+    changes = {"model.extra.mine.type": "groups", "model.extra.mine.k": 3, "model.extra.way": {"type": "path"}}
+    for scheme, usual in ((None, set()), ("h_detr", {"branch"})):
+        config = compose("dino_r18_tiny", None, source, scheme=scheme, changes=changes)
+        assert set(config["model"]["extra"]) == {"mine", "way", *usual}
+        changes_of_backbone = {"model.backbone.init_cfg": None}
+        model = build_model(
+            compose("dino_r18_tiny", None, source, scheme=scheme, changes={**changes, **changes_of_backbone})
+        )
+        assert (model.extra["mine"].k, type(model.extra["way"]).__name__) == (3, "Path")
 
 
 def test_a_recipe_may_name_a_scheme(tmp_path):
     (tmp_path / "mine.py").write_text('detector = "dino_r18_tiny"\nscheme = "h_detr"\n')
     assert read_recipe(str(tmp_path / "mine.py")) == {"detector": "dino_r18_tiny", "scheme": "h_detr"}
+
+
+def test_a_recipe_may_name_extras_and_nothing_that_is_unknown(tmp_path):
+    mine = tmp_path / "mine.py"
+    mine.write_text('from math import sqrt\nCOUNT = 5\ndetector = "dino_r18_tiny"\nextra = [f"groups(k={COUNT})"]\n')
+    assert read_recipe(str(mine)) == {"detector": "dino_r18_tiny", "extra": ["groups(k=5)"]}
+    mine.write_text('detector = "dino_r18_tiny"\nextras = ["groups"]\n')
+    with pytest.raises(ValueError, match=r"unknown setting of the config .*mine.py 'extras'; did you mean 'extra'"):
+        read_recipe(str(mine))
+    mine.write_text('extra = "groups"\n')
+    with pytest.raises(ValueError, match="extra is 'groups'; expected a list of specs"):
+        read_recipe(str(mine))
 
 
 @pytest.mark.parametrize(
