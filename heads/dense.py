@@ -24,6 +24,7 @@ from .branch_towers import BRANCH_TOWERS
 from .outputs import assigners_of
 from .points import flatten_levels, level_points
 from .refinement import BoxRefinement
+from .streams import Streams
 from .task_aligned import TaskAlignedTower, TaskFeatures
 
 PROVIDES = frozenset({"logits", "boxes", "points", "strides", "level_sizes", "distribution"})
@@ -108,9 +109,11 @@ class DenseHead(nn.Module):
         self.distances = distances
         self.point_offset = point_offset
         self.branch_on = branch_on
-        self.assigner, others = assigners_of(assigner, ("one_to_one",), num_classes, home)
-        if one_to_one is not None:
-            others = {"one_to_one": build(one_to_one, num_classes, home)}
+        numbers = Streams()  # the towers start alike under every assigner
+        with numbers.of("assigner"):
+            self.assigner, others = assigners_of(assigner, ("one_to_one",), num_classes, home)
+            if one_to_one is not None:
+                others = {"one_to_one": build(one_to_one, num_classes, home)}
         if others:
             self.assigner = TwoHeaded(**others, one_to_many=self.assigner)
         self.branch = second_branch(self.assigner) if branch == "auto" else take_branch(self.assigner, branch)
@@ -121,18 +124,22 @@ class DenseHead(nn.Module):
         shape, norm = (in_channels, feat_channels, stacked_convs), {"norm_groups": norm_groups, "bias": conv_bias}
         own_towers = task_aligned is None
         tower = partial(make_tower, *shape, **norm, deformable=dcn_on_last_conv)
-        self.cls_convs, self.reg_convs = (tower() if own_towers else None for _ in range(2))
-        self._make_outputs(feat_channels, norm_groups, branch_tower, bool(self.branch and own_towers))
-        self._initialize(class_prior, initial_distance)
-        self.refinement = None if refinement is None else BoxRefinement(feat_channels, **refinement)
+        with numbers.of("towers"):
+            self.cls_convs, self.reg_convs = (tower() if own_towers else None for _ in range(2))
+        with numbers.of("outputs"):
+            self._make_outputs(feat_channels, norm_groups, branch_tower, bool(self.branch and own_towers))
+        self._initialize(numbers, class_prior, initial_distance)
+        with numbers.of("refinement"):
+            self.refinement = None if refinement is None else BoxRefinement(feat_channels, **refinement)
         self.task_aligned: TaskAlignedTower | None = None
         if not own_towers:
             prior = class_prior if self._branch_is_rare else 0.5
             own = {**norm, "branch_prior": prior, **task_aligned}
-            self.task_aligned = TaskAlignedTower(*shape, branch=bool(self.branch), **own)
-        self.auxiliary = (
-            None if self.assigner.auxiliary is None else self._second_head(self.assigner.auxiliary, options)
-        )
+            with numbers.of("task_aligned"):
+                self.task_aligned = TaskAlignedTower(*shape, branch=bool(self.branch), **own)
+        second = self.assigner.auxiliary
+        with numbers.of("auxiliary"):
+            self.auxiliary = None if second is None else self._second_head(second, options)
 
     def _make_outputs(
         self, channels: int, norm_groups: int, branch_tower: str | dict[str, Any] | None, own_branch: bool
@@ -160,10 +167,11 @@ class DenseHead(nn.Module):
         """Whether the second branch is to say yes of few samples."""
         return any(getattr(part, "rare", False) for part in (self.assigner.branch, self.assigner.score))
 
-    def _initialize(self, class_prior: float, initial_distance: float) -> None:
-        for module in self.modules():
+    def _initialize(self, numbers: Streams, class_prior: float, initial_distance: float) -> None:
+        for name, module in self.named_modules():
             if type(module) is nn.Conv2d:  # deformable convolutions keep their own initialisation
-                nn.init.normal_(module.weight, std=0.01)
+                with numbers.of(name):
+                    nn.init.normal_(module.weight, std=0.01)
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
         nn.init.constant_(self.conv_reg.bias, initial_distance)

@@ -24,6 +24,7 @@ from ..assigners.description import constants
 from .mlp import MLP
 from .outputs import assigners_of
 from .reference import inverse_sigmoid, shares
+from .streams import Streams
 
 GEOMETRY = frozenset({"points", "strides", "priors", "level_sizes"})
 PROVIDES = frozenset({"logits", "boxes", "objectness"}) | GEOMETRY
@@ -208,7 +209,9 @@ class QueryHead(ProposalHead):
     ) -> None:
         if encoder not in (None, "binary", "classes"):
             raise ValueError(f"encoder: expected None, 'binary' or 'classes', got {encoder!r}")
-        own, others = assigners_of(assigner, OUTPUTS, num_classes, home)
+        numbers = Streams()
+        with numbers.of("assigner"):
+            own, others = assigners_of(assigner, OUTPUTS, num_classes, home)
         columns, encoder_columns = (Columns.of(each, num_classes) for each in (own, others.get("encoder", own)))
         super().__init__(None, None, encoder_columns)
         self.num_classes, self.encoder, self.home = num_classes, encoder, home
@@ -220,14 +223,18 @@ class QueryHead(ProposalHead):
         if class_prior is not None and not 0 < class_prior < 1:
             raise ValueError(f"class_prior: expected a probability between 0 and 1, or None, got {class_prior!r}")
         count = 1 if shared else layers
-        classifier, box = make_classifier(channels, self.columns, class_prior), MLP(channels, channels, channels, 4)
+        with numbers.of("classes"):
+            classifier = make_classifier(channels, self.columns, class_prior)
+        with numbers.of("boxes"):
+            box = MLP(channels, channels, channels, 4)
         if zero_boxes:
             nn.init.zeros_(box.layers[-1].weight)
             nn.init.zeros_(box.layers[-1].bias)
         self.classes = nn.ModuleList(copy.deepcopy(classifier) for _ in range(count))
         self.boxes = nn.ModuleList(copy.deepcopy(box) for _ in range(count))
         same = self.encoder_columns == self.columns
-        encoder_class = classifier if same else make_classifier(channels, self.encoder_columns, class_prior)
+        with numbers.of("classes"):
+            encoder_class = classifier if same else make_classifier(channels, self.encoder_columns, class_prior)
         self.encoder_class = copy.deepcopy(encoder_class) if encoder else None
         self.encoder_box = copy.deepcopy(box) if encoder else None
         with torch.no_grad():

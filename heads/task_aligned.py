@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from ..assigners.checks import check_choice
 from ..assigners.description import constants
 from ..ops import sample_maps
+from .streams import Streams
 
 
 class TaskFeatures(NamedTuple):
@@ -55,7 +56,7 @@ class TaskAlignedTower(nn.Module):
     ) -> None:
         super().__init__()
         check_choice("border", border, ("zeros", "clamp"))
-        self.border = border
+        self.border, numbers = border, Streams()
         norm = {"type": "GN", "num_groups": norm_groups, "requires_grad": True}
         self.inter_convs = nn.ModuleList(
             ConvModule(in_channels if index == 0 else channels, channels, 3, padding=1, norm_cfg=norm, bias=bias)
@@ -64,15 +65,16 @@ class TaskAlignedTower(nn.Module):
         self.cls_decomp, self.reg_decomp = (TaskDecomposition(channels, depth, norm_groups) for _ in range(2))
         self.cls_prob_module = _small_map(depth * channels, max(channels // 4, 1), 1) if branch else None
         self.reg_offset_module = _small_map(depth * channels, max(channels // 4, 1), 8)
-        self._initialize(branch_prior)
+        self._initialize(numbers, branch_prior)
 
     extra_repr = constants
 
-    def _initialize(self, branch_prior: float) -> None:
+    def _initialize(self, numbers: Streams, branch_prior: float) -> None:
         for name, module in self.named_modules():
             if isinstance(module, nn.Conv2d):
                 careful = "layer_attention" in name or "reg_offset" in name
-                nn.init.normal_(module.weight, std=0.001 if careful else 0.01)
+                with numbers.of(name):
+                    nn.init.normal_(module.weight, std=0.001 if careful else 0.01)
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
         if self.cls_prob_module is not None:
