@@ -30,6 +30,7 @@ INPUT = {
     "flip": ("horizontal",),
     "workers": None,
 }
+SCHEDULE = {"steps": None}  # at most so many; None: as many as the epochs have
 EVALUATION = {"every": 1, "max_detections": 100, "batch_size": None}  # None: as in training
 DEFAULT_ASSIGNER = "fcos"
 LARGEST = 2**26  # bytes of a config
@@ -91,7 +92,7 @@ def compose(
         "model": model,
         "data": described(source),
         "input": {**INPUT, **detector_parts.get("input", {}), **dataset_parts.get("input", {})},
-        "schedule": dict(schedule_parts["schedule"]),
+        "schedule": {**SCHEDULE, **schedule_parts["schedule"]},
         "evaluation": {**EVALUATION, **detector_parts.get("evaluation", {}), **dataset_parts.get("evaluation", {})},
         "seed": 0,
         "device": "auto",
@@ -184,8 +185,10 @@ def change(config: dict[str, Any], key: str, value: Any) -> None:
     place[last] = value
 
 
-def parse_changes(settings: Sequence[str]) -> dict[str, Any]:
-    """`key=value` texts as a dict; values are Python literals, and text where they are not.
+def parse_changes(
+    settings: Sequence[str], option: str = "--set", example: str = "model.head.stacked_convs=1"
+) -> dict[str, Any]:
+    """`key=value` texts of an option as a dict; values are Python literals, and text where they are not.
 
     >>> parse_changes(["model.head.stacked_convs=1", "schedule.decay.type=step"])
     {'model.head.stacked_convs': 1, 'schedule.decay.type': 'step'}
@@ -194,10 +197,10 @@ def parse_changes(settings: Sequence[str]) -> dict[str, Any]:
     for setting in settings:
         key, equals, text = setting.partition("=")
         if not equals or not key:
-            raise ValueError(f"--set {setting!r}: expected key=value, as in --set model.head.stacked_convs=1")
+            raise ValueError(f"{option} {setting!r}: expected key=value, as in {option} {example}")
         result[key] = _literal(text)
         if not _is_plain(result[key]):
-            raise ValueError(f"--set {setting}: expected finite numbers, text, lists or dicts of those, or None")
+            raise ValueError(f"{option} {setting}: expected finite numbers, text, lists or dicts of those, or None")
     return result
 
 

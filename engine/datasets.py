@@ -8,6 +8,7 @@ import resource
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import partial
+from itertools import islice
 from typing import Any
 
 import cv2
@@ -96,10 +97,44 @@ def _instances(table: Table) -> list[list[dict[str, Any]]]:
     return found
 
 
-def train_loader(source: DataSource, settings: Mapping[str, Any], batch_size: int, seed: int) -> DataLoader:
-    """Shuffled training batches of this process; the order depends on the seed and the epoch alone."""
+class Shuffled(DefaultSampler):
+    """mmengine's, in an order that depends on the seed and the epoch alone, for at most so many steps in all.
+
+    Args:
+        dataset: of the images.
+        seed: of the order.
+        batch_size: of this process.
+        steps: after which the last epoch is cut short; None has whole epochs alone.
+    """
+
+    def __init__(self, dataset: DetectionData, seed: int, batch_size: int, steps: int | None = None) -> None:
+        super().__init__(dataset, shuffle=True, seed=seed)
+        self.steps, self.batch_size = steps, batch_size
+
+    def __iter__(self) -> Iterator[int]:
+        if self.steps is None:
+            return super().__iter__()
+        before = self.epoch * epoch_steps(len(self), self.batch_size)
+        return islice(super().__iter__(), max(self.steps - before, 0) * self.batch_size)
+
+
+def epoch_steps(images: int, batch_size: int) -> int:
+    """Steps of an epoch: whole batches, or the only one there is."""
+    return max(images // batch_size, 1)
+
+
+def steps_in_all(loader: DataLoader, epochs: int) -> int:
+    """Steps of so many epochs, of which a loader may cut the last one short."""
+    whole, most = epochs * len(loader), loader.sampler.steps
+    return whole if most is None else min(whole, most)
+
+
+def train_loader(
+    source: DataSource, settings: Mapping[str, Any], batch_size: int, seed: int, steps: int | None = None
+) -> DataLoader:
+    """Shuffled training batches of this process, for at most so many steps in all."""
     dataset = _dataset(source, "train", _train_transforms(settings))
-    sampler = DefaultSampler(dataset, shuffle=True, seed=seed)
+    sampler = Shuffled(dataset, seed, batch_size, steps)
     drop_last = len(sampler) >= batch_size
     return _loader(dataset, sampler, batch_size, _workers(settings), drop_last=drop_last)
 

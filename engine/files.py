@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,6 +30,24 @@ def write_whole(write: Callable[[Path], Any], path: Path) -> None:
             aside.replace(path)
     finally:
         aside.unlink(missing_ok=True)
+
+
+def sha256_of(path: Path) -> str:
+    """Of a file's content."""
+    value = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(2**20):
+            value.update(block)
+    return value.hexdigest()
+
+
+def last_lines(path: Path, size: int = 2**12) -> list[str]:
+    """The lines in the last bytes of a file, of which the first may be cut; none where there is no file."""
+    if not path.is_file():
+        return []
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - size))
+        return file.read().decode(errors="replace").splitlines()
 
 
 @contextmanager

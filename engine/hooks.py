@@ -20,6 +20,7 @@ from ..assigners import Assignment, Targets, set_progress
 from ..data.files import json_text
 from ..evidence.words import printable
 from . import processes
+from .datasets import steps_in_all
 from .progress import make_bar, note_of
 from .terminal import terminal
 
@@ -124,10 +125,13 @@ class MetricsFile(Hook):
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
     """The lines of a metrics file; what is no such line, as one cut off by an interruption, is left out."""
-    return [line for text in path.read_text(encoding="utf-8", errors="replace").splitlines() if (line := _parsed(text))]
+    return [
+        line for text in path.read_text(encoding="utf-8", errors="replace").splitlines() if (line := metrics_line(text))
+    ]
 
 
-def _parsed(text: str) -> dict[str, Any] | None:
+def metrics_line(text: str) -> dict[str, Any] | None:
+    """A line of a metrics file; None for what is no such line."""
     try:
         line = json.loads(text)
     except (ValueError, RecursionError):
@@ -166,8 +170,8 @@ class TrainingProgress(Hook):
         runner.train_dataloader.dataset.set_progress(runner.epoch / runner.max_epochs)
 
     def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
-        steps = len(runner.train_dataloader)
-        set_progress(runner.model, (runner.epoch * steps + batch_idx) / (runner.max_epochs * steps))
+        done = runner.epoch * len(runner.train_dataloader) + batch_idx
+        set_progress(runner.model, done / steps_in_all(runner.train_dataloader, runner.max_epochs))
 
 
 class ProgressBar(Hook):
@@ -195,7 +199,8 @@ class ProgressBar(Hook):
 
     def _steps(self, runner: Any) -> int:
         """Steps done and to be done, however long an epoch was when some of them were done."""
-        return runner.iter + (runner.max_epochs - runner.epoch) * len(runner.train_dataloader)
+        loader = runner.train_dataloader
+        return runner.iter + steps_in_all(loader, runner.max_epochs) - runner.epoch * len(loader)
 
     def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
         self.bar.update(self.task, advance=1)

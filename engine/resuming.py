@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,13 +16,13 @@ from .build import mismatch
 from .checkpoints import newest, set_aside, training_problem
 from .config import CONFIG, read, source_of
 from .conversion.reading import weights_of
-from .files import write_json
+from .files import sha256_of, write_json
 from .notes import note
 
 FREE = ("name", "device", "init", "pretrained", "input.workers", "evaluation.every", "evaluation.batch_size")
 PLACES = ("data.name", "data.category_ids", *(f"data.{split}_{what}" for split in ("train", "val")
           for what in ("annotations", "images")))  # fmt: skip
-PACE = ("schedule.epochs", "schedule.batch_size", "schedule.decay")
+PACE = ("schedule.epochs", "schedule.steps", "schedule.batch_size", "schedule.decay")
 SHOWN = 4  # differences that are named one by one
 
 
@@ -113,7 +112,7 @@ def check_changes(changed: Mapping[str, tuple[Any, Any]], folder: Path) -> None:
     other = refused(changed)
     if other:
         raise ValueError(
-            f"work dir {folder} holds a run of another config: {_named(other, 'there', 'here')}; --resume takes other epochs, "
+            f"work dir {folder} holds a run of another config: {named(other, 'there', 'here')}; --resume takes other epochs, "
             "decay, batch size, workers, device and place of the data; for anything else start another run, if you like from "
             "a checkpoint of this one with --init"
         )
@@ -121,11 +120,7 @@ def check_changes(changed: Mapping[str, tuple[Any, Any]], folder: Path) -> None:
 
 def fingerprint(source: DataSource) -> dict[str, Any]:
     """What tells a data set from another one wherever it lies: the SHA-256 of its training annotations."""
-    digest = hashlib.sha256()
-    with source.train_annotations.open("rb") as file:
-        while block := file.read(2**20):
-            digest.update(block)
-    return {"train_sha256": digest.hexdigest()}
+    return {"train_sha256": sha256_of(source.train_annotations)}
 
 
 def catch_up(runner: Runner, schedulers: Sequence[Mapping[str, Any]], rates: Sequence[float]) -> None:
@@ -156,11 +151,16 @@ def _foreign(path: Path, content: Mapping[str, Any], recorded: Mapping[str, Any]
     config = run.get("config") if isinstance(run, dict) else None
     other = refused(differences(config, recorded)) if isinstance(config, dict) else {}
     if other:
-        return f"{path} is of another run ({_named(other, 'in it', f'in {CONFIG}')})"
+        return f"{path} is of another run ({named(other, 'in it', f'in {CONFIG}')})"
     return mismatch(own, weights_of(content, path).state, path)
 
 
-def _named(changed: Mapping[str, tuple[Any, Any]], there: str, here: str) -> str:
+def named(changed: Mapping[str, tuple[Any, Any]], there: str, here: str) -> str:
+    """Differences in words, the first few one by one.
+
+    >>> named({"schedule.epochs": (2, 3)}, "there", "here")
+    'schedule.epochs is 2 there and 3 here'
+    """
     shown = [f"{key} is {old!r} {there} and {new!r} {here}" for key, (old, new) in [*changed.items()][:SHOWN]]
     return ", ".join([*shown, *([f"{len(changed) - SHOWN} more"] if len(changed) > SHOWN else [])])
 
@@ -169,6 +169,7 @@ def _change_notes(changed: Mapping[str, tuple[Any, Any]]) -> Iterator[str]:
     """What the changes of a config change."""
     meaning = {
         "schedule.epochs": "the learning rate follows the curve of that many epochs from here on",
+        "schedule.steps": "the learning rate follows the curve of that many steps from here on",
         "schedule.batch_size": "the learning rate is scaled with it from here on, and an epoch has other steps",
         "schedule.decay": "the learning rate follows that curve from here on",
         "device": "rounding differs between devices, so the run does not repeat to the bit",

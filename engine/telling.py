@@ -11,6 +11,7 @@ from torch import nn
 
 from ..evidence.words import duration, many
 from . import processes
+from .datasets import steps_in_all
 from .evaluation import CLASSES
 
 ENOUGH_SECONDS, ENOUGH_STEPS = 1.0, 20  # of training, to tell how long the rest takes
@@ -43,7 +44,8 @@ class Announcement(Hook):
         self.said = False
 
     def before_train(self, runner: Any) -> None:
-        self.total = (runner.max_epochs - runner.epoch) * len(runner.train_dataloader)
+        loader = runner.train_dataloader
+        self.total = max(steps_in_all(loader, runner.max_epochs) - runner.epoch * len(loader), 0)
         if not self.total:
             self._tell(runner, None)
 
@@ -100,13 +102,13 @@ class EpochLog(Hook):
 
 def describe(config: Mapping[str, Any], runner: Any, steps: int, seconds: float | None) -> str:
     """One sentence: detector and assigner, data, epochs, steps, how long."""
-    data, schedule = config["data"]["name"], config["schedule"]
+    data, schedule, all_epochs = config["data"]["name"], config["schedule"], runner.max_epochs
     train, val = len(runner.train_dataloader.dataset), len(runner.val_dataloader.dataset)
     what = f"{config['name'].removesuffix('-' + data)} on {data} ({train} images to learn from, {val} to measure on)"
     if not steps:
-        done = "all {} epochs are" if schedule["epochs"] > 1 else "its only epoch is"
-        return f"{what}: {done.format(schedule['epochs'])} done, nothing is left to learn"
-    left, all_epochs = steps // len(runner.train_dataloader), schedule["epochs"]
+        done = f"all {all_epochs} epochs are" if all_epochs > 1 else "its only epoch is"
+        return f"{what}: {done} done, nothing is left to learn"
+    left = -(-steps // len(runner.train_dataloader))
     epochs = many(all_epochs, "epoch") if left == all_epochs else f"{left} of {all_epochs} epochs left"
     device = next(runner.model.parameters()).device
     pace = f"{many(steps, 'step')} of {many(schedule['batch_size'], 'image')} on {device}"

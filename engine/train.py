@@ -11,6 +11,7 @@ from collections.abc import Container, Mapping, Sequence
 from contextlib import redirect_stdout
 from functools import partial
 from inspect import Parameter, signature
+from itertools import chain, repeat
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ from . import imports, processes
 from .build import Detector, build_model, load_checkpoint, warn_of_cold_start
 from .checkpoints import CheckpointKeeper, any_checkpoint, choose
 from .config import CONFIG, find_source, read, source_of, validate
-from .datasets import eval_loader, train_loader
+from .datasets import eval_loader, steps_in_all, train_loader
 from .device import device_of
 from .evaluation import CLASSES, AveragePrecision
 from .files import naming, write_json
@@ -185,6 +186,32 @@ def rehearse(config: Mapping[str, Any]) -> None:
             model.eval().test_step(next(iter(loop["val_dataloader"])))
 
 
+def step_seconds(config: Mapping[str, Any], steps: int = 8, enough: float = 10.0) -> float:
+    """How long a step of training takes here, its images included: the mean of `steps` after the first, or of as many as there
+    are in `enough` seconds. Nothing stays of them.
+    """
+    with calm():
+        model = _seeded_model(config, initialise=True)
+        loop, device = _loop(config, model), device_of(config)
+        model.train()
+        batches, begun, done = chain.from_iterable(repeat(loop["train_dataloader"])), 0.0, 0
+        for number, batch in enumerate(batches):
+            model.train_step(batch, loop["optim_wrapper"])
+            if number == 0:
+                _wait_for(device)
+                begun = time.perf_counter()
+            done = number
+            if number == steps or (number and time.perf_counter() - begun > enough):
+                break
+        _wait_for(device)
+        return (time.perf_counter() - begun) / done
+
+
+def _wait_for(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
 def find_config(folder: Path, trust: bool = False, given: Container[str] = ()) -> dict[str, Any]:
     """The config of a run's folder, whose code is loaded.
 
@@ -223,15 +250,18 @@ def _seeded_model(config: Mapping[str, Any], initialise: bool) -> Detector:
 def _loop(config: Mapping[str, Any], model: nn.Module) -> dict[str, Any]:
     """What the runner's loop is made of: data, optimizer, schedule, evaluation."""
     schedule, evaluation, source = config["schedule"], config["evaluation"], source_of(config)
-    loader = train_loader(source, config["input"], processes.share(schedule["batch_size"]), config["seed"])
+    share, most = processes.share(schedule["batch_size"]), schedule.get("steps")
+    loader = train_loader(source, config["input"], share, config["seed"], most)
+    steps = steps_in_all(loader, schedule["epochs"])
+    epochs = -(-steps // len(loader))
     return {
         "train_dataloader": loader,
         "val_dataloader": eval_loader(source, config["input"], _eval_batch_size(config)),
-        "train_cfg": {"by_epoch": True, "max_epochs": schedule["epochs"], "val_interval": evaluation["every"]},
+        "train_cfg": {"by_epoch": True, "max_epochs": epochs, "val_interval": evaluation["every"]},
         "val_cfg": {},
         "val_evaluator": [AveragePrecision(source, "val", evaluation["max_detections"])],
         "optim_wrapper": _optimizer(model, config),
-        "param_scheduler": _schedulers(schedule, len(loader)),
+        "param_scheduler": _schedulers(schedule, len(loader), steps),
     }
 
 
@@ -370,10 +400,9 @@ def parameter_groups(
     return [{"params": parameters, "lr": rate, "weight_decay": decay} for (rate, decay), parameters in groups.items()]
 
 
-def _schedulers(schedule: Mapping[str, Any], steps_per_epoch: int) -> list[dict[str, Any]]:
-    """Warm-up by step, then decay: by epoch for "step", by step for "cosine"."""
+def _schedulers(schedule: Mapping[str, Any], steps_per_epoch: int, total: int) -> list[dict[str, Any]]:
+    """Warm-up by step, then decay: by epoch for "step", unless it is within one, by step for "cosine"."""
     warmup, decay = schedule["warmup"], schedule["decay"]
-    total = schedule["epochs"] * steps_per_epoch
     warm_steps = min(warmup["iterations"], total // 2)
     result = []
     if warm_steps:
@@ -381,9 +410,9 @@ def _schedulers(schedule: Mapping[str, Any], steps_per_epoch: int) -> list[dict[
             {"type": "LinearLR", "start_factor": warmup["start"], "by_epoch": False, "begin": 0, "end": warm_steps}
         )
     if decay["type"] == "step":
-        result.append(
-            {"type": "MultiStepLR", "by_epoch": True, "milestones": list(decay["epochs"]), "gamma": decay["gamma"]}
-        )
+        whole = all(float(epoch).is_integer() for epoch in decay["epochs"])
+        milestones = [int(epoch) if whole else round(epoch * steps_per_epoch) for epoch in decay["epochs"]]
+        result.append({"type": "MultiStepLR", "by_epoch": whole, "milestones": milestones, "gamma": decay["gamma"]})
     elif decay["type"] == "cosine":
         span = {"begin": warm_steps, "end": total, "T_max": max(total - warm_steps, 1)}
         result.append({"type": "CosineAnnealingLR", "by_epoch": False, "eta_min_ratio": decay["end"], **span})

@@ -77,7 +77,7 @@ PAIRS = Rule("a list of such pairs as input.scale", lambda value: _each(_size)(v
 FLIPS = Rule(
     "a list of horizontal, vertical and diagonal", _each(lambda value: value in ("horizontal", "vertical", "diagonal"))
 )
-EPOCHS = Rule("a list of whole numbers, epochs", _each(_whole))
+EPOCHS = Rule("a list of numbers, epochs", _each(_number))
 SLOW = Rule(
     "a dict with names, a list of text, and lr_mult, a number",
     lambda value: (
@@ -97,6 +97,7 @@ RULES = {
     "input.flip": FLIPS,
     "input.workers": NATURAL.or_none(),
     "schedule.epochs": COUNT,
+    "schedule.steps": COUNT.or_none(),
     "schedule.batch_size": COUNT,
     "schedule.base_batch_size": COUNT,
     "schedule.optimizer.type": TEXT,
@@ -120,6 +121,14 @@ RULES = {
     "init": TEXT.or_none(),
 }
 """Dotted key -> what it has to be."""
-OPTIONAL = {"input.augmentation", "input.workers", "schedule.slow", "evaluation.batch_size", "pretrained", "init"}
+OPTIONAL = {
+    "input.augmentation",
+    "input.workers",
+    "schedule.steps",
+    "schedule.slow",
+    "evaluation.batch_size",
+    "pretrained",
+    "init",
+}
 DECAYS = {"step": {"epochs": EPOCHS, "gamma": SHARE}, "cosine": {"end": SHARE}}
 """Kind of decay -> what its own keys have to be."""

@@ -24,7 +24,7 @@ def source(tmp_path_factory):
         ("schedule.optimizer.lr", "abc", "a number of at least 0"),
         ("schedule.optimizer", 3, "text"),
         ("schedule.warmup.iterations", 1.5, "a whole number of at least 0"),
-        ("schedule.decay", {"type": "step", "epochs": 8, "gamma": 0.1}, "a list of whole numbers, epochs"),
+        ("schedule.decay", {"type": "step", "epochs": 8, "gamma": 0.1}, "a list of numbers, epochs"),
         ("schedule.decay.end", "x", "a number of at least 0"),
         ("schedule.clip", "x", "a number above 0 or None"),
         ("input.scale", 5, "two whole numbers above 0"),
