@@ -8,20 +8,9 @@ from typing import Any
 
 import click
 
-from .bench_speed import measure_speed, speed_options
-from .common import (
-    check_files,
-    choose,
-    data_option,
-    data_root_option,
-    images_option,
-    new_run_folder,
-    options,
-    run_options,
-)
+from .bench_grid import command as assigners
+from .common import check_files, choose
 from .tables import say, table
-
-DEMO = "fcos,atss,dw"
 
 
 @click.group("bench")
@@ -33,111 +22,7 @@ def command() -> None:
     """
 
 
-@command.command("assigners")
-@click.option("--detector", default="fcos_tiny", show_default=True, metavar="NAME")
-@click.option(
-    "--assigners",
-    metavar="A,B,…",
-    help=f"Each as --assigner of train: 'fcos,dw(top_k=9),atss+dual'; {DEMO} if left out, with --speed all there are.",
-)
-@options(data_option, data_root_option, images_option)
-@click.option(
-    "--seeds", default="0", show_default=True, metavar="N,N,…", help="Each assigner is trained once per seed."
-)
-@run_options
-@click.option(
-    "--work-dir", type=click.Path(path_type=Path), help="Folder of the comparison; going on there resumes it."
-)
-@click.option("--quiet", is_flag=True, help="No progress bars.")
-@speed_options
-def assigners(
-    assigners: str | None,
-    seeds: str,
-    work_dir: Path | None,
-    quiet: bool,
-    speed: bool,
-    objects: str,
-    threads: str,
-    repeats: int,
-    out: Path | None,
-    **given: Any,
-) -> None:
-    """Train one detector under several assigners and compare them; with --speed, measure the assigners alone.
-
-    Each is built and takes one step first, so that one that cannot work is told before the others have run for hours.
-    An interrupted comparison goes on where it stopped when it is started again with the same --work-dir.
-
-    \b
-    detassign bench assigners --detector fcos_tiny --assigners fcos,atss,dw --epochs 2
-    detassign bench assigners --speed --assigners atss,dw --objects 100
-
-    With --speed nothing is trained: matching, weighting, loss and backward on simulated predictions, 22,400 points or seven
-    layers of 900 queries, 80 classes, two images, beside mmdet's heads and the authors' dense forms.
-    """
-    if speed:
-        measure_speed(assigners and choose(assigners), objects, threads, repeats, out)
-        return
-    from ..assigners.spec import name_of
-    from ..bench.assigners import CELLS, compare, plan, results, try_all
-    from ..bench.differences import besides
-    from ..bench.report import LEGEND, cells, rows, write_report
-    from ..engine.config import ASSIGNER
-    from ..engine.progress import progress_bar
-    from .configs import load_code, resolve_config
-
-    names = choose(assigners or DEMO)
-    if any(setting.startswith(f"{ASSIGNER}=") for setting in given["settings"]):
-        raise ValueError(f"--set {ASSIGNER}: would give all rows the same one; name them with --assigners")
-    load_code(given["imports"], assigners or DEMO, {})  # together, so that two files of one name are noticed
-    configs = {name_of(name): resolve_config(None, assigner=name, seed=None, **given) for name in names}
-    folder = work_dir or new_run_folder(f"bench-{given['detector']}")
-    planned = plan(configs, _seeds(seeds), folder)
-    with progress_bar("one step of each", len(configs), quiet) as advance:
-        try_all(planned, advance)
-    failed = compare(planned, lambda text: click.echo(text, err=True), quiet)
-
-    finished = results(planned)
-    if finished:
-        first = next(iter(configs.values()))
-        others = besides(configs)
-        told = _conditions(first, given["detector"]) | {"differs besides the assigner": "; ".join(others) or "nothing"}
-        paths = write_report(finished, told, folder)
-        table(*cells(rows(finished)))
-        say(LEGEND)
-        say("\n".join(["The rows differ besides in", *(f"  {line}" for line in others)] if others else []))
-        click.echo("\n".join(str(path) for path in paths.values()))
-    if failed:
-        raise ValueError(
-            f"{len(failed)} of {len(planned)} runs failed ({', '.join(f'{c.assigner} seed {c.seed}' for c in failed)}); "
-            f"their logs are in {folder / CELLS}; the same command goes on from here"
-        )
-
-
-def _seeds(text: str) -> list[int]:
-    chosen = choose(text)
-    wrong = [seed for seed in chosen if not seed.isdigit()]
-    if wrong:
-        raise click.BadParameter(f"expected whole numbers, got {wrong[0]!r}", param_hint="--seeds")
-    return [int(seed) for seed in chosen]
-
-
-def _conditions(config: dict[str, Any], detector: str) -> dict[str, Any]:
-    """What held for every run."""
-    import torch
-
-    from ..engine.provenance import processor
-
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() and config["device"] != "cpu" else processor()
-    return {
-        "detector": detector,
-        "data": config["data"]["name"],
-        "epochs": config["schedule"]["epochs"],
-        "batch": config["schedule"]["batch_size"],
-        "scale": "x".join(map(str, config["input"]["scale"])),
-        "detections per image at most": config["evaluation"]["max_detections"],
-        "device": device,
-        "torch": torch.__version__,
-    }
+command.add_command(assigners)
 
 
 @command.command("ops")

@@ -24,7 +24,11 @@ speed_options = options(
     click.option(
         "--objects", default="1,10,100,1000", show_default=True, metavar="N,N,…", help="Per image, with --speed."
     ),
-    click.option("--threads", default="1,2", show_default=True, metavar="N,N,…", help="With --speed."),
+    click.option(
+        "--threads",
+        metavar="N,N,…",
+        help="Of each cell, cores / jobs if left out; with --speed several, 1,2 if left out.",
+    ),
     click.option(
         "--repeats",
         type=click.IntRange(min=1),

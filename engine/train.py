@@ -184,6 +184,7 @@ def rehearse(config: Mapping[str, Any]) -> None:
             raise ValueError(f"{broken[0]} is {float(losses[broken[0]])} at the first step")
         with torch.no_grad():
             model.eval().test_step(next(iter(loop["val_dataloader"])))
+    warn_of_cold_start(config, model)
 
 
 def step_seconds(config: Mapping[str, Any], steps: int = 8, enough: float = 10.0) -> float:
