@@ -4,6 +4,7 @@ import json
 import shutil
 
 import pytest
+import submitit  # noqa: F401 (its import closes log files that are open: here there are none yet)
 
 from detassign.assigners import MATCHINGS
 from detassign.bench.grid import rehearsal

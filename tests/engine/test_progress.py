@@ -6,8 +6,10 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from torch.utils.data import DataLoader
 
 from detassign.engine import hooks
+from detassign.engine.datasets import Shuffled
 from detassign.engine.progress import make_bar, note_of
 from detassign.engine.terminal import terminal
 
@@ -30,12 +32,13 @@ def run_bar(tmp_path, monkeypatch):
         monkeypatch.setattr(hooks, "terminal", lambda **_: terminal(**options))
         metrics = hooks.MetricsFile(tmp_path / "metrics.jsonl")
         hook = hooks.ProgressBar("fcos_tiny-center_prior+quality_focal-blood_cells", metrics)
+        images = range(38828)
         optimizer = SimpleNamespace(param_groups=[{"lr": 0.00123}])
         runner = SimpleNamespace(
             iter=12344,
             epoch=10,
             max_epochs=12,
-            train_dataloader=range(38828),
+            train_dataloader=DataLoader(images, sampler=Shuffled(images, seed=0, batch_size=1)),
             val_dataloader=range(40),
             optim_wrapper=optimizer,
         )

@@ -58,7 +58,7 @@ def test_a_finished_run_says_that_nothing_is_left(run, source, capsys):
 @pytest.mark.parametrize(("epochs", "words"), [(1, "its only epoch is done"), (3, "all 3 epochs are done")])
 def test_epochs_that_are_done_are_counted(epochs, words):
     loader = SimpleNamespace(dataset=range(2))
-    runner = SimpleNamespace(train_dataloader=loader, val_dataloader=loader)
+    runner = SimpleNamespace(train_dataloader=loader, val_dataloader=loader, max_epochs=epochs)
     config = {"name": "fcos_tiny-dw-few", "data": {"name": "few"}, "schedule": {"epochs": epochs}}
     start = "fcos_tiny-dw on few (2 images to learn from, 2 to measure on)"
     assert describe(config, runner, 0, None) == f"{start}: {words}, nothing is left to learn"

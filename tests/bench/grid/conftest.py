@@ -1,6 +1,7 @@
 """A data set and the cells of a small grid on it."""
 
 import pytest
+import submitit  # noqa: F401 (its import closes log files that are open: here there are none yet)
 
 from detassign.bench.grid.plan import Row, plan
 from detassign.data import make_dataset, resolve
