@@ -413,10 +413,14 @@ class Assignment:
         """(B, M) how many samples each target pushes up (w⁺ > 0)."""
         return self._per_target((self.positive.detach() > 0).to(self.positive.dtype), targets)
 
+    def weight_per_target(self, targets: Targets) -> Tensor:
+        """(B, M) sum of the w⁺ that each target gets."""
+        return self._per_target(self.positive.detach(), targets)
+
     def effective_positives(self, targets: Targets) -> Tensor:
         """(B, M) (sum w⁺)² / sum w⁺²: the count of positives where they weigh the same, less where a few dominate."""
         weight = self.positive.detach()
-        total, squares = self._per_target(weight, targets), self._per_target(weight**2, targets)
+        total, squares = self.weight_per_target(targets), self._per_target(weight**2, targets)
         return total**2 / squares.clamp(min=torch.finfo(squares.dtype).tiny)
 
     def _per_target(self, values: Tensor, targets: Targets) -> Tensor:

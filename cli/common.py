@@ -69,6 +69,12 @@ batch_size_option = click.option(
 )
 device_option = click.option("--device", metavar="NAME", help="auto, cpu or cuda[:index].")
 amp_option = click.option("--amp", is_flag=True, default=None, help="Mixed precision; needs a GPU.")
+telemetry_option = click.option(
+    "--telemetry",
+    is_flag=True,
+    default=None,
+    help="Write down whom the assigner serves and how steadily; see 'inspect --run RUN --telemetry'.",
+)
 pretrained_option = click.option(
     "--pretrained",
     type=click.Path(path_type=Path),
@@ -110,6 +116,7 @@ run_options = options(
     init_option,
     device_option,
     amp_option,
+    telemetry_option,
     set_option,
 )
 

@@ -51,6 +51,9 @@ DETECTOR = "fcos_r50"  # strides 8 to 128
     is_flag=True,
     help="Of a query detector's run: what every output learns, those that only train among them.",
 )
+@click.option(
+    "--telemetry", is_flag=True, help="Of a run with --telemetry: whom it served, and how steadily, by epoch."
+)
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the simulated predictions.")
 @import_option
 @trust_option
@@ -62,6 +65,7 @@ def command(
     out: Path | None,
     json_file: Path | None,
     outputs: bool,
+    telemetry: bool,
     seed: int,
     imports: tuple[str, ...],
     trust: bool,
@@ -75,13 +79,22 @@ def command(
 
     Of a trained query detector it draws, layer by layer, which query is matched with which object, the way of those
     queries through the image, and the terms of what each match costs. With --outputs it draws which queries learn which
-    object in every output of the training, denoising and extra queries among them, under any assigner.
+    object in every output of the training, denoising and extra queries among them, under any assigner. With --telemetry it
+    shows, epoch by epoch, what a training with --telemetry wrote down; no image is opened then.
 
     \b
     detassign inspect --data synthetic --image 0 --assigners fcos,atss,dw
     detassign inspect --run runs/dino_r18_tiny-hungarian-synthetic --image 3
     detassign inspect --run runs/dino_r18_tiny-h_detr-hungarian-synthetic --outputs
     """
+    if telemetry:
+        if run is None:
+            raise ValueError("--telemetry: name the run's folder with --run")
+        from .inspect_telemetry import show
+
+        check_files(out, json_file)
+        show(run, out, json_file)
+        return
     from ..engine.config import find_source
     from ..engine.files import write_json
     from ..engine.scenes import load_scene

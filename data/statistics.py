@@ -10,7 +10,7 @@ from .table import Table
 
 __all__ = ["highest_overlaps", "split_statistics"]
 
-_SIZE_LIMITS = (32**2, 96**2)  # COCO's small, medium, large: pixels of area
+SIZE_LIMITS = (32**2, 96**2)  # COCO's small, medium, large: pixels of area
 _THRESHOLDS = (0.0, 0.3, 0.5, 0.7)
 _OVERLAP_IMAGES, _OVERLAP_BOXES = 5000, 500  # images looked at, and boxes of each, for the overlaps
 
@@ -22,7 +22,7 @@ def split_statistics(table: Table) -> dict[str, Any]:
     """
     kept = table.objects
     counts = np.bincount(table.owners[kept], minlength=len(table.image_ids))
-    small, medium, large = np.bincount(np.digitize(table.areas[kept], _SIZE_LIMITS), minlength=3).tolist()
+    small, medium, large = np.bincount(np.digitize(table.areas[kept], SIZE_LIMITS), minlength=3).tolist()
     overlaps = highest_overlaps(table.clipped[kept], table.owners[kept])
     by_class = np.bincount(table.labels[kept], minlength=len(table.classes)).tolist()
     return {

@@ -11,7 +11,7 @@ from ..assigners import Predictions
 from ..assigners.description import constants
 from ..heads import DenseHead, PostProcess
 from ..heads.postprocess import DENSE_NMS
-from .observer import Observer, observed
+from .observer import Observation, Observer, observed
 from .preprocessor import Preprocessor
 from .targets import targets_on, with_detections
 
@@ -58,10 +58,19 @@ class DenseDetector(BaseDetector):
         """The head's losses, and beside them, for the log, what each sum was divided by (norm_pos, norm_neg, norm_box)."""
         targets = targets_on(batch_inputs.device, batch_data_samples, self.bbox_head.num_classes)
         predictions = self.predictions(batch_inputs)
-        with observed(self.observer, batch_inputs) as report:
+        with observed(self.observer, batch_inputs, batch_data_samples) as report:
             assignment, losses = self.bbox_head.assign_and_loss(predictions, targets)
-            report(assignment, targets)
+            report(assignment, lambda: (predictions, targets))
         return losses | dict(zip(("norm_pos", "norm_neg", "norm_box"), assignment.normalizers, strict=True))
+
+    @torch.no_grad()
+    def assigned(self, batch_inputs: Tensor, batch_data_samples: list[DetDataSample]) -> Observation:
+        """Who would learn what of images (B, 3, H, W), from what the head that detects says of them."""
+        targets = targets_on(batch_inputs.device, batch_data_samples, self.bbox_head.num_classes)
+        predictions = self.predictions(batch_inputs)
+        return Observation(
+            self.bbox_head.assigner(predictions, targets), lambda: (predictions, targets), batch_data_samples
+        )
 
     @torch.no_grad()
     def predict(

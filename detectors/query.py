@@ -20,7 +20,7 @@ from ..heads.query import OUTPUTS, QueryHead, QueryOutputs, last_predictions
 from ..ops.transfer import to_device
 from .extra import EXTRAS, Extra, Host, Scene
 from .extra.scene import read, with_encoder
-from .observer import Observer, observed
+from .observer import Observation, Observer, observed
 from .preprocessor import Preprocessor
 from .targets import sizes_of, targets_on, with_detections
 from .transformer import QueryDecoder, QueryDenoising, TwoStageQueries
@@ -141,10 +141,18 @@ class QueryDetector(BaseDetector):
         """The head's losses; see `QueryHead.assign_and_loss` for their names."""
         targets = targets_on(batch_inputs.device, batch_data_samples, self.bbox_head.num_classes)
         outputs = self._outputs(batch_inputs, batch_data_samples, targets.sizes, targets)
-        with observed(self.observer, batch_inputs) as report:
+        with observed(self.observer, batch_inputs, batch_data_samples) as report:
             assignment, losses = self.bbox_head.assign_and_loss(outputs, targets)
-            report(assignment, targets.repeat(assignment.pushes.shape[0] // len(targets.boxes)))
+            report(assignment, lambda: self.bbox_head.asked(outputs, targets))
         return losses
+
+    @torch.no_grad()
+    def assigned(self, batch_inputs: Tensor, batch_data_samples: list[DetDataSample]) -> Observation:
+        """Which query would learn which object of images (B, 3, H, W) in every layer, without denoising and extras."""
+        targets = targets_on(batch_inputs.device, batch_data_samples, self.bbox_head.num_classes)
+        outputs = self._outputs(batch_inputs, batch_data_samples, targets.sizes)
+        asked = self.bbox_head.asked(outputs, targets)
+        return Observation(self.bbox_head.assigner(*asked), lambda: asked, batch_data_samples)
 
     @torch.no_grad()
     def predict(

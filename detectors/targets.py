@@ -45,11 +45,12 @@ def sizes_of(samples: Sequence[DetDataSample]) -> Tensor:
 
 def with_detections(sample: DetDataSample, found: Detections, rescale: bool) -> DetDataSample:
     """The sample carrying its detections, in pixels of the original image if `rescale`."""
-    boxes = found.boxes / _scale_of(sample, found.boxes) if rescale else found.boxes
+    boxes = found.boxes / found.boxes.new_tensor(scale_of(sample)).repeat(2) if rescale else found.boxes
     sample.pred_instances = InstanceData(bboxes=boxes, scores=found.scores, labels=found.labels)
     return sample
 
 
-def _scale_of(sample: DetDataSample, boxes: Tensor) -> Tensor:
-    """(4,) factors by which the network's image is larger than the original."""
-    return boxes.new_tensor(sample.metainfo.get("scale_factor", (1.0, 1.0))).repeat(2)
+def scale_of(sample: DetDataSample) -> tuple[float, float]:
+    """By how much the network's image is wider and higher than the original."""
+    width, height = sample.metainfo.get("scale_factor", (1.0, 1.0))
+    return width, height

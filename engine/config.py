@@ -31,6 +31,7 @@ INPUT = {
     "workers": None,
 }
 SCHEDULE = {"steps": None}  # at most so many; None: as many as the epochs have
+TELEMETRY = {"on": False, "every": 5, "images": 32, "patience": 3}  # steps between looks, images followed, epochs
 EVALUATION = {"every": 1, "max_detections": 100, "batch_size": None}  # None: as in training
 DEFAULT_ASSIGNER = "fcos"
 LARGEST = 2**26  # bytes of a config
@@ -67,7 +68,7 @@ def compose(
         imports: the loaded code that brings parts of its own, as `imports.load_named` gives it.
         scheme: name of a scheme fragment: what a paper changed in a detector; all else that is given comes on top of it.
         extra: specs of what training adds to the queries, to a scheme's own or in the place of that of the same name.
-        run: seed, device, amp, pretrained, init, epochs, batch_size; None leaves the default.
+        run: seed, device, amp, pretrained, init, epochs, batch_size, telemetry; None leaves the default.
 
     Raises:
         ValueError: for unknown names and keys, with the nearest known ones.
@@ -94,6 +95,7 @@ def compose(
         "input": {**INPUT, **detector_parts.get("input", {}), **dataset_parts.get("input", {})},
         "schedule": {**SCHEDULE, **schedule_parts["schedule"]},
         "evaluation": {**EVALUATION, **detector_parts.get("evaluation", {}), **dataset_parts.get("evaluation", {})},
+        "telemetry": dict(TELEMETRY),
         "seed": 0,
         "device": "auto",
         "amp": False,
@@ -205,7 +207,7 @@ def parse_changes(
 
 
 def read(path: Path) -> dict[str, Any]:
-    """A resolved config from JSON, as a run wrote it.
+    """A resolved config from JSON, as a run wrote it; one that is older than telemetry is without.
 
     Raises:
         FileNotFoundError, ValueError: with the file's name.
@@ -216,7 +218,7 @@ def read(path: Path) -> dict[str, Any]:
     missing = sorted({"model", "data", "input", "schedule"} - set(config if isinstance(config, dict) else ()))
     if missing:
         raise ValueError(f"config {path}: lacks {', '.join(missing)}; expected a config.json that a run wrote")
-    return config
+    return {"telemetry": dict(TELEMETRY), **config}
 
 
 def validate(config: Mapping[str, Any], name: str) -> None:
@@ -313,7 +315,7 @@ def plain(value: Any) -> Any:
 
 
 def _run_changes(run: Mapping[str, Any]) -> dict[str, Any]:
-    places = {"epochs": "schedule.epochs", "batch_size": "schedule.batch_size"}
+    places = {"epochs": "schedule.epochs", "batch_size": "schedule.batch_size", "telemetry": "telemetry.on"}
     return {places.get(key, key): value for key, value in run.items() if value is not None}
 
 

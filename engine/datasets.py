@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import random
 import resource
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from itertools import islice
@@ -28,6 +28,7 @@ from ..data.table import Table
 from .augmentation import AUGMENTATIONS
 
 LOADING = 2  # transforms of training that load a picture and its objects
+_BOXES = {"type": "LoadAnnotations", "with_bbox": True}
 
 
 class DetectionData(BaseDetDataset):
@@ -39,15 +40,23 @@ class DetectionData(BaseDetDataset):
         source: the data set.
         split: "train" or "val".
         transforms: mmdet's, from an image's entry to what the model takes.
+        indices: of the images that are wanted; None for all.
 
     Raises:
         ValueError: for annotations that forbid training.
     """
 
-    def __init__(self, source: DataSource, split: str, transforms: list[dict[str, Any]]) -> None:
+    def __init__(
+        self,
+        source: DataSource,
+        split: str,
+        transforms: list[dict[str, Any]],
+        indices: Sequence[int] | None = None,
+    ) -> None:
         self.source, self.split = source, split
         classes = {"classes": source.classes}
-        super().__init__(metainfo=classes, pipeline=transforms, test_mode=split == "val", max_refetch=0)
+        options = {"test_mode": split == "val", "max_refetch": 0, "indices": indices}
+        super().__init__(metainfo=classes, pipeline=transforms, **options)
         load, staged = self.pipeline.transforms[:LOADING], self._staged()
         for transform in staged:
             transform.another = partial(self._another, Compose(load))
@@ -145,6 +154,13 @@ def eval_loader(source: DataSource, settings: Mapping[str, Any], batch_size: int
     return _loader(dataset, DefaultSampler(dataset, shuffle=False), batch_size, _workers(settings))
 
 
+def plain_training_images(source: DataSource, settings: Mapping[str, Any], indices: Sequence[int]) -> DetectionData:
+    """Some training images with their objects, as evaluation sees them: nothing about them is random."""
+    load, resize, pack = _eval_transforms(settings)
+    with _mmdet_scope():
+        return DetectionData(source, "train", [load, _BOXES, resize, pack], indices)
+
+
 def eval_steps(settings: Mapping[str, Any]) -> tuple[Compose, Compose]:
     """Evaluation's transforms in two halves: from "img_path" to pixels, and from those to what the model takes."""
     load, *rest = _eval_transforms(settings)
@@ -208,7 +224,7 @@ def _train_transforms(settings: Mapping[str, Any]) -> list[dict[str, Any]]:
     flips = [{"type": "RandomFlip", "prob": 0.5, "direction": direction} for direction in settings["flip"]]
     return [
         *_load(),
-        {"type": "LoadAnnotations", "with_bbox": True},
+        _BOXES,
         _augment(settings),
         *flips,
         {"type": "FilterAnnotations", "min_gt_bbox_wh": (0, 0), "keep_empty": False},  # what a smaller picture cut off

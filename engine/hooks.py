@@ -8,6 +8,7 @@ import random
 import resource
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +16,20 @@ import numpy as np
 import torch
 from mmengine.hooks import Hook, RuntimeInfoHook
 from rich.progress import Progress
+from torch import Tensor
 
-from ..assigners import Assignment, Targets, set_progress
+from ..assigners import set_progress
 from ..data.files import json_text
+from ..detectors.observer import Observation
+from ..evidence.telemetry.tally import count
 from ..evidence.words import printable
 from . import processes
 from .datasets import steps_in_all
 from .progress import make_bar, note_of
 from .terminal import terminal
 
-STATISTICS = ("targets", "without", "pairs", "effective", "seconds", "steps")
+COUNTED = ("targets", "without", "pairs", "effective", "steps")  # of every run
+STATISTICS = (*COUNTED, "seconds")
 FLUSH_EVERY = 50  # steps between reads of the losses of a GPU: reading one waits for it
 NAMED = 140  # columns of a terminal on which a run's bar has room for its name
 
@@ -102,6 +107,10 @@ class MetricsFile(Hook):
                     f"training: {broken[0]} became {line[broken[0]]} at step {line['step']}; "
                     "a lower learning rate (--set schedule.optimizer.lr=...) or gradient clipping (schedule.clip) helps"
                 )
+
+    def add(self, runner: Any, entry: dict[str, Any]) -> None:
+        """A line of its own for an epoch whose steps are done, while it is still the runner's."""
+        self._write([{"step": runner.iter, "epoch": runner.epoch + 1, **entry}])
 
     def means(self) -> dict[str, float]:
         """What the steps of this epoch had, by name, in the mean."""
@@ -238,47 +247,60 @@ class ProgressBar(Hook):
 class AssignmentStatistics(Hook):
     """Watches a detector's assignments in training: how many positives objects get, and the time it takes.
 
-    Objects count once for every time they are seen. Looks at every `every`-th step, since looking waits for the device.
-    A checkpoint holds the sums over all processes, so a resumed run counts what came before too.
+    Objects count once for every time they are seen. Looks at every `every`-th step, since the clock waits for the device; what
+    is counted stays there until the epoch is over. A checkpoint holds the sums over all processes, so a resumed run counts what
+    came before too.
+
+    Args:
+        every: so many steps.
+        look: what to add up of a step, on the device: `COUNTED`, and whatever else `of_epoch` is to have.
     """
 
-    def __init__(self, every: int = 5) -> None:
-        self.every = every
-        self.seen = 0
-        self.sums = dict.fromkeys(STATISTICS, 0.0)  # of this process since it started
-        self.earlier = dict.fromkeys(STATISTICS, 0.0)  # of all, from the checkpoint
-        self._in_all = dict(self.earlier)
+    def __init__(self, every: int = 5, look: Callable[[Observation], dict[str, Tensor]] | None = None) -> None:
+        self.every, self.look = every, look or counted
+        self.seen, self.seconds = 0, 0.0
+        self.sums: dict[str, Tensor] = {}  # of this process in this epoch, on the device
+        self.of_epoch: dict[
+            str, Tensor
+        ] = {}  # of all processes, in the last epoch that is over; empty where none was seen
+        self.in_all = dict.fromkeys(STATISTICS, 0.0)  # of all processes and epochs
 
     def due(self) -> bool:
         self.seen += 1
         return (self.seen - 1) % self.every == 0
 
-    def __call__(self, assignment: Assignment, targets: Targets, seconds: float) -> None:
-        real = targets.mask
-        pairs = assignment.pairs_per_target(targets)[real]
-        effective = assignment.effective_positives(targets)[real]
-        found = (pairs.numel(), (pairs == 0).sum(), pairs.sum(), effective.sum(), seconds, 1)
-        for name, value in zip(STATISTICS, found, strict=True):
-            self.sums[name] += float(value)
+    def __call__(self, observation: Observation) -> None:
+        found = {name: value.detach().double() for name, value in self.look(observation).items()}
+        self.sums = {name: self.sums[name] + value if self.sums else value for name, value in found.items()}
+        self.seconds += observation.seconds
 
     def after_train_epoch(self, runner: Any) -> None:
-        self._in_all = self._together()
+        self._fold()
 
     def before_save_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
-        checkpoint["assignment"] = {**self._in_all, "seen": self.seen}
+        checkpoint["assignment"] = {**self.in_all, "seen": self.seen}
 
     def after_load_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
         kept = checkpoint.get("assignment", {})
-        self.earlier = {name: kept.get(name, 0.0) for name in STATISTICS}
+        self.in_all = {name: kept.get(name, 0.0) for name in STATISTICS}
         self.seen = kept.get("seen", 0)
 
-    def _together(self) -> dict[str, float]:
-        now = processes.total(list(self.sums.values()))
-        return {name: self.earlier[name] + value for name, value in zip(STATISTICS, now, strict=True)}
+    def _fold(self) -> None:
+        """Add this epoch's sums up over the processes, which have looked at the same steps."""
+        sums, seconds = self.sums, self.seconds
+        self.sums, self.seconds = {}, 0.0
+        on_host = torch.cat([value.flatten() for value in sums.values()]).tolist() if sums else []
+        *numbers, seconds = processes.total([*on_host, seconds])
+        parts = torch.tensor(numbers, dtype=torch.float64).split([value.numel() for value in sums.values()])
+        self.of_epoch = {name: part.view(value.shape) for (name, value), part in zip(sums.items(), parts, strict=True)}
+        for name in COUNTED if sums else ():
+            self.in_all[name] += float(self.of_epoch[name].sum())
+        self.in_all["seconds"] += seconds
 
     def summary(self) -> dict[str, float]:
         """Means per target, and the mean seconds of assignment and loss per step, over all processes of the job."""
-        sums = self._together()
+        self._fold()
+        sums = self.in_all
         targets = max(sums["targets"], 1.0)
         return {
             "positives_per_target": sums["pairs"] / targets,
@@ -286,6 +308,11 @@ class AssignmentStatistics(Hook):
             "targets_without_positive": sums["without"] / targets,
             "assignment_seconds_per_step": sums["seconds"] / max(sums["steps"], 1.0),
         }
+
+
+def counted(observation: Observation) -> dict[str, Tensor]:
+    """What is counted of every run, of one step."""
+    return count(observation.assignment, observation.asked()[1])
 
 
 def peak_memory_bytes() -> int:

@@ -100,6 +100,20 @@ def total(values: Sequence[float]) -> list[float]:
     return (mean(torch.tensor(values, dtype=torch.float64)) * count()).tolist()
 
 
+def gathered(value: Value) -> list[Value]:
+    """What each of the processes has, in their order, in all of them."""
+    if count() == 1:
+        return [value]
+    found: list[Value] = [value] * count()
+    distributed.all_gather_object(found, value)
+    return found
+
+
+def rank() -> int:
+    """The number of this process among all of the job."""
+    return 0 if count() == 1 else distributed.get_rank()
+
+
 def parallel(model: nn.Module) -> nn.Module:
     """The model, with gradients averaged over the processes; it stays on its device."""
     if count() == 1:

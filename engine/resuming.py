@@ -19,7 +19,16 @@ from .conversion.reading import weights_of
 from .files import sha256_of, write_json
 from .notes import note
 
-FREE = ("name", "device", "init", "pretrained", "input.workers", "evaluation.every", "evaluation.batch_size")
+FREE = (
+    "name",
+    "device",
+    "init",
+    "pretrained",
+    "input.workers",
+    "evaluation.every",
+    "evaluation.batch_size",
+    "telemetry",
+)
 PLACES = ("data.name", "data.category_ids", *(f"data.{split}_{what}" for split in ("train", "val")
           for what in ("annotations", "images")))  # fmt: skip
 PACE = ("schedule.epochs", "schedule.steps", "schedule.batch_size", "schedule.decay")

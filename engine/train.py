@@ -50,6 +50,7 @@ from .progress import progress_bar
 from .provenance import provenance
 from .reasons import reason
 from .resuming import Start, catch_up, check_changes, differences, find_start, fingerprint
+from .telemetry import Telemetry, look_of
 from .telling import Announcement, EpochLog, resolved_assigners
 
 METRICS, SUMMARY, LOG, ASSIGNER = "metrics.jsonl", "summary.json", "train.log", "assigner.txt"
@@ -106,12 +107,14 @@ def train(config: Mapping[str, Any], work_dir: Path, resume: bool = False, quiet
         ValueError, OSError: for a folder in use, a config of another run, and whatever data or model refuse.
     """
     goes_on = processes.once(partial(_goes_on, work_dir, resume))
-    model, observed = _seeded_model(config, initialise=not goes_on), AssignmentStatistics()
+    model, settings = _seeded_model(config, initialise=not goes_on), config["telemetry"]
+    observed = AssignmentStatistics(settings["every"], look_of(model) if settings["on"] else None)
     if processes.is_first() and not goes_on:
         warn_of_cold_start(config, model)
     metrics = MetricsFile(work_dir / METRICS)
     bar = ProgressBar(config["name"], metrics, quiet or not processes.is_first())
     loop = _loop(config, model)
+    watching = [Telemetry(config, model, observed, metrics, work_dir, bar.say)] if settings["on"] else []
     prepare = partial(_find_start, config, work_dir, model) if goes_on else partial(_prepare, config, work_dir, resume)
     start = processes.once(prepare)  # what is refused by now leaves no folder
     keeper = _keeper(config, work_dir, start)
@@ -120,7 +123,7 @@ def train(config: Mapping[str, Any], work_dir: Path, resume: bool = False, quiet
         (work_dir / ASSIGNER).write_text(assigners + "\n", encoding="utf-8")
     told = [EpochLog(metrics.means), Announcement(config, bar.say, "" if quiet else assigners)]
     seeds = [EpochSeed(config["seed"]), TrainingProgress()]
-    hooks = [metrics, observed, *seeds, SyncBuffersHook(), bar, keeper, *told]
+    hooks = [metrics, observed, *watching, *seeds, SyncBuffersHook(), bar, keeper, *told]
     model.observer = observed
     with calm(), naming(work_dir):
         basics = _runner_basics(config, work_dir)

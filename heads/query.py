@@ -318,9 +318,23 @@ class QueryHead(ProposalHead):
             losses |= of_extra
         return assignments, losses
 
+    def asked(self, outputs: QueryOutputs, targets: Targets) -> tuple[Predictions, Targets]:
+        """What the decoder's assigner is asked: all layers, without denoising, and the targets of all.
+
+        The encoder's proposals are a layer more, behind the decoder's, where they share its assigner.
+        """
+        _, own = outputs.split()
+        own = own.with_encoder() if self._joint(own) else own
+        needed = bool(self.assigner.needs & GEOMETRY)
+        return stacked_predictions(own, targets, geometry=needed), targets.repeat(len(own.logits))
+
+    def _joint(self, outputs: QueryOutputs) -> bool:
+        """Whether the encoder's proposals share the decoder's assigner."""
+        return self.encoder == "classes" and outputs.encoder is not None and "encoder" not in self.assigners
+
     def _own_losses(self, outputs: QueryOutputs, targets: Targets) -> tuple[Assignment, dict[str, Tensor]]:
         encoder, names = outputs.encoder, layer_names(len(outputs.logits))
-        joint = self.encoder == "classes" and encoder is not None and "encoder" not in self.assigners
+        joint = self._joint(outputs)
         if joint:
             outputs, names = outputs.with_encoder(), [*names, "_enc"]
         assignment, terms = self._losses(self.assigner, outputs, targets)

@@ -60,7 +60,7 @@ def save(figure: Figure, path: Path) -> None:
         OSError: when the file cannot be written.
     """
     kind = path.suffix[1:].lower() if path.suffix.lower() in FORMATS else "png"
-    figure.savefig(path, format=kind, dpi=DPI, facecolor=GROUND)
+    figure.savefig(path, format=kind, dpi=DPI, facecolor=figure.get_facecolor())
 
 
 def image_axes(figure: Figure, place: tuple[float, float, float, float], scene: Scene, title: str) -> Axes:
