@@ -151,6 +151,15 @@ class Assigner(nn.Module):
             return probability, None
         return probability**self.branch.power, predictions.objectness.sigmoid() ** self.branch.power
 
+    @torch.no_grad()
+    def pair_scores(self, predictions: Predictions, matches: Matches, labels: Tensor) -> Tensor:
+        """(P,) inference's score, factor included, of each pair's sample for the class that is given for it, labels (P,)."""
+        predictions = predictions.at_least_float32()
+        present = self.score(predictions).log_present(matches, labels).exp().nan_to_num(nan=0.0)
+        if self.branch is None or predictions.objectness is None:
+            return present
+        return (present * predictions.objectness[matches.image, matches.sample].sigmoid()) ** self.branch.power
+
     def _assign(self, predictions: Predictions, targets: Targets, matches: Matches | None) -> tuple[Scores, Assignment]:
         with torch.autocast(predictions.logits.device.type, enabled=False):
             if matches is None:

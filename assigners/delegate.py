@@ -78,6 +78,10 @@ class Delegate(nn.Module):
         """See `Assigner.inference_scores`."""
         return self.current.inference_scores(predictions)
 
+    def pair_scores(self, predictions: Predictions, matches: Matches, labels: Tensor) -> Tensor:
+        """See `Assigner.pair_scores`."""
+        return self.current.pair_scores(predictions, matches, labels)
+
     def match(self, predictions: Predictions, targets: Targets) -> Matches:
         """See `Assigner.match`."""
         return self.current.match(predictions, targets)

@@ -56,6 +56,10 @@ class Split(Delegate):
         """See `Assigner.inference_scores`."""
         return self.boxes.inference_scores(predictions)
 
+    def pair_scores(self, predictions: Predictions, matches: Matches, labels: Tensor) -> Tensor:
+        """See `Assigner.pair_scores`."""
+        return self.boxes.pair_scores(predictions, matches, labels)
+
     def match(self, predictions: Predictions, targets: Targets) -> Matches:
         """The pairs of both."""
         pairs = [assigner.match(predictions, targets) for assigner in self.assigners]

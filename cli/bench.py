@@ -121,6 +121,11 @@ def _write(device: str, ceilings: Any, rows: list[Any], path: Path) -> None:
     help="Measure these on --detector beside the detector alone; see 'detassign list schemes'.",
 )
 @click.option("--detector", metavar="NAME", default="dino_r18_tiny", show_default=True, help="With --schemes.")
+@click.option(
+    "--telemetry",
+    metavar="A,B,…",
+    help="Measure what telemetry costs these, each a detector or DETECTOR:ASSIGNER.",
+)
 @click.option("--out", type=click.Path(path_type=Path), help="Also write the rows to this JSON file.")
 def train_step(
     families: str,
@@ -131,15 +136,18 @@ def train_step(
     batch_size: int,
     schemes: str | None,
     detector: str,
+    telemetry: str | None,
     **given: Any,
 ) -> None:
     """Measure training steps of query detectors beside mmdet's own models, in one process, taking turns.
 
     On a CPU mmdet is measured as it comes, with deformable attention in plain torch, and with this project's kernel. With
     --schemes a detector is measured beside itself under each of them: what they cost in training, and that inference is free.
+    With --telemetry it is measured what the train command's --telemetry adds to a step.
 
     \b
     detassign bench train-step --families detr --steps 3
+    detassign bench train-step --telemetry fcos_tiny,fcos_tiny:dw,dino_r18_tiny
     detassign bench train-step --schemes group,h_detr --detector dino_r18_tiny
     """
     import torch
@@ -158,6 +166,9 @@ def train_step(
     described = {"device": _device_name(conditions.device), **conditions.to_dict()}
     if schemes:
         _schemes(detector, choose(schemes), conditions, described, out)
+        return
+    if telemetry:
+        _telemetry(choose(telemetry), conditions, described, out)
         return
     rows = []
     with calm():
@@ -192,6 +203,39 @@ def _schemes(detector: str, names: list[str], conditions: Any, described: dict[s
     )
     if out:
         click.echo(str(out))
+
+
+def _telemetry(names: list[str], conditions: Any, described: dict[str, Any], out: Path | None) -> None:
+    from ..bench import telemetry_cost
+    from ..engine.files import write_json
+
+    rows = []
+    for row in telemetry_cost.measure(names, conditions):
+        rows.append(row.to_dict())
+        if out:
+            write_json({"conditions": described, "rows": rows}, out)
+    columns = [
+        "detector",
+        "assigner",
+        "pairs",
+        "step, ms",
+        "look, ms",
+        "of its step",
+        "of all steps",
+        "probe, ms an image",
+    ]
+    table(columns, [_cost_row(row) for row in rows])
+    say(
+        "look: what telemetry adds to every fifth step. Medians; on a CPU of its time, which other work changes little."
+    )
+    if out:
+        click.echo(str(out))
+
+
+def _cost_row(row: dict[str, Any]) -> list[str]:
+    step, look, image = (f"{1000 * row[name]:.3g}" for name in ("step", "look", "image"))
+    shares = [f"{100 * row[name]:.2f} %" for name in ("share", "share_of_run")]
+    return [row["detector"], row["assigner"] or "its own", str(row["pairs"]), step, look, *shares, image]
 
 
 def _scheme_row(row: Any) -> list[str]:

@@ -39,7 +39,7 @@ def look_of(model: Detector) -> Callable[[Observation], dict[str, Tensor]]:
     def look(observation: Observation) -> dict[str, Tensor]:
         predictions, targets = observation.asked()
         areas = observation.stored_areas(targets)
-        return tally(observation.assignment, predictions, targets, areas, model.bbox_head.assigner.inference_scores)
+        return tally(observation.assignment, predictions, targets, areas, model.bbox_head.assigner.pair_scores)
 
     return look
 
@@ -90,20 +90,23 @@ class Telemetry(Hook):
                 self.say(sentence)
 
     def _look(self) -> list[Learnt]:
-        """What all images' objects are learnt by now, in order."""
-        was_training, rank = self.model.training, processes.rank()
+        """What all images' objects are learnt by now, in order.
+
+        All processes look as often, some at an image of another's, for they meet in every assignment: in its normalisers.
+        """
+        was_training, images, count = self.model.training, len(self.data), processes.count()
+        own = [place % images for place in range(processes.rank(), -(-images // count) * count, count)]
         self.model.eval()
         try:
-            own = [self._look_at(place) for place in range(rank, len(self.data), processes.count())]
+            shares = processes.gathered([self._look_at(place) for place in own])
         finally:
             self.model.train(was_training)
-        shares = processes.gathered(own)
-        return [shares[place % len(shares)][place // len(shares)] for place in range(len(self.data))]
+        return [shares[place % count][place // count] for place in range(images)]
 
     def _look_at(self, place: int) -> Learnt:
         batch = self.model.data_preprocessor(pseudo_collate([self.data[place]]), False)
         observation = self.model.assigned(batch["inputs"], batch["data_samples"])
-        return learnt(observation.assignment, *observation.asked(), self.model.bbox_head.assigner.inference_scores)
+        return learnt(observation.assignment, *observation.asked(), self.model.bbox_head.assigner.pair_scores)
 
     def before_save_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
         checkpoint["telemetry"] = self.probe.state()

@@ -27,7 +27,7 @@ import torch
 from torch import Tensor
 
 from ...assigners import BACKGROUND, Assignment, Predictions, Targets
-from .scores import Detecting, score_and_iou
+from .scores import Scoring, score_and_iou
 
 __all__ = ["Learnt", "between_layers", "instability", "learnt", "moved", "moved_between_layers"]
 
@@ -87,13 +87,13 @@ class Learnt:
 
 
 @torch.no_grad()
-def learnt(assignment: Assignment, predictions: Predictions, targets: Targets, detecting: Detecting) -> Learnt:
+def learnt(assignment: Assignment, predictions: Predictions, targets: Targets, scoring: Scoring) -> Learnt:
     """What an assignment of one image says; its numbers come to the host in one copy.
 
     Args:
         assignment: of one image, G times where predictions are in G groups.
         predictions, targets: what was asked.
-        detecting: the assigner's `inference_scores`.
+        scoring: the assigner's `pair_scores`.
 
     Raises:
         ValueError: when there is more than one image.
@@ -101,7 +101,7 @@ def learnt(assignment: Assignment, predictions: Predictions, targets: Targets, d
     groups, matches = predictions.groups or 1, assignment.matches
     if len(predictions.logits) != groups:
         raise ValueError(f"predictions: expected those of one image, got {len(predictions.logits) // groups}")
-    score, overlap = score_and_iou(matches, predictions, targets, detecting)
+    score, overlap = score_and_iou(matches, predictions, targets, scoring)
     columns = [matches.image, matches.sample, matches.target, assignment.positive, score, overlap]
     table = torch.stack([column.double() for column in columns]).cpu().numpy()
     layer, sample, target, weight, score, overlap = table[:, table[3] > 0]

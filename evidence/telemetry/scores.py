@@ -10,19 +10,19 @@ from torch import Tensor
 from ...assigners import Matches, Predictions, Targets
 from ...assigners.boxes import iou
 
-Detecting = Callable[[Predictions], tuple[Tensor, Tensor | None]]
-"""Class scores (B, N, C) and a factor (B, N) or None, as `Assigner.inference_scores` gives them."""
+Scoring = Callable[[Predictions, Matches, Tensor], Tensor]
+"""The scores of pairs, as `Assigner.pair_scores` gives them."""
 
 
 @torch.no_grad()
 def score_and_iou(
-    matches: Matches, predictions: Predictions, targets: Targets, detecting: Detecting
+    matches: Matches, predictions: Predictions, targets: Targets, scoring: Scoring
 ) -> tuple[Tensor, Tensor]:
     """(P,) score of each pair's sample for its target's class, as inference ranks it, and (P,) IoU of its boxes, in [0, 1]."""
     at = matches.image, matches.sample
     objectness = None if predictions.objectness is None else predictions.objectness[at][None]
     alone = Predictions(predictions.logits[at][None], predictions.boxes[at][None], objectness).at_least_float32()
-    scores, factor = detecting(alone)
-    own = scores[0].gather(1, matches.labels(targets)[:, None])[:, 0]
+    pairs = torch.arange(len(matches.image), device=matches.image.device)
+    own = Matches(torch.zeros_like(pairs), pairs, pairs, matches.score)
     overlap = iou(alone.boxes[0], matches.target_boxes(targets).to(alone.boxes))
-    return own if factor is None else own * factor[0], overlap.nan_to_num(nan=0.0).clamp(0, 1)
+    return scoring(alone, own, matches.labels(targets)), overlap.nan_to_num(nan=0.0).clamp(0, 1)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ...assigners import Assignment, Matches, Predictions, Targets
-from .scores import Detecting, score_and_iou
+from .scores import Scoring, score_and_iou
 from .sizes import SIZES, size_of
 
 __all__ = ["count", "layer_names", "pearson", "summarise", "tally"]
@@ -31,7 +31,7 @@ def count(assignment: Assignment, targets: Targets) -> dict[str, Tensor]:
 
 @torch.no_grad()
 def tally(
-    assignment: Assignment, predictions: Predictions, targets: Targets, areas: Tensor, detecting: Detecting
+    assignment: Assignment, predictions: Predictions, targets: Targets, areas: Tensor, scoring: Scoring
 ) -> dict[str, Tensor]:
     """The sums of one batch.
 
@@ -39,7 +39,7 @@ def tally(
         assignment: of the batch.
         predictions, targets: what was asked; of G * B images, where predictions are in G groups (decoder layers).
         areas: (G * B, M) of the targets, pixels of the stored images; they decide on sizes.
-        detecting: the assigner's `inference_scores`.
+        scoring: the assigner's `pair_scores`.
 
     Returns:
         targets, without, effective: (3, G) by size and group: objects, those without a pair of w⁺ > 0, effective positives.
@@ -68,7 +68,7 @@ def tally(
         "class_weight": _sums(targets.labels, of_targets["weight"], classes),
         "claimed": _claimed(assignment, learns),
         "best": _best(assignment, of_targets["weight"], targets),
-        "agreement": _agreement(matches, predictions, targets, detecting, learns),
+        "agreement": _agreement(matches, predictions, targets, scoring, learns),
         "steps": weight.new_ones(()),
         **_names_of_levels(predictions, weight),
     }
@@ -180,14 +180,14 @@ def _best(assignment: Assignment, total: Tensor, targets: Targets) -> Tensor:
 
 
 def _agreement(
-    matches: Matches, predictions: Predictions, targets: Targets, detecting: Detecting, learns: Tensor
+    matches: Matches, predictions: Predictions, targets: Targets, scoring: Scoring, learns: Tensor
 ) -> Tensor:
     """(6,) sums of score and IoU over pairs with w⁺ > 0 of the group that detects."""
-    score, overlap = (values.double() for values in score_and_iou(matches, predictions, targets, detecting))
+    score, overlap = (values.double() for values in score_and_iou(matches, predictions, targets, scoring))
     images = len(predictions.logits) // (predictions.groups or 1)
     counts = (learns * (matches.image // images == predictions.final_group)).double()
     terms = [torch.ones_like(score), score, overlap, score**2, overlap**2, score * overlap]
-    return torch.stack(terms) @ counts
+    return (torch.stack(terms) * counts).sum(1)
 
 
 def _level_names(sums: Mapping[str, Tensor]) -> list[str]:

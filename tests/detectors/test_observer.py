@@ -64,7 +64,9 @@ def test_the_tally_of_every_assigner_on_a_dense_head(assigner):
     assert all(value.isfinite().all() for value in found.values())
     assert found["targets"].sum() == found["class_targets"].sum() == 5
     assert found["pairs"].sum() == (observation.assignment.positive > 0).sum()
-    assert found["weight"].sum() == pytest.approx(float(observation.assignment.positive.detach().double().sum()), rel=1e-5)
+    assert found["weight"].sum() == pytest.approx(
+        float(observation.assignment.positive.detach().double().sum()), rel=1e-5
+    )
     assert found["strides"].tolist() == [8, 16]
 
 

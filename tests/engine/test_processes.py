@@ -16,11 +16,13 @@ from detassign.engine.config import compose
 from detassign.engine.device import device_of
 from detassign.engine.hooks import read_metrics
 from detassign.engine.train import find_run, train
+from detassign.evidence.telemetry.history import read_history
 
 TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
 # Nothing random, no norm that looks at its batch, and steps in proportion to gradients.
 SAME = {"input.flip": [], "model.backbone.norm_eval": True, "schedule.warmup.iterations": 0, "schedule.clip": 1.0}
 SGD = {"schedule.optimizer.type": "SGD", "schedule.optimizer.lr": 0.1}
+WATCHED = {"telemetry.on": True, "telemetry.every": 1, "telemetry.images": 3}
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +30,7 @@ def runs(tmp_path_factory):
     """Two epochs of two steps, batch 2: by this process alone, and by two with an image each."""
     data = tmp_path_factory.mktemp("data") / "shapes"
     make_dataset(data, images=7, size=64)
-    changes = {"input.scale": (64, 64), **SAME, **SGD}
+    changes = {"input.scale": (64, 64), **SAME, **SGD, **WATCHED}
     config = compose("deformable_detr_tiny", None, resolve(data), changes=changes, epochs=2, batch_size=2)
     alone, shared = (tmp_path_factory.mktemp("runs") / name for name in ("alone", "shared"))
     train(config, alone, quiet=True)
@@ -43,7 +45,8 @@ def test_two_processes_learn_what_one_learns_of_the_joint_batch(runs):
     alone, shared, _ = runs
     for mine, theirs in zip(*(read_metrics(run / "metrics.jsonl") for run in (alone, shared)), strict=True):
         assert mine.keys() == theirs.keys()
-        same = {name: value for name, value in mine.items() if "seconds" not in name and value is not None}
+        told = {name: value for name, value in mine.items() if not isinstance(value, dict)}
+        same = {name: value for name, value in told.items() if "seconds" not in name and value is not None}
         assert {name: theirs[name] for name in same} == pytest.approx(same, rel=1e-3, abs=1e-6)
     config, checkpoint = find_run(alone)
     mine, theirs = (safe_load(run / checkpoint.name)["state_dict"] for run in (alone, shared))
@@ -65,6 +68,30 @@ def test_what_is_counted_is_counted_in_all_processes(runs):
     mine, theirs = (json.loads((run / "summary.json").read_text()) for run in runs[:2])
     counts = ("steps", "positives_per_target", "effective_positives_per_target", "targets_without_positive")
     assert {name: theirs[name] for name in counts} == pytest.approx({name: mine[name] for name in counts})
+
+
+def test_telemetry_is_of_all_processes_and_of_all_images_that_they_share(runs):
+    """Sums over both shares of a batch; three followed images, two of one process and one of the other."""
+    mine, theirs = (
+        [line["telemetry"] for line in read_metrics(run / "metrics.jsonl") if "telemetry" in line] for run in runs[:2]
+    )
+    assert len(mine) == len(theirs) == 2
+    for one, other in zip(mine, theirs, strict=True):
+        for part in ("steps", "probe"):
+            assert dict(numbers(other[part])) == pytest.approx(dict(numbers(one[part])), rel=1e-3, abs=1e-3)
+    assert mine[1]["probe"]["instability"] > 0
+    histories = [read_history(run) for run in runs[:2]]
+    assert histories[0].images == histories[1].images
+    assert histories[0].columns["best"] == histories[1].columns["best"]
+
+
+def numbers(value, name=""):
+    """All numbers in nested dicts, by their keys in a row."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from numbers(inner, f"{name}.{key}")
+    elif isinstance(value, int | float):
+        yield name, value
 
 
 def test_a_refusal_is_said_once_and_ends_all_processes(runs):

@@ -78,7 +78,7 @@ def test_vectors_are_the_assignments_own():
         (0, 3, 0, 0),
     ]
     given = assignment(pairs, predictions.logits.shape)
-    found = learnt(given, predictions, targets, build("fcos", 2).inference_scores)
+    found = learnt(given, predictions, targets, build("fcos", 2).pair_scores)
     np.testing.assert_array_equal(found.vectors(), given.target_of(13).numpy())
     assert found.sample.tolist() == [1, 1, 2, 2, 5, 12]  # without w⁺ nothing is learnt
     assert found.level.tolist() == [0, 0, 0, 0, 0, 1]
@@ -92,7 +92,7 @@ def test_score_and_overlap_of_pairs_are_those_of_inference():
     targets = Targets.from_lists([torch.tensor([[0.0, 0.0, 8.0, 16.0]])], [torch.tensor([1])])
     assigner = build("fcos", 2)
     scores, factor = assigner.inference_scores(predictions)
-    found = learnt(assignment([(0, 0, 0, 1.0)], (1, 1, 2)), predictions, targets, assigner.inference_scores)
+    found = learnt(assignment([(0, 0, 0, 1.0)], (1, 1, 2)), predictions, targets, assigner.pair_scores)
     assert found.score == pytest.approx([float(scores[0, 0, 1] * factor[0, 0])])
     assert found.iou == pytest.approx([0.5])
 
@@ -101,7 +101,7 @@ def test_several_images_are_refused():
     predictions = pyramid((2, 2, 8), images=2, classes=2)
     targets = Targets.from_lists([torch.zeros(0, 4)] * 2, [torch.zeros(0)] * 2)
     with pytest.raises(ValueError, match="expected those of one image, got 2"):
-        learnt(assignment([], (2, 4, 2)), predictions, targets, build("fcos", 2).inference_scores)
+        learnt(assignment([], (2, 4, 2)), predictions, targets, build("fcos", 2).pair_scores)
 
 
 def test_what_was_learnt_survives_a_checkpoint(tmp_path):

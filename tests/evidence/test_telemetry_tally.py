@@ -13,7 +13,7 @@ from detassign.bench.stand_in import GPU, stand_in
 from detassign.evidence.telemetry.tally import count, pearson, summarise, tally
 
 CLASSES = ("cat", "dog")
-DETECTING = build("fcos", 2).inference_scores
+SCORING = build("fcos", 2).pair_scores
 
 
 def dense_step():
@@ -29,7 +29,7 @@ def dense_step():
 
 
 def test_the_sums_of_a_dense_step():
-    found = {name: value.tolist() for name, value in tally(*dense_step(), DETECTING).items()}
+    found = {name: value.tolist() for name, value in tally(*dense_step(), SCORING).items()}
     assert found["targets"] == [[2], [1], [0]]
     assert found["without"] == [[1], [0], [0]]
     assert found["pairs"] == [[2, 0], [1, 1], [0, 0]]
@@ -43,7 +43,7 @@ def test_the_sums_of_a_dense_step():
 
 
 def test_what_the_sums_of_two_steps_say():
-    sums = tally(*dense_step(), DETECTING)
+    sums = tally(*dense_step(), SCORING)
     found = summarise({name: 2 * value for name, value in sums.items()}, CLASSES)
     assert found["steps"] == 2
     assert found["targets_by_size"] == {"small": 4, "medium": 2, "large": 0}
@@ -81,7 +81,7 @@ def query_step():
 
 
 def test_the_levels_of_queries_are_layers_and_the_objects_of_a_step_count_in_each():
-    found = summarise(tally(*query_step(), build("hungarian", 2).inference_scores), CLASSES)
+    found = summarise(tally(*query_step(), build("hungarian", 2).pair_scores), CLASSES)
     assert found["levels"] == "decoder layers"
     assert found["targets_by_size"] == {"small": 2, "medium": 0, "large": 1}
     assert found["positives_by_level"] == pytest.approx({"0": 1, "1": 1, "encoder": 1 / 3})
@@ -93,7 +93,7 @@ def test_the_levels_of_queries_are_layers_and_the_objects_of_a_step_count_in_eac
 def test_agreement_is_pearsons_over_the_pairs_of_the_layer_that_detects():
     """Pairs (2, 1, 0), (3, 0, 1) and (3, 1, 0) of class 1, 1 and 0; their IoUs are 1, 64 / 10000 and 1/2."""
     given = query_step()
-    sums = tally(*given, build("hungarian", 2).inference_scores)
+    sums = tally(*given, build("hungarian", 2).pair_scores)
     logits = given[1].logits
     scores = torch.stack([logits[2, 1, 1], logits[3, 0, 1], logits[3, 1, 0]]).sigmoid()
     expected = np.corrcoef(scores.double(), [1, 64 / 10000, 0.5])[0, 1]
@@ -108,7 +108,7 @@ def test_agreement_of_what_does_not_vary_is_none():
 
 def test_what_every_run_counts_is_the_same_added_up():
     given = dense_step()
-    both = count(given[0], given[2]), tally(*given, DETECTING)
+    both = count(given[0], given[2]), tally(*given, SCORING)
     for name, value in both[0].items():
         assert float(value) == pytest.approx(float(both[1][name].sum())), name
 
@@ -116,7 +116,7 @@ def test_what_every_run_counts_is_the_same_added_up():
 def test_a_batch_without_objects_counts_nothing():
     predictions = pyramid((2, 2, 8), classes=2)
     given = assignment([], (1, 4, 2)), predictions, one_image(), torch.zeros(1, 0)
-    sums = tally(*given, DETECTING)
+    sums = tally(*given, SCORING)
     assert sum(float(value.sum()) for name, value in sums.items() if name not in ("steps", "strides")) == 0
     found = summarise(sums, CLASSES)
     assert found["contested"] is None
@@ -126,12 +126,12 @@ def test_a_batch_without_objects_counts_nothing():
 @pytest.mark.parametrize("make", [dense_step, query_step])
 def test_a_look_waits_for_no_device(make):
     given = make()
-    detecting = build("fcos" if make is dense_step else "hungarian", 2).inference_scores
-    expected = tally(*given, detecting)
+    scoring = build("fcos" if make is dense_step else "hungarian", 2).pair_scores
+    expected = tally(*given, scoring)
     with stand_in() as record:
         answer, predictions, targets, areas = map(moved, given)
         record.clear()
-        found = tally(answer, predictions, targets, areas, detecting)
+        found = tally(answer, predictions, targets, areas, scoring)
         assert record.waits == {}
         assert record.mixed == {}
     for name, value in expected.items():
