@@ -83,7 +83,7 @@ class Telemetry(Hook):
             entry = {"steps": None, "probe": self.probe.add(runner.epoch + 1, found) if found else None}
             write_bytes((json_text(self.probe.history().to_dict()) + "\n").encode(), self.folder / HISTORY)
             if self.statistics.of_epoch:
-                entry["steps"] = summarise(self.statistics.of_epoch, self.probe.classes)
+                entry["steps"] = summarise(self.statistics.of_epoch, self.probe.classes, processes.count())
             self.metrics.add(runner, {"telemetry": {**entry, "seconds": time.perf_counter() - started}})
             for sentence in left_alone(self.probe, self.patience):
                 runner.logger.info(sentence)

@@ -74,12 +74,13 @@ def tally(
     }
 
 
-def summarise(sums: Mapping[str, Tensor], classes: Sequence[str]) -> dict[str, Any]:
+def summarise(sums: Mapping[str, Tensor], classes: Sequence[str], processes: int = 1) -> dict[str, Any]:
     """What the sums of some steps say, in plain values; None where nothing was seen.
 
     Args:
         sums: tallies, added up, on the host.
         classes: names by label.
+        processes: that had a share of every step, each with a tally of its own.
     """
     objects, pairs = sums["targets"], sums["pairs"]
     layered = "strides" not in sums
@@ -96,7 +97,7 @@ def summarise(sums: Mapping[str, Tensor], classes: Sequence[str]) -> dict[str, A
     }
     claimed, best = sums["claimed"], sums["best"]
     return {
-        "steps": int(sums["steps"]),
+        "steps": int(sums["steps"]) // processes,
         "levels": "decoder layers" if layered else "strides",
         **{f"{name}_by_size": _named(SIZES, values) for name, values in by_size.items()},
         "positives_by_level": _named(names, pairs.sum(0) / of_level),
