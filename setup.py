@@ -162,4 +162,9 @@ def extensions() -> dict[str, object]:
     }
 
 
-setup(packages=package_names(), package_dir={"detassign": "."}, **extensions())
+setup(
+    packages=package_names(),
+    package_dir={"detassign": "."},
+    package_data={"detassign.evidence.pages": ["*.html", "*.css", "*.js"]},
+    **extensions(),
+)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Sequence
+from collections.abc import Container
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -17,22 +17,27 @@ from .common import (
     data_root_option,
     images_option,
     import_option,
-    new_path,
     options,
     trust_option,
 )
 
 if TYPE_CHECKING:
     from ..engine.checkpoints import Chosen
-    from ..evidence.inspection.scene import Scene
+    from .inspect_asked import Asked
+
+ASKED = ("assigners", "detector", "run", "checkpoint", "diff", "why", "out", "json_file", "outputs", "theme", "seed")
 
 DETECTOR = "fcos_r50"  # strides 8 to 128
 
 
 @click.command("inspect")
 @options(data_option, data_root_option, images_option)
-@click.option("--image", default="0", show_default=True, metavar="N|FILE", help="Index in the split, or a file's name.")
-@click.option("--split", type=click.Choice(["val", "train"]), default="val", show_default=True)
+@click.option("--image", metavar="N|FILE", help="Index in the split, or a file's name; the first if left out.")
+@click.option(
+    "--split",
+    type=click.Choice(["val", "train"]),
+    help="val if left out; without --image, statistics over all its images.",
+)
 @click.option(
     "--assigners",
     metavar="A,B,...",
@@ -41,11 +46,20 @@ DETECTOR = "fcos_r50"  # strides 8 to 128
 @click.option("--detector", metavar="NAME", help="Use its strides and input size; else strides 8 to 128, stored size.")
 @click.option("--run", type=click.Path(path_type=Path), help="A trained run: show the assigners on its predictions.")
 @click.option(
+    "--checkpoint",
+    metavar="best|last|FILE[,FILE]",
+    help="Of the run; of two, where they disagree under one assigner, the run's own if left out.",
+)
+@click.option("--diff", nargs=2, metavar="A B", help="Where two assigners disagree on the same predictions.")
+@click.option(
+    "--why", metavar="IMAGE:OBJECT", help="Why an object, counted from 0, has its samples; prints words and a table."
+)
+@click.option(
     "--out",
     type=click.Path(path_type=Path),
-    help="The picture, which is replaced; a new inspect-IMAGE.png if left out.",
+    help="The picture (.png, .pdf, .svg) or page (.html), which is replaced; a new inspect-IMAGE.png if left out.",
 )
-@click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write the counts here.")
+@click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write the numbers here.")
 @click.option(
     "--outputs",
     is_flag=True,
@@ -54,120 +68,100 @@ DETECTOR = "fcos_r50"  # strides 8 to 128
 @click.option(
     "--telemetry", is_flag=True, help="Of a run with --telemetry: whom it served, and how steadily, by epoch."
 )
+@click.option(
+    "--theme",
+    type=click.Choice(["dark", "light"]),
+    help="Of the ground; dark if left out, and in a page the reader's own.",
+)
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the simulated predictions.")
 @import_option
 @trust_option
 def command(
-    image: str,
-    split: str,
-    assigners: str | None,
-    run: Path | None,
-    out: Path | None,
-    json_file: Path | None,
-    outputs: bool,
-    telemetry: bool,
-    seed: int,
-    imports: tuple[str, ...],
-    trust: bool,
-    **given: Any,
+    image: str | None, split: str | None, telemetry: bool, imports: tuple[str, ...], trust: bool, **given: Any
 ) -> None:
     """Show which point or query learns which object, and how strongly.
 
-    Draws the weights w⁺, w⁻ and w° of every pyramid level over the image and counts what each object gets. Without
-    --run the predictions are simulated: boxes that err more the farther a point is from its object's centre and the
-    less its level suits the object's size, and scores that follow the boxes. Assigners are as at the end of a training.
+    Draws the weights w⁺, w⁻ and w° of every pyramid level that has any over the image, small objects enlarged besides, and
+    counts what each object gets. Without --run the predictions are simulated: boxes that err more the farther a point is
+    from its object's centre and the less its level suits the object's size, and scores that follow the boxes. Assigners are
+    as at the end of a training.
 
     Of a trained query detector it draws, layer by layer, which query is matched with which object, the way of those
     queries through the image, and the terms of what each match costs. With --outputs it draws which queries learn which
     object in every output of the training, denoising and extra queries among them, under any assigner. With --telemetry it
     shows, epoch by epoch, what a training with --telemetry wrote down; no image is opened then.
 
+    An --out that ends in .html is a page, one file that needs no other: whichever object is pointed at, or reached with the
+    keyboard, shows its samples on the picture and their weights, scores, IoU and costs beside it.
+
+    --diff shows where two assigners disagree, --why what became of one object's candidates, and --split without --image
+    what several assigners give the objects of a whole split, by size.
+
     \b
     detassign inspect --data synthetic --image 0 --assigners fcos,atss,dw
+    detassign inspect --data synthetic --image 0 --out page.html
+    detassign inspect --data synthetic --image 0 --diff atss dw
+    detassign inspect --data synthetic --why 0:2 --assigners atss,dw
+    detassign inspect --data synthetic --split val --assigners fcos,atss,dw
     detassign inspect --run runs/dino_r18_tiny-hungarian-synthetic --image 3
     detassign inspect --run runs/dino_r18_tiny-h_detr-hungarian-synthetic --outputs
+    detassign inspect --run runs/mine --checkpoint epoch_3.pth,epoch_12.pth --image 3
     """
     if telemetry:
-        if run is None:
-            raise ValueError("--telemetry: name the run's folder with --run")
-        from .inspect_telemetry import show
-
-        check_files(out, json_file)
-        show(run, out, json_file)
+        _show_telemetry(given["run"], given["out"], given["json_file"])
         return
     from ..engine.config import find_source
-    from ..engine.files import write_json
-    from ..engine.scenes import load_scene
-    from ..evidence.drawing.canvas import save
     from .configs import load_code
+    from .inspect_asked import asked
+
+    wanted = asked(image, split, **{name: given.pop(name) for name in ASKED})
+    config, checkpoints = _config(wanted, load_code(imports, ",".join(wanted.specs or ()) or None, {}), trust, **given)
+    form = _form(config, wanted)
+    source = find_source(config, [wanted.split])
+    checked(source, [wanted.split])
+    answer = import_module(f".inspect_{wanted.question}", __package__).answer
+    answer(wanted, form, config, checkpoints, source)
+
+
+def _show_telemetry(run: Path | None, out: Path | None, json_file: Path | None) -> None:
+    if run is None:
+        raise ValueError("--telemetry: name the run's folder with --run")
+    from .inspect_telemetry import show
 
     check_files(out, json_file)
-    config, chosen = _config(run, load_code(imports, assigners, {}), trust, **given)
-    form = _form(config, run, given["detector"], outputs)
-    stored_size = run is None and given["detector"] is None
-    checked(find_source(config, [split]), [split])
-    scene = load_scene(find_source(config, [split]), config["input"], image, split, stored_size)
-    inspections = form.inspections_of(assigners, config, chosen and chosen.path, scene, seed)
-    origin = f"simulated predictions, seed {seed}" if chosen is None else f"predictions of {chosen}"
-    picture = out or new_path(Path(f"inspect-{Path(scene.name).stem}.png"))
-    save(form.draw(scene, inspections, f"{split} image {scene.index}   ·   {origin}"), picture)
-    if json_file:
-        write_json(_as_json(scene, inspections, split, origin), json_file)
-    form.print_tables(scene, inspections, origin)
-    click.echo(f"picture: {picture}")
+    show(run, out, json_file)
 
 
-def _form(config: dict[str, Any], run: Path | None, detector: str | None, outputs: bool) -> ModuleType:
+def _form(config: dict[str, Any], wanted: Asked) -> ModuleType:
     """The module that shows detectors of this kind."""
     if "queries" not in config["model"]:
-        if outputs:
+        if wanted.outputs:
             raise ValueError("--outputs: belongs to query detectors, and this is a dense one; leave it out")
         return import_module(".inspect_points", __package__)
-    if run is None:
+    if wanted.run is None:
         raise ValueError(
-            f"--detector {detector}: a query detector has no matches to show before it is trained; give a trained run's "
-            "folder with --run"
+            f"--detector {wanted.detector}: a query detector has no matches to show before it is trained; give a trained "
+            "run's folder with --run"
         )
-    return import_module(".inspect_outputs" if outputs else ".inspect_queries", __package__)
+    return import_module(".inspect_outputs" if wanted.outputs else ".inspect_queries", __package__)
 
 
 def _config(
-    run: Path | None, code: Container[str], trust: bool, data: str | None, detector: str | None, **given: Any
-) -> tuple[dict[str, Any], Chosen | None]:
-    """The config that gives image size, strides and model, and the run's checkpoint."""
+    wanted: Asked, code: Container[str], trust: bool, data: str | None, **given: Any
+) -> tuple[dict[str, Any], list[Chosen]]:
+    """The config that gives image size, strides and model, and the run's checkpoints: none without a run, two to compare."""
     from .configs import on_data, resolve_config
 
     nothing = {"config": None, "assigner": None, "schedule": None, "settings": ()}
-    if run is None:
-        return resolve_config(detector=detector or DETECTOR, data=data, **nothing, **given), None
+    if wanted.run is None:
+        return resolve_config(detector=wanted.detector or DETECTOR, data=data, **nothing, **given), []
     from ..engine.predict import find_model
 
-    if detector:
-        raise ValueError(f"--detector {detector}: the run has a detector already; leave one of the two out")
-    config, chosen = find_model(run, None, trust, code)
+    found = [find_model(wanted.run, name, trust, code) for name in wanted.checkpoints or [None]]
+    config = found[0][0]
     there = on_data(config, data, given["data_root"], given["images"])
     if there["data"]["classes"] != config["data"]["classes"]:
-        raise ValueError(f"--data {data}: has the classes of the run {run} in another order; expected the same ids")
-    return there, chosen
-
-
-def _as_json(scene: Scene, inspections: Sequence[Any], split: str, origin: str) -> dict[str, Any]:
-    height, width = scene.image.shape[:2]
-    boxes, labels = scene.targets.boxes[0].tolist(), scene.targets.labels[0].tolist()
-    return {
-        "image": scene.name,
-        "index": scene.index,
-        "split": split,
-        "width": width,
-        "height": height,
-        "predictions": origin,
-        "targets": [
-            {
-                "label": scene.classes[label],
-                "box": box,
-                "assigners": {inspection.name: inspection.target(index) for inspection in inspections},
-            }
-            for index, (box, label) in enumerate(zip(boxes, labels, strict=True))
-        ],
-        "assigners": {inspection.name: inspection.totals() for inspection in inspections},
-    }
+        raise ValueError(
+            f"--data {data}: has the classes of the run {wanted.run} in another order; expected the same ids"
+        )
+    return there, [chosen for _, chosen in found]

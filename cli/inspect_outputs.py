@@ -18,18 +18,19 @@ SHOWN = 4  # queries of an object in a cell
 
 
 def inspections_of(
-    assigners: str | None, config: Mapping[str, Any], checkpoint: Path, scene: Scene, seed: int
+    specs: Sequence[Any] | None, config: Mapping[str, Any], checkpoint: Path, scene: Scene, seed: int
 ) -> list[OutputInspection]:
     """The run's outputs under its own assigners; noise of denoising is drawn from the seed."""
     import torch
 
-    from ..engine.scenes import predict_scene_in_training
+    from ..engine.scenes import load_model, predict_scene_in_training
     from ..evidence.inspection.outputs import inspect_outputs
 
-    if assigners:
+    if specs:
         raise ValueError("--assigners: outputs are shown under the run's own; leave it out, or --outputs")
     torch.manual_seed(seed)
-    return inspect_outputs(*predict_scene_in_training(config, checkpoint, scene), scene.targets)
+    model = load_model(config, checkpoint)
+    return inspect_outputs(model.bbox_head, predict_scene_in_training(model, scene), scene.targets)
 
 
 def draw(scene: Scene, inspections: Sequence[OutputInspection], subtitle: str) -> Figure:

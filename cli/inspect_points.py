@@ -2,36 +2,60 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .common import choose
 from .tables import table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from ..assigners import Predictions
+    from ..assigners import Assigner, Predictions
     from ..evidence.inspection.points import Inspection
     from ..evidence.inspection.scene import Scene
 
-ASSIGNERS = "fcos,atss,dw"
+    Seen = Callable[[Assigner], Predictions]
+
+ASSIGNERS = ("fcos", "atss", "dw")
+
+
+def usual(config: Mapping[str, Any]) -> Sequence[Any]:
+    """The assigners that are shown unless others are named."""
+    return ASSIGNERS
+
+
+def seeing(config: Mapping[str, Any], checkpoint: Path | None, seed: int) -> Callable[[Scene], Seen]:
+    """From an image to what each assigner sees of it: the run's predictions, or simulated ones."""
+    from ..assigners import SigmoidObjectness
+    from ..engine.scenes import load_model, predict_scene
+    from ..evidence.inspection.simulation import simulate
+    from ..evidence.inspection.subjects import translate
+
+    model = checkpoint and load_model(config, checkpoint)
+    score = model.bbox_head.assigner.score if model else SigmoidObjectness()
+
+    def see(scene: Scene) -> Seen:
+        if model:
+            predictions = predict_scene(model, scene)
+        else:
+            strides, shape = config["model"]["head"]["strides"], scene.image.shape[:2]
+            predictions = simulate(scene.targets, shape, strides, len(scene.classes), seed)
+        return lambda assigner: translate(predictions, score, assigner.score)
+
+    return see
 
 
 def inspections_of(
-    assigners: str | None, config: Mapping[str, Any], checkpoint: Path | None, scene: Scene, seed: int
+    specs: Sequence[Any] | None, config: Mapping[str, Any], checkpoint: Path | None, scene: Scene, seed: int
 ) -> list[Inspection]:
     """Every assigner on the run's predictions, or on simulated ones."""
     from ..evidence.inspection.points import inspect
-    from ..evidence.inspection.subjects import at_the_end, translate
+    from ..evidence.inspection.subjects import at_the_end
 
-    built = at_the_end(choose(assigners or ASSIGNERS), len(scene.classes))
-    predictions, score = _predictions(config, checkpoint, scene, seed)
-    return [
-        inspect(name, assigner, translate(predictions, score, assigner.score), scene.targets)
-        for name, assigner in built.items()
-    ]
+    built = at_the_end(specs or usual(config), len(scene.classes))
+    seen = seeing(config, checkpoint, seed)(scene)
+    return [inspect(name, assigner, seen(assigner), scene.targets) for name, assigner in built.items()]
 
 
 def draw(scene: Scene, inspections: Sequence[Inspection], subtitle: str) -> Figure:
@@ -53,20 +77,6 @@ def print_tables(scene: Scene, inspections: Sequence[Inspection], origin: str) -
     table(heads, rows, title=f"{scene.name}, {width} x {height}, {origin}")
     heads = ["assigner", "objects", "without a point", "points", "per object", "effective", "Σw⁺", "Σw⁻", "Σw°"]
     table(heads, [[inspection.name, *_total_cells(inspection.totals())] for inspection in inspections])
-
-
-def _predictions(
-    config: Mapping[str, Any], checkpoint: Path | None, scene: Scene, seed: int
-) -> tuple[Predictions, Any]:
-    """Predictions for the scene and the score model they are written for."""
-    from ..assigners import SigmoidObjectness
-    from ..engine.scenes import predict_scene
-    from ..evidence.inspection.simulation import simulate
-
-    if checkpoint:
-        return predict_scene(config, checkpoint, scene)
-    strides, shape = config["model"]["head"]["strides"], scene.image.shape[:2]
-    return simulate(scene.targets, shape, strides, len(scene.classes), seed), SigmoidObjectness()
 
 
 def _cells(share: Any) -> list[str]:

@@ -2,42 +2,88 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .common import choose
+from .inspect_samples import print_samples
 from .tables import table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from ..assigners import Assigner, Predictions
     from ..evidence.inspection.queries import QueryInspection
+    from ..evidence.inspection.samples import Samples
     from ..evidence.inspection.scene import Scene
+
+    Seen = Callable[[Assigner], Predictions]
+
+
+def usual(config: Mapping[str, Any]) -> Sequence[Any]:
+    """The assigner that is shown unless others are named: the run's own."""
+    return [config["model"]["head"]["assigner"]]
+
+
+def seeing(config: Mapping[str, Any], checkpoint: Path, seed: int) -> Callable[[Scene], Seen]:
+    """From an image to what each assigner sees of it: the queries of all layers; the seed changes nothing."""
+    from ..engine.scenes import load_model, predict_scene_queries
+    from ..evidence.inspection.queries import predictions_of
+
+    model = load_model(config, checkpoint)
+
+    def see(scene: Scene) -> Seen:
+        outputs = predict_scene_queries(model, scene)
+        return lambda assigner: predictions_of(outputs, model.bbox_head.assigner.score, assigner, scene.targets)
+
+    return see
 
 
 def inspections_of(
-    assigners: str | None, config: Mapping[str, Any], checkpoint: Path, scene: Scene, seed: int
-) -> list[QueryInspection]:
-    """Every assigner, or the run's own, on the run's predictions; the seed changes nothing."""
-    from ..engine.scenes import predict_scene_queries
-    from ..evidence.inspection.queries import inspect_queries
+    specs: Sequence[Any] | None, config: Mapping[str, Any], checkpoint: Path, scene: Scene, seed: int
+) -> list[QueryInspection] | list[Samples]:
+    """Every assigner, or the run's own, on the run's predictions; the seed changes nothing.
+
+    Matches are followed through the layers where each assigner gives every object one query; else it is shown what the
+    queries of the last layer learn.
+    """
+    from ..engine.scenes import load_model, predict_scene_queries
+    from ..evidence.inspection.queries import inspect_queries, query_samples, why_not_followed
     from ..evidence.inspection.subjects import at_the_end
 
-    own = config["model"]["head"]["assigner"]
-    built = at_the_end(choose(assigners) if assigners else [own], len(scene.classes))
-    outputs, score = predict_scene_queries(config, checkpoint, scene)
-    return [inspect_queries(name, assigner, outputs, score, scene.targets) for name, assigner in built.items()]
+    built = at_the_end(specs or usual(config), len(scene.classes))
+    model = load_model(config, checkpoint)
+    outputs, score = predict_scene_queries(model, scene), model.bbox_head.assigner.score
+    followed = not any(map(why_not_followed, built.values()))
+    inspected = inspect_queries if followed else query_samples
+    return [inspected(name, assigner, outputs, score, scene.targets) for name, assigner in built.items()]
 
 
-def draw(scene: Scene, inspections: Sequence[QueryInspection], subtitle: str) -> Figure:
+def draw(scene: Scene, inspections: Sequence[QueryInspection] | Sequence[Samples], subtitle: str) -> Figure:
     """The picture."""
-    from ..evidence.drawing.queries import draw
+    from ..evidence.drawing import outputs, queries
+    from ..evidence.inspection.outputs import learnt_by
 
-    return draw(scene, inspections, subtitle)
+    if _followed(inspections):
+        return queries.draw(scene, inspections, subtitle)
+    return outputs.draw(scene, [learnt_by(each) for each in inspections], subtitle)
 
 
-def print_tables(scene: Scene, inspections: Sequence[QueryInspection], origin: str) -> None:
+def print_tables(scene: Scene, inspections: Sequence[QueryInspection] | Sequence[Samples], origin: str) -> None:
+    """Of matches that are followed, or of what learns in the last layer."""
+    if _followed(inspections):
+        _print_matches(scene, inspections, origin)
+    else:
+        print_samples(scene, inspections, origin)
+
+
+def _followed(inspections: Sequence[Any]) -> bool:
+    from ..evidence.inspection.queries import QueryInspection
+
+    return isinstance(inspections[0], QueryInspection)
+
+
+def _print_matches(scene: Scene, inspections: Sequence[QueryInspection], origin: str) -> None:
     """A row per object with its last match, and one per assigner with the means of its layers."""
     terms = list(dict.fromkeys(term for inspection in inspections for term in inspection.costs))
     heads = ["object", "size", "assigner", "queries, layer by layer", "IoU", "P", *terms, "cost", "margin"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import random
 import resource
@@ -174,6 +175,14 @@ def _mmdet_scope() -> Iterator[None]:
     register_all_modules(init_default_scope=False)
     with DefaultScope.overwrite_default_scope("mmdet"):
         yield
+
+
+def at_settings(dataset: DetectionData, settings: Mapping[str, Any]) -> DetectionData:
+    """The same images under other settings of evaluation; annotations are shared."""
+    other = copy.copy(dataset)
+    with _mmdet_scope():
+        other.pipeline = Compose(_eval_transforms(settings))
+    return other
 
 
 def _dataset(source: DataSource, split: str, transforms: list[dict[str, Any]]) -> DetectionData:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -14,9 +14,9 @@ from torch import Tensor
 from ..assigners import Predictions, Targets
 from ..data import DataSource
 from ..evidence.inspection.scene import Scene
-from ..heads.query import QueryHead, QueryOutputs
+from ..heads.query import QueryOutputs
 from .build import Detector, build_model, load_checkpoint
-from .datasets import DetectionData, eval_loader
+from .datasets import DetectionData, at_settings, eval_loader
 from .predict import check_header
 from .train import calm
 
@@ -37,16 +37,36 @@ def load_scene(
         ValueError: when there is no such image, or its file cannot be read.
     """
     dataset = eval_loader(source, settings, 1, split).dataset
-    index = find_image(dataset, which, split)
+    return _scene(dataset, settings, find_image(dataset, which, split), stored_size)
+
+
+def scenes(
+    source: DataSource, settings: Mapping[str, Any], split: str, stored_size: bool = False
+) -> tuple[int, Iterator[Scene]]:
+    """How many images a split has, and they, one at a time; arguments as of `load_scene`.
+
+    Raises:
+        ValueError: when the file of an image cannot be read.
+    """
+    dataset = eval_loader(source, settings, 1, split).dataset
+    return len(dataset), (_scene(dataset, settings, index, stored_size) for index in range(len(dataset)))
+
+
+def stored_boxes(scene: Scene) -> Tensor:
+    """(M, 4) xyxy boxes of the objects in pixels of the image as it is stored."""
+    return scene.targets.boxes[0] / torch.tensor(scene.packed["data_samples"].scale_factor).repeat(2)
+
+
+def _scene(dataset: DetectionData, settings: Mapping[str, Any], index: int, stored_size: bool) -> Scene:
     info = dataset.get_data_info(index)
     if stored_size:
-        smaller = {**settings, "scale": _at_most((info["width"], info["height"]), settings["scale"])}
-        dataset = eval_loader(source, smaller, 1, split).dataset
+        scale = _at_most((info["width"], info["height"]), settings["scale"])
+        dataset = at_settings(dataset, {**settings, "scale": scale})
     check_header(Path(info["img_path"]))
     packed = dataset[index]
     image = packed["inputs"].flip(0).permute(1, 2, 0).numpy()  # from BGR
     name = Path(info["img_path"]).name
-    return Scene(name, index, image, _targets(info, packed), source.classes, packed)
+    return Scene(name, index, image, _targets(info, packed), dataset.source.classes, packed)
 
 
 def find_image(dataset: DetectionData, which: str, split: str) -> int:
@@ -68,46 +88,38 @@ def find_image(dataset: DetectionData, which: str, split: str) -> int:
 
 
 @torch.no_grad()
-def predict_scene(config: Mapping[str, Any], checkpoint: Path, scene: Scene) -> tuple[Predictions, Any]:
-    """A trained model's predictions for a scene, and the score model they are written for.
-
-    Raises:
-        ValueError: when the checkpoint is not of the config's model.
-    """
-    model, images = load_model(config, checkpoint, scene)
-    return model.predictions(images).at_least_float32(), model.bbox_head.assigner.score
+def predict_scene(model: Detector, scene: Scene) -> Predictions:
+    """A dense detector's predictions for a scene."""
+    return model.predictions(images_of(model, scene)).at_least_float32()
 
 
 @torch.no_grad()
-def predict_scene_queries(config: Mapping[str, Any], checkpoint: Path, scene: Scene) -> tuple[QueryOutputs, Any]:
-    """What every decoder layer of a trained query detector says of a scene, and the score model it is written for.
-
-    Raises:
-        ValueError: when the checkpoint is not of the config's model.
-    """
-    model, images = load_model(config, checkpoint, scene)
-    return _outputs(model, images, scene), model.bbox_head.assigner.score
+def predict_scene_queries(model: Detector, scene: Scene) -> QueryOutputs:
+    """What every decoder layer of a query detector says of a scene."""
+    return _outputs(model, images_of(model, scene), scene)
 
 
 @torch.no_grad()
-def predict_scene_in_training(
-    config: Mapping[str, Any], checkpoint: Path, scene: Scene
-) -> tuple[QueryHead, QueryOutputs]:
-    """A trained query detector's head, and what all that it trains says of a scene: denoising and extras, too.
+def predict_scene_in_training(model: Detector, scene: Scene) -> QueryOutputs:
+    """What all that a query detector trains says of a scene: denoising and extras, too."""
+    return _outputs(model, images_of(model, scene), scene, scene.targets)
+
+
+def load_model(config: Mapping[str, Any], checkpoint: Path) -> Detector:
+    """A trained model.
 
     Raises:
         ValueError: when the checkpoint is not of the config's model.
     """
-    model, images = load_model(config, checkpoint, scene)
-    return model.bbox_head, _outputs(model, images, scene, scene.targets)
-
-
-def load_model(config: Mapping[str, Any], checkpoint: Path, scene: Scene) -> tuple[Detector, Tensor]:
-    """A trained model and the batch (1, 3, H, W) that it makes of a scene."""
     with calm():
         model = build_model(config, initialise=False).eval()
         load_checkpoint(model, checkpoint, config["data"]["classes"])
-    return model, model.data_preprocessor(pseudo_collate([scene.packed]), False)["inputs"]
+    return model
+
+
+def images_of(model: Detector, scene: Scene) -> Tensor:
+    """The batch (1, 3, H, W) that a model makes of a scene."""
+    return model.data_preprocessor(pseudo_collate([scene.packed]), False)["inputs"]
 
 
 def _outputs(model: Detector, images: Tensor, scene: Scene, targets: Targets | None = None) -> QueryOutputs:

@@ -14,13 +14,14 @@ from matplotlib.patches import Rectangle
 
 from ..inspection.scene import Scene
 from .fonts import style_of, title_lettering, warn_of_missing_letters
+from .theme import theme
 
 DPI = 100
 FORMATS = (".png", ".pdf", ".svg")
 MARGIN, HEAD, LINE = 14, 36, 16  # pixels: left border, the title, a line of text
 LETTER = 6.2  # pixels, mean width of the explanation's letters
 TITLED = 225  # pixels, width of an image that has room for the longest title at full size
-INK, GROUND, EDGE, SOFT = "white", "#16181d", "#5c6370", "#c8ccd4"
+INK = "white"  # of marks on photographs
 PALETTE = ("#ff6ec7", "#ffe95c", "#b9a2ff", "#e9ecef", "#ff9e9e", "#8df0dc", "#d0a97a", "#c6f36b", "#9fb8ff", "#ff6b6b")
 
 
@@ -43,24 +44,29 @@ def dim(image: np.ndarray) -> np.ndarray:
 def begin(size: tuple[int, int], scene: Scene, subtitle: str, explanation: str) -> Figure:
     """A picture of `size` pixels that has nothing yet but its title and what it shows."""
     warn_of_missing_letters(scene.classes)
-    figure = Figure(figsize=(size[0] / DPI, size[1] / DPI), dpi=DPI, facecolor=GROUND)
+    figure = Figure(figsize=(size[0] / DPI, size[1] / DPI), dpi=DPI, facecolor=theme().ground)
     FigureCanvasAgg(figure)
     height, width = scene.image.shape[:2]
     title = f"{scene.name}, {width} x {height}" + (f"   ·   {subtitle}" if subtitle else "")
     shown, font = title_lettering(title)
     write(figure, size, MARGIN, 10, shown, points=11, weight="bold", **style_of(font))
-    write(figure, size, MARGIN, HEAD, explanation, points=8.5, linespacing=1.3, color=SOFT)
+    write(figure, size, MARGIN, HEAD, explanation, points=8.5, linespacing=1.3, color=theme().soft)
     return figure
 
 
-def save(figure: Figure, path: Path) -> None:
+def save(figure: Figure, path: Path, like: Path | None = None) -> None:
     """Write a picture, in the format that the file's name ends in, as PNG where it ends in none.
+
+    Args:
+        figure: the picture.
+        path: of the file.
+        like: a name that says the format instead.
 
     Raises:
         OSError: when the file cannot be written.
     """
-    kind = path.suffix[1:].lower() if path.suffix.lower() in FORMATS else "png"
-    figure.savefig(path, format=kind, dpi=DPI, facecolor=figure.get_facecolor())
+    suffix = (like or path).suffix.lower()
+    figure.savefig(path, format=suffix[1:] if suffix in FORMATS else "png", dpi=DPI, facecolor=figure.get_facecolor())
 
 
 def image_axes(figure: Figure, place: tuple[float, float, float, float], scene: Scene, title: str) -> Axes:
@@ -69,9 +75,9 @@ def image_axes(figure: Figure, place: tuple[float, float, float, float], scene: 
     axes.set(xlim=(0, scene.image.shape[1]), ylim=(scene.image.shape[0], 0), xticks=[], yticks=[])
     axes.set_autoscale_on(False)
     axes.set_aspect("auto")
-    axes.set_title(title, color=INK, fontsize=8.5 * min(1, place[2] * figure.bbox.width / TITLED), pad=3)
+    axes.set_title(title, color=theme().ink, fontsize=8.5 * min(1, place[2] * figure.bbox.width / TITLED), pad=3)
     for spine in axes.spines.values():
-        spine.set_color(EDGE)
+        spine.set_color(theme().edge)
     return axes
 
 
@@ -113,7 +119,7 @@ def rectangle(box: Sequence[float], **style: object) -> Rectangle:
 
 def rule(figure: Figure, top: int, size: tuple[int, int]) -> None:
     """A line across a picture of `size` pixels."""
-    line = figure.add_axes((0, 1 - top / size[1], 1, 1 / size[1]), facecolor=EDGE)
+    line = figure.add_axes((0, 1 - top / size[1], 1, 1 / size[1]), facecolor=theme().edge)
     line.set(xticks=[], yticks=[])
 
 
@@ -121,5 +127,5 @@ def write(
     figure: Figure, size: tuple[int, int], left: float, top: float, text: str, points: float, **style: object
 ) -> None:
     """Text, whose dollar signs are no formula, with its top left corner at a pixel of a picture of `size` pixels."""
-    style = {"color": INK, "va": "top", "parse_math": False, **style}
+    style = {"color": theme().ink, "va": "top", "parse_math": False, **style}
     figure.text(left / size[0], 1 - top / size[1], text, fontsize=points, **style)

@@ -1,4 +1,4 @@
-"""Assignments of one image as a picture: a block per assigner with rows w⁺, w⁻, w° and a column per pyramid level."""
+"""Assignments of one image as a picture: a block per assigner, rows w⁺, w⁻, w°, a column per pyramid level that has any."""
 
 from __future__ import annotations
 
@@ -11,40 +11,20 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
-from ..inspection.points import Inspection
+from ..inspection.crops import Crop, crops
+from ..inspection.points import SPARED, Inspection
 from ..inspection.scene import Scene
 from ..words import many, three_digits
-from .canvas import (
-    HEAD,
-    INK,
-    LINE,
-    MARGIN,
-    begin,
-    color_of,
-    dim,
-    image_axes,
-    outline_targets,
-    rule,
-    show,
-    wrap,
-    write,
-)
+from .canvas import INK, LINE, begin, color_of, dim, image_axes, number_targets, outline_targets, rule, show, write
 from .fonts import class_lettering, style_of
+from .points_layout import BLOCK, SIGN, TITLE, Layout, explanation, lay_out
+from .theme import theme
 
-PICTURE = (1900, 2300)  # pixels that the panels of three assigners are fitted into
-LEAST_PANEL = 150  # pixels, shorter side; many assigners make the picture longer instead
-GAP, SIGN, BAR = 6, 34, 80  # pixels: between panels, a row's sign, colour bar with numbers
-BLOCK, TITLE = 30, 17  # pixels: above each assigner, above each row
-NARROWEST = 900  # pixels
 TINY = 1e-12  # keeps scales of all-zero weights defined
 LEGEND = 12  # classes named
-SPARED = 0.995  # a share from which nothing is spared, in whole percent
-EXPLANATION = (
-    "w⁺ pulls a point's class score up, w° its box towards the object; both are summed over the objects that a point "
-    "learns, and full colour is what an object's best point typically gets.",
-    "w⁻ pushes its class score down; shown is its share of what a background point gets: nothing drawn at 1, blue where "
-    "the point is spared (0: fully), red where it is pushed down harder.",
-)
+DOT = 6.0  # points, radius on the finest level; a factor of 1.4 for each further one
+WINDOWS = 4  # around small objects
+NAMED = 3  # objects that the title of a window numbers
 
 
 @dataclass(frozen=True)
@@ -61,9 +41,10 @@ class Row:
         """Whether values are shares, with nothing to see at 1, rather than amounts."""
         return self.attribute == "negative"
 
-    def top(self, inspection: Inspection) -> float:
-        """The value of full colour."""
-        return 2.0 if self.is_share else max(inspection.typical[self.attribute == "box"], TINY)
+    def top(self, inspections: Sequence[Inspection]) -> float:
+        """The value of full colour, the same for all assigners."""
+        peaks = (inspection.typical[self.attribute == "box"] for inspection in inspections)
+        return 2.0 if self.is_share else max(*peaks, TINY)
 
 
 ROWS = (
@@ -74,29 +55,14 @@ ROWS = (
 
 
 @dataclass(frozen=True)
-class Layout:
-    """Where panels lie, in pixels from the top left corner."""
+class Subject:
+    """What the blocks of a picture have in common: what is on it, where it lies, and what full colours mean."""
 
-    panel: tuple[int, int]  # width, height
-    size: tuple[int, int]
-    levels: int
-    head: int
-
-    def top(self, block: int) -> int:
-        """Upper edge of an assigner's block."""
-        return self.head + block * (BLOCK + 3 * (self.panel[1] + TITLE))
-
-    def place(self, block: int, row: int, column: int) -> tuple[float, float, float, float]:
-        """Axes rectangle of a panel in the figure's fractions; column -1 is the overview, `levels` the colour bar."""
-        width = 12 if column == self.levels else self.panel[0]
-        left = MARGIN + (column + 1) * (self.panel[0] + GAP) + (SIGN if column >= 0 else 0)
-        top = self.top(block) + BLOCK + row * (self.panel[1] + TITLE) + TITLE
-        return (
-            left / self.size[0],
-            1 - (top + self.panel[1]) / self.size[1],
-            width / self.size[0],
-            self.panel[1] / self.size[1],
-        )
+    scene: Scene
+    layout: Layout
+    levels: tuple[tuple[int, ...], ...]  # that are shown of each assigner
+    windows: tuple[Crop, ...]
+    tops: tuple[float, ...]  # of each kind of weight
 
 
 def draw(scene: Scene, inspections: Sequence[Inspection], subtitle: str = "") -> Figure:
@@ -112,33 +78,31 @@ def draw(scene: Scene, inspections: Sequence[Inspection], subtitle: str = "") ->
     """
     if not inspections:
         raise ValueError("inspections: expected at least one, got none")
-    layout = lay_out(scene.image.shape[:2], len(inspections[0].strides), len(inspections))
-    figure = begin(layout.size, scene, subtitle, explanation(layout.size[0]))
+    subject = subject_of(scene, inspections)
+    explained = explanation(subject.layout.size[0], bool(subject.windows))
+    figure = begin(subject.layout.size, scene, subtitle, explained)
     for block, inspection in enumerate(inspections):
-        _draw_overview(figure, layout, block, scene, inspection)
-        for row, kind in enumerate(ROWS):
-            _draw_row(figure, layout, (block, row), kind, scene, inspection)
+        _draw_overview(figure, subject, block, inspection)
+        for row in range(len(ROWS)):
+            _draw_row(figure, subject, (block, row), inspection)
+        for place, crop in enumerate(subject.windows):
+            _draw_crop(figure, subject, (block, place), crop, inspection)
     return figure
 
 
-def lay_out(shape: tuple[int, int], levels: int, assigners: int) -> Layout:
-    """Panels of the image's proportions as large as the picture's size allows."""
-    height, width = shape
-    head = HEAD + 2 * len(EXPLANATION) * LINE
-    room = (
-        (PICTURE[0] - MARGIN - SIGN - BAR) / (levels + 1) - GAP,
-        (PICTURE[1] - head - assigners * BLOCK) / (3 * assigners) - TITLE,
-    )
-    scale = max(min(room[0] / width, room[1] / height), LEAST_PANEL / min(shape))
-    panel = round(scale * width), round(scale * height)
-    total = max(MARGIN + (levels + 1) * (panel[0] + GAP) + SIGN + BAR, NARROWEST)
-    head = HEAD + LINE * (len(explanation(total).splitlines()) + 1)
-    return Layout(panel, (total, head + assigners * (BLOCK + 3 * (panel[1] + TITLE)) + GAP), levels, head)
+def subject_of(scene: Scene, inspections: Sequence[Inspection]) -> Subject:
+    """What these inspections have in common."""
+    shape, strides = scene.image.shape[:2], inspections[0].strides
+    levels = tuple(levels_with_any([inspection]) for inspection in inspections)
+    windows = crops(scene.targets.boxes[0].tolist(), shape[::-1], min(strides), WINDOWS)
+    layout = lay_out(shape, [len(own) for own in levels], len(windows))
+    return Subject(scene, layout, levels, tuple(windows), tuple(kind.top(inspections) for kind in ROWS))
 
 
-def explanation(width: int) -> str:
-    """What the picture shows, in lines for a picture of so many pixels."""
-    return wrap(EXPLANATION, width)
+def levels_with_any(inspections: Sequence[Inspection]) -> tuple[int, ...]:
+    """The levels on which some assigner does something; the first where none does."""
+    levels = range(len(inspections[0].strides))
+    return tuple(level for level in levels if any(each.acts_on(level) for each in inspections)) or (0,)
 
 
 def colored(values: np.ndarray, largest: float, kind: Row) -> np.ndarray:
@@ -150,24 +114,27 @@ def colored(values: np.ndarray, largest: float, kind: Row) -> np.ndarray:
     return rgba
 
 
-def _draw_overview(figure: Figure, layout: Layout, block: int, scene: Scene, inspection: Inspection) -> None:
+def _draw_overview(figure: Figure, subject: Subject, block: int, inspection: Inspection) -> None:
     """The assigner's name, the image with every target's number of positives, and the figures of the whole image."""
-    top = layout.top(block)
-    rule(figure, top + 3, layout.size)
-    write(figure, layout.size, MARGIN, top + 7, inspection.name, points=14, weight="bold")
+    scene, layout = subject.scene, subject.layout
+    left, top = layout.corners[block]
+    if layout.begins_row(block):
+        rule(figure, top + 3, layout.size)
+    write(figure, layout.size, left, top + 7, layout.fitting(inspection.name, block), points=14, weight="bold")
     panel = image_axes(figure, layout.place(block, 0, -1), scene, "points per object")
     show(panel, scene.image)
     outline_targets(panel, scene)
     _write_counts(panel, scene, [share.pairs for share in inspection.targets])
     below = top + BLOCK + 2 * TITLE + layout.panel[1]
-    write(figure, layout.size, MARGIN, below, _figures(inspection), points=9, linespacing=1.5)
+    write(figure, layout.size, left, below, _figures(inspection, subject.levels[block]), points=9, linespacing=1.5)
     for place, (label, count) in enumerate(Counter(scene.targets.labels[0].tolist()).most_common(LEGEND)):
-        spot = MARGIN + 0.5 * layout.panel[0] * (place % 2), below + 9 * LINE + LINE * (place // 2)
+        spot = left + 0.5 * layout.panel[0] * (place % 2), below + 11 * LINE + LINE * (place // 2)
         name, font = class_lettering(scene.classes, label, longest=13)
-        write(figure, layout.size, *spot, f"{count} {name}", points=9, color=color_of(label), **style_of(font))
+        style = {"color": theme().legible(color_of(label)), **style_of(font)}
+        write(figure, layout.size, *spot, f"{count} {name}", points=9, **style)
 
 
-def _figures(inspection: Inspection) -> str:
+def _figures(inspection: Inspection, shown: Sequence[int]) -> str:
     total = inspection.totals()
     sums = [f"Σ{kind.sign} {three_digits(value)}" for kind, value in zip(ROWS, inspection.sums, strict=True)]
     lines = (
@@ -176,18 +143,24 @@ def _figures(inspection: Inspection) -> str:
         f"{total['pairs_per_target']:.1f} points per object",
         f"as {total['effective_per_target']:.1f} of equal w⁺",
         *sums,
+        *folded(inspection, shown),
     )
     return "\n".join(lines)
 
 
-def _draw_row(
-    figure: Figure, layout: Layout, place: tuple[int, int], kind: Row, scene: Scene, inspection: Inspection
-) -> None:
+def folded(inspection: Inspection, shown: Sequence[int]) -> tuple[str, ...]:
+    """What is left out of an assigner's levels, in lines."""
+    strides = [str(stride) for level, stride in enumerate(inspection.strides) if level not in shown]
+    return ("nothing on strides", " ".join(strides)) if strides else ()
+
+
+def _draw_row(figure: Figure, subject: Subject, place: tuple[int, int], inspection: Inspection) -> None:
     """One weight on every level, on one scale."""
+    scene, layout, kind, top = subject.scene, subject.layout, ROWS[place[1]], subject.tops[place[1]]
     levels = getattr(inspection, kind.attribute)
-    top = kind.top(inspection)
     dimmed = dim(scene.image)
-    for column, (stride, values) in enumerate(zip(inspection.strides, levels, strict=True)):
+    for column, level in enumerate(subject.levels[place[0]]):
+        stride, values = inspection.strides[level], levels[level]
         title = f"stride {stride}: {describe(kind, values, levels)}"
         panel = image_axes(figure, layout.place(*place, column), scene, title)
         show(panel, dimmed)
@@ -196,8 +169,28 @@ def _draw_row(
         panel.imshow(colored(values, top, kind), extent=cells, interpolation="nearest")
         outline_targets(panel, scene)
     x, y, _, height = layout.place(*place, 0)
-    figure.text(x - 0.5 * SIGN / layout.size[0], y + height / 2, kind.sign, color=INK, fontsize=15, ha="center")
-    _draw_bar(figure, layout.place(*place, layout.levels), kind, top, max(float(level.max()) for level in levels))
+    middle = x - 0.5 * SIGN / layout.size[0], y + height / 2
+    figure.text(*middle, kind.sign, color=theme().ink, fontsize=15, ha="center")
+    bar = layout.bar(*place, len(subject.levels[place[0]]))
+    _draw_bar(figure, bar, kind, top, max(float(level.max()) for level in levels))
+
+
+def _draw_crop(figure: Figure, subject: Subject, place: tuple[int, int], crop: Crop, inspection: Inspection) -> None:
+    """A window around small objects, with the points that learn."""
+    scene, layout = subject.scene, subject.layout
+    numbers = ", ".join(map(str, crop.targets[:NAMED])) + (", …" if len(crop.targets) > NAMED else "")
+    named = "object" if len(crop.targets) == 1 else "objects"
+    title = f"{named} {numbers}, {crop.zoom:.1f} times as large"
+    panel = image_axes(figure, layout.place(place[0], len(ROWS), place[1] - 1), scene, title)
+    show(panel, 0.45 * scene.image / 255 + 0.55 * dim(scene.image))
+    panel.set(xlim=crop.box[::2], ylim=crop.box[:0:-2])
+    outline_targets(panel, scene)
+    pull, _, box = ROWS
+    for level in reversed(range(len(inspection.strides))):
+        points, weights = inspection.points_that_learn(level)
+        filling, ring = colored(weights[:, 0], subject.tops[0], pull), colored(weights[:, 1], subject.tops[2], box)
+        panel.scatter(*points.T, s=(DOT * 1.4**level) ** 2, c=filling, edgecolors=ring, linewidths=1.2, zorder=3)
+    number_targets(panel, scene)
 
 
 def describe(kind: Row, values: np.ndarray, levels: Sequence[np.ndarray]) -> str:
@@ -223,7 +216,7 @@ def _draw_bar(figure: Figure, place: tuple[float, float, float, float], kind: Ro
     above = "≥ " if largest > top * 1.001 else ""
     bar.set_yticks([0, top / 2, top], ["0", f"{top / 2:.2g}", f"{above}{top:.2g}"])
     bar.yaxis.tick_right()
-    bar.tick_params(colors=INK, labelsize=8, length=0, pad=4)  # a mark before a number would be its sign
+    bar.tick_params(colors=theme().ink, labelsize=8, length=0, pad=4)  # a mark before a number would be its sign
     for label, side in zip(bar.get_yticklabels(), ("bottom", "center", "top"), strict=True):
         label.set_verticalalignment(side)
 

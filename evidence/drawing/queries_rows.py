@@ -12,9 +12,10 @@ from matplotlib.ticker import MaxNLocator
 from ...assigners import BACKGROUND
 from ..inspection.queries import QueryInspection
 from ..inspection.scene import Scene
-from .canvas import EDGE, GROUND, INK, SOFT, color_of, rectangle, write
+from .canvas import INK, color_of, rectangle, write
 from .fonts import class_lettering, style_of
 from .queries_layout import BARS, CELL, FOOT_ROW, NUMBER, Layout
+from .theme import theme
 
 SMALL, SMALLEST, LARGEST = 8.5, 6.5, 9.5  # points: heads and means, rows' text at least and at most
 LAYERS = LinearSegmentedColormap.from_list("layers", ["#5f3dc4", "#228be6", "#22b8cf", "#66fff2"])
@@ -41,7 +42,9 @@ def draw_matches(
         grid.add_patch(rectangle(frame, edgecolor=YELLOW, linewidth=1.4))
     for index, label in enumerate(scene.targets.labels[0].tolist()):
         name, font = class_lettering(scene.classes, label, longest=17)
-        _name_row(grid, index, f"{index} {name}", color_of(label), text_size(layout.row), **style_of(font))
+        _name_row(
+            grid, index, f"{index} {name}", theme().legible(color_of(label)), text_size(layout.row), **style_of(font)
+        )
     _draw_means(figure, layout, top + layout.grid_height + 4, inspection)
 
 
@@ -54,13 +57,13 @@ def draw_costs(figure: Figure, layout: Layout, top: int, inspection: QueryInspec
     rows = np.arange(layout.objects) + 0.5
     for color, left, width in zip(_colors(inspection), bar_starts(costs), costs, strict=True):
         axes.barh(rows, width, 0.62, left=left, color=color, linewidth=0)
-    axes.axvline(0, color=SOFT, linewidth=0.8)
-    axes.vlines(total, rows - 0.42, rows + 0.42, color=INK, linewidth=2)
-    edges = np.where(margin < 0, RED, INK)
+    axes.axvline(0, color=theme().soft, linewidth=0.8)
+    axes.vlines(total, rows - 0.42, rows + 0.42, color=theme().ink, linewidth=2)
+    edges = np.where(margin < 0, RED, theme().ink)
     axes.scatter(total + margin, rows, s=18, marker="D", facecolors="none", edgecolors=edges, linewidths=1)
     axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
     axes.xaxis.set_major_formatter("{x:g}")
-    axes.tick_params(colors=SOFT, labelsize=8, length=2)
+    axes.tick_params(colors=theme().soft, labelsize=8, length=2)
     _write_costs(figure, layout, top, inspection)
 
 
@@ -95,10 +98,10 @@ def text_size(row: float) -> float:
 
 def _bare(axes: Axes, columns: int, rows: int) -> Axes:
     """Axes whose unit is a cell, without ticks."""
-    axes.set(xlim=(0, columns), ylim=(max(rows, 1), 0), xticks=[], yticks=[], facecolor=GROUND)
+    axes.set(xlim=(0, columns), ylim=(max(rows, 1), 0), xticks=[], yticks=[], facecolor=theme().ground)
     axes.set_autoscale_on(False)
     for spine in axes.spines.values():
-        spine.set_color(EDGE)
+        spine.set_color(theme().edge)
     return axes
 
 
@@ -114,17 +117,19 @@ def _paint(axes: Axes, colors: np.ndarray) -> None:
     limits = axes.get_ylim()
     axes.imshow(colors, extent=(0, columns, rows, 0), aspect="auto", interpolation="nearest")
     axes.set_ylim(limits)
-    axes.vlines(range(1, columns), 0, rows, color=GROUND, linewidth=2)
-    axes.hlines(range(1, rows), 0, columns, color=GROUND, linewidth=1)
+    axes.vlines(range(1, columns), 0, rows, color=theme().ground, linewidth=2)
+    axes.hlines(range(1, rows), 0, columns, color=theme().ground, linewidth=1)
 
 
 def _write_cell(axes: Axes, column: int, row: int, text: str, color: str, points: float = SMALL) -> None:
     axes.text(column + 0.5, row + 0.5, text, color=color, fontsize=points, ha="center", va="center_baseline")
 
 
-def _name_row(axes: Axes, row: int, text: str, color: str = SOFT, points: float = SMALL, **style: object) -> None:
+def _name_row(
+    axes: Axes, row: int, text: str, color: str | None = None, points: float = SMALL, **style: object
+) -> None:
     style = {"ha": "right", "va": "center_baseline", "parse_math": False, **style}
-    axes.text(-0.12, row + 0.5, text, color=color, fontsize=points, **style)
+    axes.text(-0.12, row + 0.5, text, color=color or theme().soft, fontsize=points, **style)
 
 
 def _ink_on(overlap: float) -> str:
@@ -156,7 +161,7 @@ def _draw_means(figure: Figure, layout: Layout, top: float, inspection: QueryIns
     _fill_cells(foot, np.array([overlap]))
     for layer, mean in enumerate(means):
         _write_cell(foot, layer, 0, "-" if mean["iou"] is None else f"{mean['iou']:.2f}", _ink_on(overlap[layer]))
-        _write_cell(foot, layer, 1, str(mean["changed"]) if layer else "", RED if mean["changed"] else SOFT)
+        _write_cell(foot, layer, 1, str(mean["changed"]) if layer else "", RED if mean["changed"] else theme().soft)
     _name_row(foot, 0, "mean IoU")
     _name_row(foot, 1, "changed")
 
@@ -171,13 +176,13 @@ def _write_costs(figure: Figure, layout: Layout, top: int, inspection: QueryInsp
     head = top - HEAD_ROW
     for column, (term, color) in enumerate(zip(inspection.costs, _colors(inspection), strict=True)):
         left = layout.bars_left + column * BARS / len(inspection.costs)
-        write(figure, layout.size, left, head, f"■ {term}", points=SMALL, color=color)
+        write(figure, layout.size, left, head, f"■ {term}", points=SMALL, color=theme().legible(color))
     numbers = {"cost": inspection.total, "margin": inspection.margin, "P": inspection.score}
     for column, (name, values) in enumerate(numbers.items()):
         right = layout.bars_left + BARS + (column + 1) * NUMBER - 4
-        write(figure, layout.size, right, head, name, points=SMALL, color=SOFT, ha="right")
+        write(figure, layout.size, right, head, name, points=SMALL, color=theme().soft, ha="right")
         for index, value in enumerate(values[-1]):
-            color = RED if name == "margin" and value < 0 else INK
+            color = RED if name == "margin" and value < 0 else theme().ink
             text, middle = "-" if np.isnan(value) else f"{value:.2f}", top + (index + 0.5) * layout.row
             style = {"color": color, "ha": "right", "va": "center_baseline"}
             write(figure, layout.size, right, middle, text, points=text_size(layout.row), **style)

@@ -12,8 +12,10 @@ from torch import Tensor
 
 from ...assigners import Assigner, Assignment, Predictions, Targets
 from ...assigners.quality import predicted_iou
+from .samples import Samples, check_one_image, check_provided, samples_from
 
 NEEDED = ("points", "strides", "level_sizes")
+SPARED = 0.995  # a share of w⁻ from which nothing is spared, in whole percent
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,7 @@ class Inspection:
         targets: M shares.
         sums: Σw⁺, Σw⁻ and Σw°.
         normalizers: what the three terms of the loss are divided by.
+        samples: the pairs one by one.
     """
 
     name: str
@@ -63,6 +66,18 @@ class Inspection:
     targets: list[TargetShare]
     sums: tuple[float, float, float]
     normalizers: tuple[float, float, float]
+    samples: Samples
+
+    def acts_on(self, level: int) -> bool:
+        """Whether anything on a level differs from an image without objects."""
+        pulled = self.positive[level].any() or self.box[level].any()
+        return bool(pulled or (np.abs(self.negative[level] - 1) > 1 - SPARED).any())
+
+    def points_that_learn(self, level: int) -> tuple[np.ndarray, np.ndarray]:
+        """Points (K, 2) xy, pixels, of a level that have w⁺ or w°, and those two (K, 2)."""
+        row, column = np.nonzero((self.positive[level] > 0) | (self.box[level] > 0))
+        points = (np.stack([column, row], 1) + 0.5) * self.strides[level]
+        return points, np.stack([self.positive[level][row, column], self.box[level][row, column]], 1)
 
     def target(self, index: int) -> dict[str, Any]:
         """All there is about one target, in plain values."""
@@ -96,11 +111,8 @@ def inspect(name: str, assigner: Assigner, predictions: Predictions, targets: Ta
     Raises:
         ValueError: when there is more than one image, or the predictions lack what the assigner or the drawing needs.
     """
-    if len(targets.boxes) != 1:
-        raise ValueError(f"targets: expected those of one image, got {len(targets.boxes)} images")
-    missing = sorted((assigner.needs | set(NEEDED)) - predictions.provides)
-    if missing:
-        raise ValueError(f"assigner {name!r}: needs {', '.join(missing)}, which these predictions do not have")
+    check_one_image(targets)
+    check_provided(name, assigner, predictions, frozenset(NEEDED))
     assignment = assigner(predictions, targets)
     share = negative_share(assignment, assigner(predictions, without_objects(targets)))
     grids = grid_shapes(predictions)
@@ -118,6 +130,7 @@ def inspect(name: str, assigner: Assigner, predictions: Predictions, targets: Ta
         _target_shares(assignment, predictions, targets, level_pairs, strides),
         tuple(float(value) for value in sums),
         tuple(assignment.normalizers.tolist()),
+        samples_from(name, assigner, assignment, predictions, targets),
     )
 
 

@@ -10,10 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...assigners import BACKGROUND, Assigner, Hungarian, Targets
+from ...assigners import BACKGROUND, Assigner, Hungarian, Predictions, Targets
 from ...assigners.boxes import iou
 from ...assigners.costs import at_labels
 from ...heads.query import QueryOutputs, stacked_predictions
+from .samples import Samples, check_one_image, samples_of
 from .subjects import translate
 
 
@@ -37,6 +38,7 @@ class QueryInspection:
             makes boxes of points on the way. None in a detector without.
         others: (U, 4) xyxy, pixels; last boxes of the queries without a target.
         other_scores: (U,) their best P.
+        samples: the last layer's pairs one by one.
     """
 
     name: str
@@ -51,6 +53,7 @@ class QueryInspection:
     references: tuple[np.ndarray, ...] | None
     others: np.ndarray
     other_scores: np.ndarray
+    samples: Samples
 
     @property
     def layers(self) -> int:
@@ -136,17 +139,11 @@ def inspect_queries(
     Raises:
         ValueError: when there is more than one image, or the assigner has no matching costs to show.
     """
-    if len(targets.boxes) != 1:
-        raise ValueError(f"targets: expected those of one image, got {len(targets.boxes)} images")
-    if not isinstance(assigner.matching, Hungarian):
-        kind = type(assigner.matching).__name__
-        raise ValueError(f"assigner {name!r}: expected a Hungarian matching, whose costs can be shown, got {kind}")
-    if not assigner.matching.is_one_to_one:
-        copies = assigner.matching.copies
-        raise ValueError(
-            f"assigner {name!r}: expected one query per target, which can be followed, got {copies} copies"
-        )
-    predictions = translate(stacked_predictions(outputs, targets).at_least_float32(), written_for, assigner.score)
+    check_one_image(targets)
+    reason = why_not_followed(assigner)
+    if reason:
+        raise ValueError(f"assigner {name!r}: expected {reason}")
+    predictions = predictions_of(outputs, written_for, assigner, targets)
     stacked = targets.repeat(len(outputs.logits))
     query = matched_queries(assigner.match(predictions, stacked), stacked)
     costs = {term: cost.part(predictions, stacked) * cost.weight for term, cost in assigner.matching.costs.items()}
@@ -165,7 +162,29 @@ def inspect_queries(
         _references(outputs, targets.sizes, query[-1]),
         predictions.boxes[-1, free].numpy(),
         probability[-1, free].amax(-1).numpy(),
+        samples_of(name, assigner, predictions, targets),
     )
+
+
+def query_samples(name: str, assigner: Assigner, outputs: QueryOutputs, written_for: Any, targets: Targets) -> Samples:
+    """What any assigner gives the objects of one image of the last layer's queries; arguments as of `inspect_queries`."""
+    return samples_of(name, assigner, predictions_of(outputs, written_for, assigner, targets), targets)
+
+
+def predictions_of(outputs: QueryOutputs, written_for: Any, assigner: Assigner, targets: Targets) -> Predictions:
+    """All layers, stacked, as an assigner reads them: those of its score model, with points, strides and priors."""
+    stacked = stacked_predictions(outputs, targets, geometry=True)
+    return translate(stacked.at_least_float32(), written_for, assigner.score)
+
+
+def why_not_followed(assigner: Assigner) -> str | None:
+    """Why an assigner's matches cannot be followed from layer to layer, None where they can."""
+    matching = assigner.matching
+    if not isinstance(matching, Hungarian):
+        return f"a Hungarian matching, whose costs can be shown, got {type(matching).__name__}"
+    if not matching.is_one_to_one:
+        return f"one query per target, which can be followed, got {matching.copies} copies"
+    return None
 
 
 def matched_queries(matches: Any, targets: Targets) -> Tensor:

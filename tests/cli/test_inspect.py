@@ -57,7 +57,7 @@ def names_in(data, split="val"):
 
 def test_it_draws_a_picture_and_counts_per_target(data, tmp_path):
     out, counts = tmp_path / "picture.png", tmp_path / "counts.json"
-    result = invoke("--data", data, "--split", "train", "--out", out, "--json", counts)
+    result = invoke("--data", data, "--split", "train", "--image", "0", "--out", out, "--json", counts)
     assert result.exit_code == 0, result.output
     height, width = matplotlib.image.imread(out).shape[:2]
     assert 900 <= width <= 2000
@@ -72,7 +72,7 @@ def test_it_draws_a_picture_and_counts_per_target(data, tmp_path):
 
 def test_json_targets_add_up_to_its_totals(data, tmp_path):
     counts = tmp_path / "counts.json"
-    invoke("--data", data, "--split", "train", "--out", tmp_path / "p.png", "--json", counts)
+    invoke("--data", data, "--split", "train", "--image", "0", "--out", tmp_path / "p.png", "--json", counts)
     written = json.loads(counts.read_text())
     for name, total in written["assigners"].items():
         shares = [target["assigners"][name] for target in written["targets"]]
@@ -98,7 +98,20 @@ def test_the_picture_is_named_after_the_image(data, tmp_path, monkeypatch):
 
 def test_a_detector_gives_strides_and_input_size(data, tmp_path):
     counts = tmp_path / "c.json"
-    options = ("--data", data, "--split", "train", "--assigners", "dw", "--out", tmp_path / "p.png", "--json", counts)
+    options = (
+        "--data",
+        data,
+        "--split",
+        "train",
+        "--image",
+        "0",
+        "--assigners",
+        "dw",
+        "--out",
+        tmp_path / "p.png",
+        "--json",
+        counts,
+    )
     invoke(*options)
     stored = json.loads(counts.read_text())
     invoke(*options, "--detector", "fcos_tiny")
@@ -110,7 +123,7 @@ def test_a_detector_gives_strides_and_input_size(data, tmp_path):
 def test_the_seed_decides_the_simulated_predictions(data, tmp_path):
     def written(seed):
         counts = tmp_path / "c.json"
-        options = ("--data", data, "--split", "train", "--assigners", "dw", "--out", tmp_path / "p.png")
+        options = ("--data", data, "--split", "train", "--image", "0", "--assigners", "dw", "--out", tmp_path / "p.png")
         invoke(*options, "--json", counts, "--seed", seed)
         return json.loads(counts.read_text())["targets"]
 
@@ -120,7 +133,9 @@ def test_the_seed_decides_the_simulated_predictions(data, tmp_path):
 
 def test_a_run_brings_its_predictions_data_and_size_for_all_assigners(run_folder, tmp_path):
     counts = tmp_path / "c.json"
-    result = invoke("--run", run_folder, "--split", "train", "--out", tmp_path / "p.png", "--json", counts)
+    result = invoke(
+        "--run", run_folder, "--split", "train", "--image", "0", "--out", tmp_path / "p.png", "--json", counts
+    )
     assert result.exit_code == 0, result.output
     written = json.loads(counts.read_text())
     assert list(written["assigners"]) == ["fcos", "atss", "dw"]
@@ -195,7 +210,9 @@ def test_a_checkpoint_of_another_model_is_refused(run_folder, tmp_path):
 def written_by(run, folder, *arguments):
     """The JSON, and what is on the terminal, for the first training image of a run."""
     counts = folder / "counts.json"
-    result = invoke("--run", run, "--split", "train", "--out", folder / "p.png", "--json", counts, *arguments)
+    result = invoke(
+        "--run", run, "--split", "train", "--image", "0", "--out", folder / "p.png", "--json", counts, *arguments
+    )
     assert result.exit_code == 0, result.output
     return json.loads(counts.read_text()), result.output
 
@@ -234,8 +251,18 @@ def test_detectors_without_references_and_with_points_are_shown_too(detector, nu
     assert (references and [len(reference) for reference in references]) == numbers
 
 
-def test_an_assigner_of_points_is_refused_for_queries(query_run):
-    assert "'atss': expected a Hungarian matching" in refusal("--run", query_run, "--assigners", "hungarian,atss")
+def test_assigners_whose_matches_cannot_be_followed_show_what_the_last_layer_learns(query_run, tmp_path):
+    """Any assigner goes on queries; beside one of them, a Hungarian matching's layers are not told either."""
+    written, output = written_by(query_run, tmp_path, "--assigners", "hungarian,atss")
+    assert list(written["assigners"]) == ["hungarian", "atss"]
+    for target in written["targets"]:
+        (match,) = target["assigners"]["hungarian"]
+        assert match["positive"] > 0
+        assert target["assigners"]["atss"] == sorted(
+            target["assigners"]["atss"], key=lambda sample: -sample["positive"]
+        )
+    assert written["assigners"]["hungarian"]["objects"] == len(written["targets"])
+    assert "layer by layer" not in output
 
 
 def test_outputs_show_what_training_adds(query_run, run_folder, tmp_path):
@@ -303,3 +330,180 @@ def test_names_in_other_scripts_are_drawn_without_boxes(detector, data, tmp_path
     ]
     assert all(sentence.startswith("no font of this system has all letters of some class names") for sentence in said)
     assert len(said) <= 1
+
+
+def content_of(page):
+    """The data that a page holds, as a reader's browser has it."""
+    text = page.read_text(encoding="utf-8")
+    start = text.index('<script type="application/json" id="data">') + len('<script type="application/json" id="data">')
+    return json.loads(text[start : text.index("</script>", start)])
+
+
+def test_a_page_holds_the_numbers_of_the_json(data, tmp_path):
+    out, counts = tmp_path / "page.html", tmp_path / "counts.json"
+    result = invoke("--data", data, "--split", "train", "--image", "0", "--out", out, "--json", counts)
+    assert result.exit_code == 0, result.output
+    content, written = content_of(out), json.loads(counts.read_text())
+    assert [view["name"] for view in content["views"]] == list(written["assigners"])
+    for index, target in enumerate(written["targets"]):
+        assert content["objects"][index]["name"] == target["label"]
+        assert content["objects"][index]["box"] == pytest.approx(target["box"], rel=1e-4)
+        for view in content["views"]:
+            own = target["assigners"][view["name"]]
+            assert view["objects"][index]["positives"] == own["pairs"]
+            assert view["objects"][index]["effective"] == pytest.approx(own["effective"], rel=1e-3)
+
+
+def test_a_page_of_a_query_detector_shows_the_ways_of_its_queries(query_run, tmp_path):
+    out, counts = tmp_path / "page.html", tmp_path / "counts.json"
+    result = invoke("--run", query_run, "--split", "train", "--image", "0", "--out", out, "--json", counts)
+    assert result.exit_code == 0, result.output
+    content, written = content_of(out), json.loads(counts.read_text())
+    for shown, target in zip(content["views"][0]["objects"], written["targets"], strict=True):
+        own = target["assigners"]["hungarian"]
+        assert [layer["query"] for layer in shown["layers"]] == [layer["query"] for layer in own["layers"]]
+        assert shown["samples"][0]["sample"] == own["query"]
+        assert sum(shown["samples"][0]["costs"].values()) == pytest.approx(own["layers"][-1]["cost"], rel=1e-3)
+
+
+def test_a_page_of_outputs_shows_denoising_with_its_noise(query_run, tmp_path):
+    out = tmp_path / "page.html"
+    assert invoke("--run", query_run, "--outputs", "--image", "0", "--out", out).exit_code == 0
+    views = {view["name"]: view for view in content_of(out)["views"]}
+    for shown in views["dn"]["objects"]:
+        positives = [made for made in shown["noise"] if made["positive"]]
+        assert positives
+        assert {made["sample"] for made in positives} <= {row["query"] for row in shown["samples"]}
+        assert all(0 <= made["start_iou"] <= 1 for made in shown["noise"])
+    assert all("noise" not in shown for shown in views["decoder"]["objects"])
+
+
+def test_a_page_fetches_nothing_and_follows_its_theme(data, tmp_path):
+    out = tmp_path / "page.html"
+    assert (
+        invoke("--data", data, "--image", "0", "--assigners", "fcos", "--out", out, "--theme", "light").exit_code == 0
+    )
+    text = out.read_text(encoding="utf-8")
+    assert '<html lang="en" data-theme="light">' in text
+    outside = text.replace("http://www.w3.org/2000/svg", "")
+    assert not any(word in outside for word in ("http:", "https:", "//cdn", "@import", "url(", "fetch(", "XMLHttp"))
+    assert "default-src 'none'" in text
+
+
+def test_hostile_names_stay_text_in_a_page(data, tmp_path):
+    names = [
+        "</script><script>alert(1)</script>",
+        "<!--",
+        '"><img src=x onerror=alert(1)>',
+        "&amp;",
+        "\u2028@@script@@",
+    ]
+    changed = with_names(data, tmp_path / "set", names)
+    out = tmp_path / "page.html"
+    assert invoke("--data", changed, "--image", "0", "--assigners", "fcos", "--out", out).exit_code == 0
+    text = out.read_text(encoding="utf-8")
+    assert text.count("</script>") == 2
+    assert "<!--" not in text
+    assert "<img" not in text
+    assert content_of(out)["classes"] == names
+
+
+def test_a_name_that_ends_in_no_picture_is_refused(data, tmp_path):
+    assert "expected a name that ends in .png, .pdf, .svg or .html" in refusal(
+        "--data", data, "--out", tmp_path / "picture.jpg"
+    )
+
+
+def test_two_assigners_are_told_apart_in_picture_table_json_and_page(data, tmp_path):
+    counts, page = tmp_path / "counts.json", tmp_path / "page.html"
+    chosen = ("--data", data, "--split", "train", "--image", "0", "--diff", "atss", "dw")
+    result = invoke(*chosen, "--out", tmp_path / "p.png", "--json", counts)
+    assert result.exit_code == 0, result.output
+    assert matplotlib.image.imread(tmp_path / "p.png").size
+    assert "only atss" in result.output
+    written = json.loads(counts.read_text())
+    shown = written["difference"]
+    distances = [target["difference"] for target in shown["targets"]]
+    assert [distances[index] for index in shown["order"]] == sorted(distances, reverse=True)
+    assert invoke(*chosen, "--out", page).exit_code == 0
+    content = content_of(page)
+    assert content["order"] == shown["order"]
+    for index, target in enumerate(shown["targets"]):
+        pairs = [written["targets"][index]["assigners"][name]["pairs"] for name in ("atss", "dw")]
+        assert pairs == [target["common"] + len(target[side]) for side in ("only_first", "only_second")]
+        for view, side in zip(content["views"], ("only_first", "only_second"), strict=True):
+            marked = [row["sample"] for row in view["objects"][index]["samples"] if row["only"]]
+            assert set(marked) <= set(target[side])
+
+
+def test_two_checkpoints_are_told_apart_under_the_runs_own_assigner(run_folder, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(run_folder, run)
+    other = torch.load(run / "epoch_1.pth", weights_only=True)
+    other["state_dict"]["bbox_head.conv_reg.weight"] = -other["state_dict"]["bbox_head.conv_reg.weight"]
+    torch.save(other, run / "epoch_2.pth")
+    counts = tmp_path / "counts.json"
+    both = "epoch_1.pth,epoch_2.pth"
+    result = invoke("--run", run, "--image", "0", "--checkpoint", both, "--out", tmp_path / "p.png", "--json", counts)
+    assert result.exit_code == 0, result.output
+    assert list(json.loads(counts.read_text())["assigners"]) == ["epoch_1", "epoch_2"]
+    assert "got 2 assigners" in refusal("--run", run, "--checkpoint", both, "--assigners", "fcos,dw")
+    assert "epoch_9.pth" in refusal("--run", run, "--image", "0", "--checkpoint", "epoch_1.pth,epoch_9.pth")
+
+
+def test_why_tells_what_became_of_an_objects_candidates(data, tmp_path):
+    counts, written = tmp_path / "counts.json", tmp_path / "why.json"
+    chosen = ("--data", data, "--split", "train", "--assigners", "atss,simota")
+    result = invoke(*chosen, "--why", "0:0", "--json", written)
+    assert result.exit_code == 0, result.output
+    told = json.loads(written.read_text())
+    assert told["label"] in result.output
+    invoke(*chosen, "--image", "0", "--out", tmp_path / "p.png", "--json", counts)
+    pairs = json.loads(counts.read_text())["targets"][0]["assigners"]
+    for name, found in told["assigners"].items():
+        assert found["learning"] == pairs[name]["pairs"]
+        assert f"{name}: " in result.output
+    assert all(each["cost"] is not None for each in told["assigners"]["simota"]["candidates"])
+
+
+def test_why_of_queries_tells_their_costs(query_run, tmp_path):
+    written = tmp_path / "why.json"
+    result = invoke("--run", query_run, "--split", "train", "--why", "0:0", "--json", written)
+    assert result.exit_code == 0, result.output
+    (found,) = json.loads(written.read_text())["assigners"].values()
+    assert found["learning"] == 1
+    assert [each["outcome"] for each in found["candidates"]].count("learns") == 1
+
+
+def test_a_split_without_an_image_gives_statistics(data, tmp_path):
+    out, written = tmp_path / "p.png", tmp_path / "split.json"
+    result = invoke("--data", data, "--split", "train", "--assigners", "fcos,dw", "--out", out, "--json", written)
+    assert result.exit_code == 0, result.output
+    found = json.loads(written.read_text())
+    document = json.loads((data / "train.json").read_text())
+    assert (found["images"], found["objects"]) == (len(document["images"]), len(document["annotations"]))
+    sizes = [found["assigners"]["dw"][size]["objects"] for size in ("small", "medium", "large")]
+    assert sum(sizes) == found["assigners"]["dw"]["all"]["objects"] == found["objects"]
+    assert matplotlib.image.imread(out).shape[1] > 1000
+    assert "statistics of a split are a picture" in refusal(
+        "--data", data, "--split", "val", "--out", tmp_path / "p.html"
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (("--diff", "fcos", "fcos"), "expected two different assigners"),
+        (("--diff", "fcos", "dw", "--assigners", "atss"), "--diff names two already"),
+        (("--diff", "fcos", "ats"), "did you mean 'atss'"),
+        (("--diff", "fcos", "dw", "--why", "0:0"), "is about one assignment"),
+        (("--diff", "fcos", "dw", "--outputs"), "is a picture of one image"),
+        (("--checkpoint", "last"), "give its folder with --run"),
+        (("--why", "0"), "as 3:0 or street.jpg:0"),
+        (("--why", "0:99"), "objects, the last is"),
+        (("--why", "0:0", "--image", "1"), "names an image already"),
+        (("--why", "0:0", "--out", "p.png"), "--json writes them down"),
+    ],
+)
+def test_questions_that_cannot_be_answered_are_refused_in_a_sentence(options, sentence, data):
+    assert sentence in refusal("--data", data, *options)

@@ -17,7 +17,9 @@ from detassign.assigners import (
 )
 from detassign.assigners.weighting import focal
 from detassign.evidence.drawing.canvas import save
-from detassign.evidence.drawing.points import PICTURE, ROWS, color_of, colored, describe, draw, lay_out
+from detassign.evidence.drawing.points import ROWS, color_of, colored, describe, draw, levels_with_any, subject_of
+from detassign.evidence.drawing.points_layout import PICTURE, lay_out
+from detassign.evidence.drawing.theme import themed
 from detassign.evidence.inspection.points import (
     grid_shapes,
     inspect,
@@ -192,13 +194,13 @@ def test_the_picture_has_the_size_of_its_layout_and_shows_something(scene, names
     drawn = [inspected(name) for name in names]
     save(draw(scene, drawn, "a test"), tmp_path / "picture.png")
     picture = matplotlib.image.imread(tmp_path / "picture.png")
-    assert picture.shape[:2] == lay_out(SHAPE, len(STRIDES), len(names)).size[::-1]
+    assert picture.shape[:2] == subject_of(scene, drawn).layout.size[::-1]
     assert len(np.unique(picture[..., 0])) > 100
 
 
 def test_a_stronger_weight_is_drawn_on_its_cells(scene, tmp_path):
     weights = inspected("fcos")
-    layout = lay_out(SHAPE, len(STRIDES), 1)
+    layout = subject_of(scene, [weights]).layout
     save(draw(scene, [weights]), tmp_path / "picture.png")
     left, bottom, width, height = layout.place(0, 1, 0)
     columns, rows = layout.size
@@ -212,16 +214,69 @@ def test_a_stronger_weight_is_drawn_on_its_cells(scene, tmp_path):
     assert spared[2] > 0.9 > spared[0] + 0.5  # blue
 
 
+def test_levels_on_which_an_assigner_does_nothing_are_left_out_and_named(scene):
+    """FCOS's ranges give nothing of these objects to the coarser levels."""
+    sparse, dense = inspected("fcos"), inspected("dw")
+    assert levels_with_any([sparse]) == (0,)
+    assert levels_with_any([sparse, dense]) == (0, 1, 2)
+    figure = draw(scene, [sparse, dense])
+    assert "nothing on strides\n16 32" in "\n".join(text.get_text() for text in figure.texts)
+    strides = [axes.get_title().split(":")[0] for axes in figure.axes if axes.get_title().startswith("stride")]
+    assert strides == ["stride 8"] * 3 + ["stride 8", "stride 16", "stride 32"] * 3
+
+
+def test_an_image_without_objects_shows_one_level():
+    assert levels_with_any([inspected("fcos", EMPTY)]) == (0,)
+
+
+def test_blocks_of_few_levels_lie_side_by_side():
+    layout = lay_out((160, 160), [1, 1, 4, 1])
+    assert [layout.begins_row(block) for block in range(4)] == [True, False, True, False]
+    assert layout.corners[0][1] == layout.corners[1][1] < layout.corners[2][1]
+
+
+def test_full_colour_means_the_same_in_all_assigners(scene):
+    drawn = [inspected(name) for name in ("fcos", "atss", "dw")]
+    tops = subject_of(scene, drawn).tops
+    assert tops[0] == max(each.typical[0] for each in drawn)
+    assert tops[2] == max(each.typical[1] for each in drawn)
+
+
+def test_small_objects_are_enlarged_with_the_points_that_learn():
+    """A dot for every point with a weight inside the window's image, on the axes of the window."""
+    targets = Targets.from_lists([torch.tensor([[100.0, 100, 116, 112]])], [torch.tensor([1])])
+    predictions = simulate(targets, (256, 256), STRIDES, CLASSES)
+    drawn = inspect("center", build("center_prior+dual", CLASSES), predictions, targets)
+    scene = Scene("photo.jpg", 0, np.zeros((256, 256, 3), np.uint8), targets, ("cat", "dog", "bird"), {})
+    figure = draw(scene, [drawn])
+    (window,) = [axes for axes in figure.axes if axes.get_title().startswith("object 0, ")]
+    assert window.get_xlim() == (84, 132)
+    assert window.get_ylim() == (130, 82)
+    dots = sum(len(dots.get_offsets()) for dots in window.collections)
+    assert dots == sum(int((level > 0).sum()) for level in drawn.positive)
+
+
+def test_a_light_picture_has_light_ground_and_dark_text(scene, tmp_path):
+    with themed("light"):
+        figure = draw(scene, [inspected("dw")])
+        save(figure, tmp_path / "light.png")
+    save(draw(scene, [inspected("dw")]), tmp_path / "dark.png")
+    light, dark = (matplotlib.image.imread(tmp_path / f"{name}.png")[2, 2, :3] for name in ("light", "dark"))
+    assert light.min() > 0.95
+    assert dark.max() < 0.15
+    assert {text.get_color() for text in figure.texts if text.get_text() == "dw"} == {"#16181d"}
+
+
 @pytest.mark.parametrize("levels", [4, 5])
 @pytest.mark.parametrize("shape", [(480, 640), (160, 160), (640, 427)])
 def test_the_picture_of_three_assigners_stays_within_bounds(shape, levels):
-    width, height = lay_out(shape, levels, 3).size
+    width, height = lay_out(shape, [levels] * 3).size
     assert width <= PICTURE[0] + 100
     assert height <= PICTURE[1] + 100
 
 
 def test_panels_keep_the_proportions_of_the_image():
-    width, height = lay_out((300, 600), 5, 3).panel
+    width, height = lay_out((300, 600), [5] * 3).panel
     assert width == pytest.approx(2 * height, abs=2)
 
 
@@ -254,12 +309,13 @@ def test_no_text_lies_upon_another(count, shape):
     one = inspect("dw", build("dw", CLASSES), predictions, targets)
     many = replace(one, negative=[np.full_like(level, 0.5) for level in one.negative], sums=(12345.6, 12345.6, 12345.6))
     scene = Scene("photo.jpg", 0, np.zeros((*shape, 3), np.uint8), targets, ("cat", "dog", "bird"), {})
+    windows = len(subject_of(scene, [many]).windows)
     figure = draw(scene, [many] * count, "val image 0")
     figure.canvas.draw()
     titles = [axes.title for axes in figure.axes if axes.title.get_text()]
     numbers = [label for axes in figure.axes for label in axes.get_yticklabels() if label.get_text()]
     boxes = [text.get_window_extent(figure.canvas.get_renderer()) for text in (*titles, *numbers, *figure.texts)]
-    assert len(titles) == 16 * count
+    assert len(titles) == (16 + windows) * count
     for index, box in enumerate(boxes):
         assert not box.count_overlaps(boxes[index + 1 :])
         assert box.x0 >= 0

@@ -14,6 +14,7 @@ needs_compiler = pytest.mark.skipif(
     shutil.which("c++") is None, reason="there is no C++ compiler to build kernels with"
 )
 ROOT = Path(__file__).parents[2]
+PAGES = (".html", ".css", ".js")
 FOLDERS = tuple(sorted(path.parent.name for path in ROOT.glob("*/__init__.py")))
 
 
@@ -84,6 +85,13 @@ def test_wheel_holds_the_modules_under_one_name_and_no_sources_or_tests(sdist_na
     tops = {name.split("/")[0] for name in wheel_names}
     assert {top for top in tops if not top.endswith(".dist-info")} == {"detassign"}
     assert not [name for name in wheel_names if name.endswith((".cpp", ".cu", ".h")) or "/tests/" in name]
+
+
+def test_what_pages_are_made_of_travels_with_the_modules(sdist_names, wheel_names):
+    parts = {path.relative_to(ROOT).as_posix() for path in (ROOT / "evidence").rglob("*.*") if path.suffix in PAGES}
+    assert len(parts) >= 3
+    assert parts <= sdist_names
+    assert {f"detassign/{name}" for name in parts} <= wheel_names
 
 
 @needs_compiler

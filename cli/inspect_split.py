@@ -1,0 +1,88 @@
+"""`detassign inspect --split` without --image: what assigners give the objects of a whole split."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from .common import new_path
+from .inspect_asked import PAGE
+from .inspect_picture import origin_of, path_of, write_figure
+from .tables import say, table
+
+if TYPE_CHECKING:
+    from ..data import DataSource
+    from ..engine.checkpoints import Chosen
+    from ..evidence.inspection.split import SplitStatistics
+    from .inspect_asked import Asked
+
+
+def answer(
+    wanted: Asked, form: ModuleType, config: Mapping[str, Any], checkpoints: Sequence[Chosen], source: DataSource
+) -> None:
+    """Go through all images, one at a time, and tell means and spreads."""
+    from ..engine.files import write_json
+    from ..evidence.drawing.split import draw
+
+    if wanted.out and wanted.out.suffix.lower() == PAGE:
+        raise ValueError(
+            f"--out {wanted.out}: statistics of a split are a picture (.png, .pdf, .svg); --json has the numbers"
+        )
+    found = _gathered(wanted, form, config, path_of(checkpoints), source)
+    origin = origin_of(wanted, checkpoints)
+    title = f"{source.name}, {wanted.split}: {found.images} images, {len(found.sides)} objects   ·   {origin}"
+    path = wanted.out or new_path(Path(f"inspect-{wanted.split}.png"))
+    picture = write_figure(wanted, lambda: draw(found, title), path)
+    if wanted.json_file:
+        write_json({"split": wanted.split, "predictions": origin, **found.plain()}, wanted.json_file)
+    _print_table(found, title)
+    click.echo(f"picture: {picture}")
+
+
+def _gathered(
+    wanted: Asked, form: ModuleType, config: Mapping[str, Any], checkpoint: Path | None, source: DataSource
+) -> SplitStatistics:
+    """The statistics; a bar shows how far they are."""
+    from ..engine.progress import progress_bar
+    from ..engine.scenes import scenes, stored_boxes
+    from ..evidence.inspection.samples import samples_of
+    from ..evidence.inspection.split import Gathering
+    from ..evidence.inspection.subjects import at_the_end
+
+    built = at_the_end(wanted.specs or form.usual(config), len(source.classes))
+    see = form.seeing(config, checkpoint, wanted.seed)
+    gathering = Gathering(tuple(built))
+    count, images = scenes(source, config["input"], wanted.split, wanted.stored_size)
+    with progress_bar(f"inspect {wanted.split}", count) as advance:
+        for scene in images:
+            seen = see(scene)
+            found = (samples_of(name, assigner, seen(assigner), scene.targets) for name, assigner in built.items())
+            gathering.add(stored_boxes(scene).numpy(), found)
+            advance()
+    return gathering.result()
+
+
+def _print_table(found: SplitStatistics, title: str) -> None:
+    """A row per assigner and size."""
+    heads = ["assigner", "objects", "number", "without", "positives", "effective", "best pair", "best IoU"]
+    rows = []
+    for place, name in enumerate(found.names):
+        lines = [[size, *_cells(means)] for size, means in found.by_size(place).items()]
+        rows.append([name, *("\n".join(column) for column in zip(*lines, strict=True))])
+    table(heads, rows, title=title)
+    say(
+        "Sizes as COCO's, of the images as they are stored. positives: samples with w⁺ per object; effective: as many of equal "
+        "w⁺; best pair: its share of w⁺, and best IoU, of the objects that have samples."
+    )
+
+
+def _cells(means: Mapping[str, Any]) -> list[str]:
+    share = "-" if means["without_share"] is None else f"{means['without']} ({100 * means['without_share']:.1f} %)"
+    numbers = ["-" if means[key] is None else f"{means[key]:.1f}" for key in ("positives", "effective")]
+    best = "-" if means["best_share"] is None else f"{100 * means['best_share']:.0f} %"
+    overlap = "-" if means["best_iou"] is None else f"{means['best_iou']:.2f}"
+    return [str(means["objects"]), share, *numbers, best, overlap]

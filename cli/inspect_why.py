@@ -1,0 +1,145 @@
+"""`detassign inspect --why IMAGE:OBJECT`: what became of an object's candidates, in words and a table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from .inspect_picture import path_of, scene_of
+from .tables import say, table
+
+if TYPE_CHECKING:
+    from ..data import DataSource
+    from ..engine.checkpoints import Chosen
+    from ..evidence.inspection.reasons import Candidate, Reasons
+    from ..evidence.inspection.scene import Scene
+    from .inspect_asked import Asked
+
+MEANING = {
+    "learns": "learns it",
+    "matched without weight": "matched, without weight",
+    "lost": "would learn it if it were alone",
+    "ignored": "ignored",
+    "outside": "point outside the object",
+    "not chosen": "the matching takes others",
+}
+
+
+def answer(
+    wanted: Asked, form: ModuleType, config: Mapping[str, Any], checkpoints: Sequence[Chosen], source: DataSource
+) -> None:
+    """Tell why the object has its samples, under every assigner."""
+    from ..engine.files import write_json
+    from ..evidence.inspection.reasons import reasons
+    from ..evidence.inspection.subjects import at_the_end
+
+    scene, origin = scene_of(wanted, config, checkpoints, source)
+    _check_object(wanted, scene)
+    seen = form.seeing(config, path_of(checkpoints), wanted.seed)(scene)
+    built = at_the_end(wanted.specs or form.usual(config), len(scene.classes))
+    found = [reasons(name, assigner, seen(assigner), scene.targets, wanted.object) for name, assigner in built.items()]
+    name, size = scene.objects()[wanted.object]
+    say(f"object {name}, {size}, of {scene.name} ({wanted.split} image {scene.index}); {origin}")
+    for each in found:
+        _tell(each, scene)
+    if wanted.json_file:
+        whole = {
+            "image": scene.name,
+            "index": scene.index,
+            "split": wanted.split,
+            "predictions": origin,
+            "object": wanted.object,
+            "label": scene.classes[int(scene.targets.labels[0, wanted.object])],
+            "box": scene.targets.boxes[0, wanted.object].tolist(),
+            "assigners": {each.name: each.plain() for each in found},
+        }
+        write_json(whole, wanted.json_file)
+
+
+def _check_object(wanted: Asked, scene: Scene) -> None:
+    count = scene.targets.boxes.shape[1]
+    if wanted.object >= count:
+        last = f"the last is {count - 1}" if count else "there is nothing to ask about"
+        raise ValueError(f"--why {wanted.image}:{wanted.object}: {scene.name} has {count} objects, {last}")
+
+
+def _tell(found: Reasons, scene: Scene) -> None:
+    """Sentences, and a row per candidate."""
+    say(f"\n{found.name}: {' '.join(sentences(found, scene))}")
+    heads = ["sample", "stride", "what became of it", "w⁺", "w⁻", "w°", "IoU", "rank", "P", "rank"]
+    costs = any(each.cost is not None for each in found.candidates)
+    rows = [_row(each, costs) for each in found.candidates]
+    table(heads + ["cost", "rank"] * costs, rows)
+
+
+def sentences(found: Reasons, scene: Scene) -> list[str]:
+    """What happened, in plain words."""
+    from ..evidence.words import many
+
+    names = scene.objects()
+    learns, lost = found.having("learns"), found.having("lost")
+    positive = [each for each in learns if each.positive > 0]
+    told = []
+    if not learns:
+        told.append("no sample learns it.")
+    else:
+        best = max(each.iou for each in learns)
+        learn = "learns" if found.learning == 1 else "learn"
+        told.append(
+            f"{many(found.learning, 'sample')} of {found.samples} {learn} it, the best box with IoU {best:.2f}."
+        )
+    if positive:
+        heaviest = positive[0]
+        told.append(
+            f"The heaviest, {heaviest.sample}, is number {heaviest.ranks[1]} of the image by IoU and number "
+            f"{heaviest.ranks[0]} by P."
+        )
+    told.append(_conflict(found, lost, names))
+    return told + (_ruled_out(found, min(each.iou for each in positive), names) if positive else [])
+
+
+def _ruled_out(found: Reasons, worst: float, names: Sequence[tuple[str, str]]) -> list[str]:
+    """Of samples with better boxes than the worst that learns, but not taken."""
+    from ..evidence.words import many
+
+    left = [
+        each for each in found.candidates if each.outcome in ("not chosen", "outside", "ignored") and each.iou > worst
+    ]
+    if not left:
+        return []
+    outside = sum(each.outcome == "outside" for each in left)
+    first = max(left, key=lambda each: each.iou)
+    where = f", {outside} for a point outside the object" if outside else ""
+    taken = f" and learns object {names[first.taken_by[0]][0]}" if first.taken_by else ""
+    return [
+        f"{many(len(left), 'sample')} with a better box than its worst {'is' if len(left) == 1 else 'are'} ruled out{where}; "
+        f"the best of them, {first.sample}, has IoU {first.iou:.2f}{taken}."
+    ]
+
+
+def _conflict(found: Reasons, lost: Sequence[Candidate], names: Sequence[tuple[str, str]]) -> str:
+    from ..evidence.words import many
+
+    if not found.alone:
+        return "Alone on the image it would have none either: the matching finds no candidate."
+    gone = found.alone - found.kept
+    if not gone:
+        return "The other objects take nothing from it: alone on the image it would have the same."
+    takers = sorted({taker for each in lost for taker in each.taken_by})
+    whom = ", ".join(names[taker][0] for taker in takers)
+    to = f"; {'object' if len(takers) == 1 else 'objects'} {whom} took them" if takers else "; nobody has them"
+    return f"Alone on the image it would have {many(found.alone, 'sample')}, of which it lost {gone} to the others{to}."
+
+
+def _row(each: Candidate, costs: bool) -> list[str]:
+    from ..evidence.words import three_digits
+
+    became = MEANING[each.outcome]
+    if each.taken_by:
+        became += f"; learns object {', '.join(map(str, each.taken_by))}"
+    stride = "-" if each.stride is None else f"{each.stride:g}"
+    weights = [three_digits(each.positive), three_digits(each.negative), three_digits(each.box)]
+    numbers = [f"{each.iou:.2f}", str(each.ranks[1]), f"{each.score:.2f}", str(each.ranks[0])]
+    cost = [three_digits(each.cost), str(each.ranks[2])] if costs else []
+    return [str(each.sample), stride, became, *weights, *numbers, *cost]
