@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ...data.reader import load_split
@@ -14,34 +14,66 @@ from ...engine.datasets import epoch_steps
 
 @dataclass(frozen=True)
 class Budget:
-    """How long every run is: at most one of the three; none leaves it to the schedule.
+    """How long every run is; nothing named leaves it to the schedule.
 
     Attributes:
-        epochs, steps: of every run.
-        minutes: of training of the slowest row; the steps that this comes to are known once it was measured.
-
-    Raises:
-        ValueError: for several.
+        epochs, steps: of every run, one of them at most.
+        minutes: of training of the slowest row; `steps` are what they come to, once that was measured.
     """
 
     epochs: int | None = None
     steps: int | None = None
     minutes: float | None = None
 
-    def __post_init__(self) -> None:
-        given = [f"--{name}" for name, value in vars(self).items() if value is not None]
+    @classmethod
+    def of(cls, epochs: int | None, steps: int | None, minutes: float | None) -> Budget:
+        """What a user names.
+
+        Raises:
+            ValueError: for several of them.
+        """
+        budget = cls(epochs, steps, minutes)
+        given = [f"--{name}" for name, value in vars(budget).items() if value is not None]
         if len(given) > 1:
             raise ValueError(f"{' and '.join(given)}: name one of them")
+        return budget
 
-    def recorded(self, grids: Iterable[Mapping[str, Any]]) -> int | None:
-        """The steps that so many minutes came to where they were measured before.
+    @property
+    def is_open(self) -> bool:
+        """Whether it is minutes that have not been measured."""
+        return self.minutes is not None and self.steps is None
+
+    def as_recorded(self, grids: Iterable[Mapping[str, Any]]) -> Budget:
+        """The same with the steps that so many minutes came to where they were measured before.
 
         Args:
             grids: what folders say of themselves.
         """
         known = [grid.get("budget", {}) for grid in grids]
-        found = [one.get("steps") for one in known if self.minutes and one.get("minutes") == self.minutes]
-        return next((steps for steps in found if isinstance(steps, int) and steps > 0), None)
+        found = [one.get("steps") for one in known if self.is_open and one.get("minutes") == self.minutes]
+        sound = [steps for steps in found if isinstance(steps, int) and steps > 0]
+        return replace(self, steps=sound[0]) if sound else self
+
+    def fitted(self, config: Mapping[str, Any], keep_decay: bool = False) -> dict[str, Any]:
+        """A config of this length, whose last epoch may be cut short.
+
+        A decay by steps of the learning rate keeps its place in the training: at two thirds of 12 epochs, it is at two
+        thirds of any other number. All other schedules follow the length by themselves.
+
+        Args:
+            config: resolved.
+            keep_decay: leave the decay where it is.
+        """
+        if self.epochs is None and self.steps is None:
+            return dict(config)
+        schedule, per_epoch = dict(config["schedule"]), steps_per_epoch(config)
+        length = self.epochs if self.epochs is not None else self.steps / per_epoch
+        cut = None if float(length).is_integer() else self.steps
+        decay = schedule["decay"]
+        if decay["type"] == "step" and not keep_decay:
+            places = [round(epoch * length / schedule["epochs"], 4) for epoch in decay["epochs"]]
+            decay = {**decay, "epochs": [int(place) if place.is_integer() else place for place in places]}
+        return {**config, "schedule": {**schedule, "epochs": math.ceil(length), "steps": cut, "decay": decay}}
 
 
 def steps_per_epoch(config: Mapping[str, Any]) -> int:
@@ -55,31 +87,6 @@ def steps_of(config: Mapping[str, Any]) -> int:
     schedule = config["schedule"]
     steps = schedule["epochs"] * steps_per_epoch(config)
     return min(steps, schedule.get("steps") or steps)
-
-
-def fitted(
-    config: Mapping[str, Any], epochs: int | None = None, steps: int | None = None, keep_decay: bool = False
-) -> dict[str, Any]:
-    """The config with a budget of epochs, or of steps, whose last epoch may be cut short; without both it stays as it is.
-
-    A decay by steps of the learning rate keeps its place in the training: at two thirds of 12 epochs, it is at two
-    thirds of any other number. All other schedules follow the length by themselves.
-
-    Args:
-        config: resolved.
-        epochs, steps: at most one of them.
-        keep_decay: leave the decay where it is.
-    """
-    if epochs is None and steps is None:
-        return dict(config)
-    schedule, per_epoch = dict(config["schedule"]), steps_per_epoch(config)
-    length = epochs if epochs is not None else steps / per_epoch
-    cut = None if float(length).is_integer() else steps
-    decay = schedule["decay"]
-    if decay["type"] == "step" and not keep_decay:
-        places = [round(epoch * length / schedule["epochs"], 4) for epoch in decay["epochs"]]
-        decay = {**decay, "epochs": [int(place) if place.is_integer() else place for place in places]}
-    return {**config, "schedule": {**schedule, "epochs": math.ceil(length), "steps": cut, "decay": decay}}
 
 
 def steps_in(minutes: float, seconds_per_step: Mapping[Any, float]) -> tuple[int, Any]:

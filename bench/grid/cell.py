@@ -8,9 +8,7 @@ The process ends when its standard input does: with the one that started it, how
 from __future__ import annotations
 
 import json
-import os
 import sys
-import threading
 import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -22,6 +20,7 @@ from ...engine import imports
 from ...engine.files import write_bytes, write_json
 from ...engine.reasons import reason
 from ...engine.terminal import take_all_letters
+from .lifeline import end_with_input
 from .locking import locked
 from .records import LARGEST, make_record
 
@@ -95,21 +94,10 @@ def _use_threads(count: int | None) -> None:
         cv2.setNumThreads(count)
 
 
-def _end_with_parent() -> None:
-    """End this process when the one that holds the other end of standard input does."""
-
-    def wait() -> None:
-        while os.read(0, 1):  # not sys.stdin, whose lock a waiting thread would hold when Python ends
-            pass
-        os._exit(FAILED)
-
-    threading.Thread(target=wait, daemon=True).start()
-
-
 def main() -> int:
     take_all_letters()
     order = Order(**json.loads(sys.stdin.buffer.readline()))
-    _end_with_parent()
+    end_with_input()
     try:
         return 0 if run(order) else BUSY
     except KeyboardInterrupt:

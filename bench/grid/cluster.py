@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from ...engine.reasons import reason
@@ -51,6 +52,19 @@ class Job:
         return BUSY if is_locked(self.cell.beside("lock")) else FAILED
 
 
+def load_submitit() -> ModuleType:
+    """The package.
+
+    Raises:
+        ValueError: when it is not installed.
+    """
+    try:
+        import submitit
+    except ImportError:
+        raise ValueError("--cluster: needs submitit; install it with: pip install 'detassign[cluster]'") from None
+    return submitit
+
+
 class Cluster:
     """Cells as jobs of a cluster.
 
@@ -62,17 +76,13 @@ class Cluster:
         options: of submitit: {"timeout_min": 600, "slurm_partition": "gpu"}.
 
     Raises:
-        ValueError: when submitit or the cluster is not there, or does not take the options.
+        ValueError: when the cluster is not there, or does not take the options.
     """
 
     def __init__(self, name: str, work_dir: Path, jobs: int, device: str, options: Mapping[str, Any]) -> None:
-        try:
-            import submitit
-        except ImportError:
-            raise ValueError("--cluster: needs submitit; install it with: pip install 'detassign[cluster]'") from None
         self.jobs, self.device = jobs, device
         try:
-            self.executor = submitit.AutoExecutor(folder=work_dir / JOBS, cluster=name)
+            self.executor = load_submitit().AutoExecutor(folder=work_dir / JOBS, cluster=name)
             self.executor.update_parameters(**{"name": "detassign", **options})
         except Exception as error:  # submitit raises of every kind
             raise ValueError(f"--cluster {name}: {reason(error)}") from error

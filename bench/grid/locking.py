@@ -7,16 +7,22 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from ...engine.files import naming
+
 
 @contextmanager
 def locked(path: Path) -> Iterator[bool]:
     """Hold the lock of a file, which is made if it is not there; gives False where another process holds it.
 
     Processes that this one starts do not hold it.
+
+    Raises:
+        OSError: where the file system has no locks.
     """
     with path.open("a") as file:
         try:
-            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            with naming(path):
+                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except (BlockingIOError, PermissionError):  # POSIX allows either
             yield False
             return

@@ -93,10 +93,7 @@ def plan(
 
     Raises:
         ValueError: when a cell's run began under other conditions: a comparison is of equals or it is none.
-        FileExistsError: when the folder holds anything, and no grid.
     """
-    if not is_grid(work_dir):
-        new_folder(work_dir)
     assigners, data = slugs({row.assigner: None for row in configs}), slugs({row.data: None for row in configs})
     cells = []
     for seed in seeds:
@@ -115,6 +112,20 @@ def groups(rows: Iterable[Row]) -> dict[tuple[str, str], list[Row]]:
     for row in rows:
         found.setdefault((row.detector, row.data), []).append(row)
     return found
+
+
+def check_folders(folder: Path, others: Iterable[Path] = ()) -> None:
+    """Look whether a grid may be written to a folder, and others read.
+
+    Raises:
+        FileExistsError: when the folder holds anything, and no grid.
+        ValueError: when one of the others holds none.
+    """
+    if not is_grid(folder):
+        new_folder(folder)
+    for other in others:
+        if not is_grid(other):
+            raise ValueError(f"--merge {other}: holds no comparison ({GRID}); name the work dir of one")
 
 
 def is_grid(folder: Path) -> bool:
@@ -175,11 +186,8 @@ def from_elsewhere(
         done: cells that need no record.
 
     Raises:
-        ValueError: for a folder that is none of a grid, and for cells of other conditions, naming those.
+        ValueError: for cells of other conditions, naming those.
     """
-    for other in others:
-        if not is_grid(other):
-            raise ValueError(f"--merge {other}: holds no comparison ({GRID}); name the work dir of one")
     found, taken = {other: finished(cells, other) for other in others}, set(done)
     for other, records in found.items():
         found[other] = {cell: record for cell, record in records.items() if cell not in taken}

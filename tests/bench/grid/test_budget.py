@@ -2,7 +2,7 @@
 
 import pytest
 
-from detassign.bench.grid.budget import Budget, fitted, steps_of, steps_per_epoch
+from detassign.bench.grid.budget import Budget, steps_of, steps_per_epoch
 from detassign.engine.config import source_of
 from detassign.engine.datasets import train_loader
 
@@ -25,37 +25,37 @@ def test_an_epoch_has_as_many_steps_as_its_loader(config, rows):
 
 def test_a_decay_by_steps_keeps_its_place_in_the_training(config):
     for epochs, places in ((24, [16, 22]), (3, [2, 2.75]), (12, [8, 11])):
-        schedule = fitted(config, epochs=epochs)["schedule"]
+        schedule = Budget(epochs=epochs).fitted(config)["schedule"]
         assert (schedule["epochs"], schedule["steps"]) == (epochs, None)
         assert schedule["decay"] == {"type": "step", "epochs": places, "gamma": 0.1}
-    assert fitted(config, epochs=3, keep_decay=True)["schedule"]["decay"]["epochs"] == [8, 11]
+    assert Budget(epochs=3).fitted(config, keep_decay=True)["schedule"]["decay"]["epochs"] == [8, 11]
     assert config["schedule"]["decay"]["epochs"] == [8, 11]
 
 
 def test_steps_cut_the_last_epoch_and_whole_epochs_are_what_epochs_say(config):
     per_epoch = steps_per_epoch(config)
-    cut = fitted(config, steps=2 * per_epoch + 1)
+    cut = Budget(steps=2 * per_epoch + 1).fitted(config)
     assert (cut["schedule"]["epochs"], cut["schedule"]["steps"], steps_of(cut)) == (
         3,
         2 * per_epoch + 1,
         2 * per_epoch + 1,
     )
-    assert fitted(config, steps=2 * per_epoch) == fitted(config, epochs=2)
-    assert steps_of(fitted(config, epochs=2)) == 2 * per_epoch
+    assert Budget(steps=2 * per_epoch).fitted(config) == Budget(epochs=2).fitted(config)
+    assert steps_of(Budget(epochs=2).fitted(config)) == 2 * per_epoch
 
 
 def test_without_a_budget_the_schedule_stays(config):
-    assert fitted(config) == config
+    assert Budget().fitted(config) == config
 
 
-def test_one_budget_is_named(config):
+def test_one_budget_is_named():
     with pytest.raises(ValueError, match="--epochs and --minutes: name one of them"):
-        Budget(epochs=2, minutes=1.0)
+        Budget.of(2, None, 1.0)
 
 
 def test_minutes_that_were_measured_before_are_not_measured_again():
     grids = [{}, {"budget": {"minutes": 3.0, "steps": 5}}, {"budget": {"minutes": 2.0, "steps": 7}}]
-    assert Budget(minutes=2.0).recorded(grids) == 7
-    assert Budget(minutes=4.0).recorded(grids) is None
-    assert Budget(steps=5).recorded(grids) is None
-    assert Budget(minutes=2.0).recorded([{"budget": {"minutes": 2.0, "steps": "7"}}]) is None
+    assert Budget(minutes=2.0).as_recorded(grids) == Budget(minutes=2.0, steps=7)
+    assert Budget(minutes=4.0).as_recorded(grids).is_open
+    assert Budget(epochs=5).as_recorded(grids) == Budget(epochs=5)
+    assert Budget(minutes=2.0).as_recorded([{"budget": {"minutes": 2.0, "steps": "7"}}]).is_open

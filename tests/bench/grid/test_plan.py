@@ -8,6 +8,7 @@ import pytest
 from detassign.bench.grid.plan import (
     GRID,
     Row,
+    check_folders,
     finished,
     from_elsewhere,
     groups,
@@ -111,10 +112,11 @@ def test_a_run_that_began_under_other_conditions_is_refused(rows, planned, tmp_p
         planned(rows("fcos", **{"schedule.batch_size": 2}), tmp_path)
 
 
-def test_a_folder_that_holds_anything_else_is_refused(rows, planned, tmp_path):
+def test_a_folder_that_holds_anything_else_is_refused(tmp_path):
+    check_folders(tmp_path)
     (tmp_path / "cells").mkdir()
     with pytest.raises(FileExistsError, match="holds files already, such as 'cells'"):
-        planned(rows("fcos"), tmp_path)
+        check_folders(tmp_path)
     (tmp_path / GRID).write_text("[]")
     with pytest.raises(ValueError, match="expected what a comparison writes there"):
         read_grid(tmp_path)
@@ -151,7 +153,7 @@ def test_cells_under_other_conditions_are_not_taken_over(rows, planned, tmp_path
 
 def test_a_folder_without_a_grid_is_not_merged(tmp_path):
     with pytest.raises(ValueError, match=r"holds no comparison \(grid\.json\)"):
-        from_elsewhere([], [tmp_path], {})
+        check_folders(tmp_path / "new", [tmp_path])
 
 
 @pytest.mark.parametrize(

@@ -210,6 +210,19 @@ def test_the_process_of_a_cell_gets_its_device_and_ends_with_its_parent(rows, pl
     assert [cell.beside("log").read_text() for cell in cells] == ["cuda:0\n", "cuda:1\n", "cuda:0\n"]
 
 
+def test_a_process_ends_with_its_input():
+    program = (
+        "import time; from detassign.bench.grid.lifeline import end_with_input; "
+        "end_with_input(); print(1, flush=True); time.sleep(600)"
+    )
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    process = subprocess.Popen([sys.executable, "-c", program], **pipes)
+    assert process.stdout.readline() == b"1\n"
+    assert process.poll() is None
+    process.communicate()
+    assert process.returncode == 1
+
+
 def test_an_order_survives_the_way_to_its_process(order):
     from dataclasses import asdict
 
