@@ -13,7 +13,7 @@ class Streams:
     """Streams of random numbers by name, all from one number that is drawn when this is made."""
 
     def __init__(self) -> None:
-        self.seed = int(torch.randint(2**62, ()))
+        self.seed = int(torch.randint(2**62, (), device="cpu"))
 
     @contextmanager
     def of(self, name: str) -> Iterator[None]:
