@@ -9,6 +9,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from ..telemetry.sizes import SIZES
 from .fonts import style_of, title_lettering
@@ -38,9 +39,10 @@ def draw_instability(axes: Axes, lines: Lines) -> None:
     layers = names(lines, "probe", "instability_by_layer")
     for place, layer in enumerate(layers):
         shade = {"color": "C0", "alpha": (place + 1) / (len(layers) + 1), "linewidth": 1}
-        _plot(axes, lines, ("probe", "instability_by_layer", layer), f"layer {layer}", **shade)
-    _plot(axes, lines, ("probe", "instability"), "detecting layer" if layers else "all objects", color="black")
-    _finish(axes, "instability: changed samples per image")
+        name = f"layer {layer}" if layer.isdecimal() else layer
+        _plot(axes, lines, ("probe", "instability_by_layer", layer), name, **shade)
+    _plot(axes, lines, ("probe", "instability"), "layer that detects" if layers else "", color="black")
+    _finish(axes, "instability, samples per image")
 
 
 def draw_moved(axes: Axes, lines: Lines) -> None:
@@ -94,14 +96,17 @@ def names(lines: Lines, *keys: str) -> list[str]:
 def _plot(axes: Axes, lines: Lines, keys: tuple[str, ...], name: str, factor: float = 1.0, **style: Any) -> None:
     heights = [factor * value for value in values(lines, *keys)]
     if not all(map(math.isnan, heights)):
-        axes.plot([line["epoch"] for line in lines], heights, marker="o", markersize=3, label=name, **style)
+        epochs = [line["epoch"] for line in lines]
+        axes.plot(epochs, heights, marker="o", markersize=3, label=name, clip_on=False, **style)
 
 
 def _finish(axes: Axes, what: str) -> None:
     axes.set(xlabel="epoch", ylabel=what)
     axes.set_ylim(bottom=0)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(alpha=0.3)
-    if axes.lines:
-        axes.legend(frameon=False, fontsize=8)
-    else:
+    named = [line for line in axes.lines if line.get_label() and not line.get_label().startswith("_")]
+    if named:
+        axes.legend(handles=named, frameon=False, fontsize=8)
+    if not axes.lines:
         axes.text(0.5, 0.5, "nothing to compare yet", ha="center", transform=axes.transAxes)

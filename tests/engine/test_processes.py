@@ -79,7 +79,7 @@ def test_telemetry_is_of_all_processes_and_of_all_images_that_they_share(runs):
     for one, other in zip(mine, theirs, strict=True):
         for part in ("steps", "probe"):
             assert dict(numbers(other[part])) == pytest.approx(dict(numbers(one[part])), rel=1e-3, abs=1e-3)
-    assert mine[1]["probe"]["instability"] > 0
+    assert mine[1]["probe"].keys() > {"instability", "moved_by_layer"}
     histories = [read_history(run) for run in runs[:2]]
     assert histories[0].images == histories[1].images
     assert histories[0].columns["best"] == histories[1].columns["best"]
