@@ -262,10 +262,23 @@ class Targets:
             return self
         return _map_tensors(self, lambda t: t.expand(groups, *t.shape).flatten(0, 1))
 
-    def again(self, times: int) -> Targets:
-        """Every object so often, (B, times * M, ...), one copy of them all behind the other."""
+    def again(self, times: int, room: int | None = None) -> Targets:
+        """Every object so often, (B, times * M, ...), one copy of them all behind the other.
+
+        With `room` an image's objects are there less often, all equally, where that would be more than so many: as often as
+        they fit in, once at least.
+
+        >>> targets = Targets(torch.zeros(2, 3, 4), torch.zeros(2, 3).long(), torch.tensor([[True] * 3, [True, False, False]]))
+        >>> targets.again(4, room=7).mask.sum(1).tolist()
+        [6, 4]
+        """
         names = ("boxes", "labels", "mask")
-        return replace(self, **{name: torch.cat([getattr(self, name)] * times, 1) for name in names})
+        copies = replace(self, **{name: torch.cat([getattr(self, name)] * times, 1) for name in names})
+        if room is None:
+            return copies
+        fitting = (room // self.mask.sum(1, keepdim=True).clamp(min=1)).clamp(min=1)
+        copy = torch.arange(times, device=self.mask.device).repeat_interleave(self.mask.shape[1])
+        return replace(copies, mask=copies.mask & (copy < fitting))
 
     def shares_of(self, boxes: Tensor, image: Tensor | None = None) -> Tensor:
         """Boxes xyxy in pixels as shares of the width and height of their images.

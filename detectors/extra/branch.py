@@ -27,6 +27,9 @@ class Branch(nn.Module):
         host: the detector's parts.
         queries: of an image; in a two-stage detector from the best proposals that the detector leaves, overlapping or not.
         repeat: how often every object is there, so that a one-to-one matching gives it so many queries.
+        crowded: where an image's objects would be there more often than it has queries, each is there "fewer" times, all
+            equally and once at least; or "as_is", as in the papers' code, where some may then find no query. Losses are
+            divided by what is there.
         own: what the branch shares with nobody: "queries" alone; an "encoder" part besides, so that it starts from the best
             proposals of that; "heads" for all layers as well.
         assigner: its own; None is the decoder's.
@@ -44,12 +47,14 @@ class Branch(nn.Module):
         own: Literal["queries", "encoder", "heads"] = "queries",
         assigner: Any = None,
         weight: float = 1.0,
+        crowded: Literal["fewer", "as_is"] = "fewer",
     ) -> None:
         super().__init__()
         check_count("queries", queries, 1)
         check_count("repeat", repeat, 1)
         check_choice("own", own, ("queries", "encoder", "heads"))
-        self.queries, self.repeat, self.own, self.weight = queries, repeat, own, weight
+        check_choice("crowded", crowded, ("fewer", "as_is"))
+        self.queries, self.repeat, self.own, self.weight, self.crowded = queries, repeat, own, weight, crowded
         self.assigner = host.assigner(assigner)
         self.rows = host.source.rows(queries)
         self.head = host.head.networks_again() if own == "heads" else None
@@ -62,7 +67,8 @@ class Branch(nn.Module):
         outputs = scene.decode(queries, self.head)
         if self.encoder is not None:
             outputs = with_encoder(outputs, proposals, self.encoder.part, scene.head.encoder)
-        return ExtraOutputs(outputs, scene.targets.again(self.repeat), self.assigner, weight=self.weight)
+        room = outputs.logits.shape[2] if self.crowded == "fewer" else None
+        return ExtraOutputs(outputs, scene.targets.again(self.repeat, room), self.assigner, weight=self.weight)
 
     def _proposals(self, scene: Scene) -> Proposals | None:
         if self.encoder is not None:

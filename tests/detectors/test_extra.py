@@ -161,21 +161,51 @@ def test_the_average_of_groups_and_their_sum():
         torch.testing.assert_close(loss, other[key] / 3)
 
 
-def test_a_branch_gives_every_object_so_many_queries():
-    model = with_extra("dino_4scale", "branch", queries=12, repeat=3).eval()
-    images, samples = batch(3, 2)
+def queries_per_object(images, samples, **arguments):
+    """(layers * B, M) how many queries of a branch learn each object, and the targets of the branch."""
+    model = with_extra("dino_4scale", "branch", **arguments).eval()
     targets = targets_of(samples)
     extra = model._outputs(images, samples, targets.sizes, targets).extra["branch"]
-    assert extra.targets.mask.sum(1).tolist() == [9, 6]
-
-    layers = SMALL.decoder_layers
+    layers, width = SMALL.decoder_layers, targets.boxes.shape[1]
     predictions = stacked_predictions(extra.outputs, extra.targets)
     matches = model.bbox_head.assigner.match(predictions, extra.targets.repeat(layers))
-    width = targets.boxes.shape[1]
-    per_object = torch.zeros(layers * 2, width).index_put_(
-        (matches.image, matches.target % width), torch.ones(len(matches.image)), accumulate=True
-    )
-    assert per_object.tolist() == [[3, 3, 3], [3, 3, 0]] * layers
+    found = torch.zeros(layers * len(samples), width)
+    ones = torch.ones(len(matches.image))
+    return found.index_put_((matches.image, matches.target % width), ones, accumulate=True), extra.targets
+
+
+def test_a_branch_gives_every_object_so_many_queries():
+    found, targets = queries_per_object(*batch(3, 2), queries=12, repeat=3)
+    assert targets.mask.sum(1).tolist() == [9, 6]
+    assert found.tolist() == [[3, 3, 3], [3, 3, 0]] * SMALL.decoder_layers
+
+
+@pytest.mark.parametrize("own", ["queries", "encoder", "heads"])
+def test_objects_of_a_crowded_image_share_the_queries_of_a_branch(own):
+    """None is left without any; the code of the papers leaves some."""
+    crowd = batch(4, 2, 0)
+    found, targets = queries_per_object(*crowd, queries=12, repeat=6, own=own)
+    assert targets.mask.sum(1).tolist() == [12, 12, 0]
+    assert found.tolist() == [[3, 3, 3, 3], [6, 6, 0, 0], [0, 0, 0, 0]] * SMALL.decoder_layers
+    found, targets = queries_per_object(*crowd, queries=12, repeat=6, own=own, crowded="as_is")
+    assert targets.mask.sum(1).tolist() == [24, 12, 0]
+    assert found[0].sum() == 12
+    assert (found[::3] < 3).any()
+
+
+def test_more_objects_than_a_branch_has_queries_are_there_once_each():
+    found, targets = queries_per_object(*batch(5, 1), queries=3, repeat=6)
+    assert targets.mask.sum(1).tolist() == [5, 3]
+    assert found.sum(1).tolist() == [3, 3] * SMALL.decoder_layers
+
+
+def test_losses_of_a_crowded_branch_are_divided_by_what_is_there():
+    model = with_extra("dino_4scale", "branch", queries=12, repeat=6).eval()
+    images, samples = batch(4, 2)
+    targets = targets_of(samples)
+    outputs = model._outputs(images, samples, targets.sizes, targets)
+    assignment = model.bbox_head.assign_all_and_loss(outputs, targets)[0]["branch"]
+    assert assignment.normalizers[2].tolist() == [24.0] * SMALL.decoder_layers
 
 
 @pytest.mark.parametrize("own", ["encoder", "heads"])
@@ -269,6 +299,7 @@ def test_a_small_image_has_fewer_proposals_than_branch_and_detector_ask_for():
     [
         ("detr", {"groups": {"k": 1}}, "k: expected a whole number of at least 2, got 1"),
         ("detr", {"branch": {"own": "all"}}, "own: expected one of queries, encoder, heads, got 'all'"),
+        ("detr", {"branch": {"crowded": "some"}}, "crowded: expected one of fewer, as_is, got 'some'"),
         ("detr", {"branch": {"own": "encoder"}}, "needs a two-stage detector, got LearnedQueries"),
         ("detr", {"dn": {"type": "branch"}}, "extra: 'dn' cannot be a name of one"),
         ("detr", {"decoder": {"type": "branch"}}, "extra: 'decoder' cannot be a name of one"),
