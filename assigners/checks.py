@@ -27,6 +27,12 @@ def check_share(name: str, value: float) -> None:
         raise ValueError(f"{name}: expected a number from 0 to 1, got {value!r}")
 
 
+def check_order(low: str, least: float, high: str, most: float) -> None:
+    """Raise ValueError when the lower of two limits, each with its argument's name, is above the other."""
+    if least > most:
+        raise ValueError(f"{low}: expected no more than {high} = {most!r}, got {least!r}")
+
+
 def check_positive(name: str, value: float) -> None:
     """Raise ValueError for an argument that is not larger than 0."""
     if not value > 0:

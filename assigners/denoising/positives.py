@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ..boxes import center, sides
-from ..checks import check_choice, check_count
+from ..checks import check_choice, check_count, check_order
 from ..structures import BACKGROUND, Targets
 from .known import KnownPairs
 from .noise import Noise
@@ -26,7 +26,7 @@ class Positives:
             random ones, which learn to be background (the authors' default).
 
     Raises:
-        ValueError: for numbers below 1 and an unknown choice.
+        ValueError: for numbers below 1, more `least` than `most`, and an unknown choice.
 
     >>> targets = Targets.from_lists([torch.tensor([[0.0, 0.0, 8.0, 8.0]])], [torch.tensor([1])], sizes=torch.full((1, 2), 16))
     >>> boxes = torch.tensor([[[0.0, 0.0, 8.0, 4.0], [8.0, 8.0, 16.0, 16.0], [0.0, 4.0, 8.0, 8.0]]])
@@ -38,6 +38,7 @@ class Positives:
     def __init__(self, least: int = 9, most: int = 300, fill: Literal["padding", "negatives"] = "padding") -> None:
         check_count("least", least, 1)
         check_count("most", most, 1)
+        check_order("least", least, "most", most)
         check_choice("fill", fill, ("padding", "negatives"))
         self.least, self.most, self.fill = least, most, fill
 

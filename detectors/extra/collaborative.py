@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from math import gcd
 from typing import Any, Literal
 
 from torch import Tensor, nn
 
 from ...assigners import Assigner, KnownPairs, Positives, Predictions
+from ...assigners.checks import check_count, check_positive
 from ...assigners.matching.pairs import prior_boxes
 from ...heads.dense import DenseHead
 from ...heads.query import ExtraOutputs
@@ -33,14 +35,15 @@ class Collaborative(nn.Module):
         dense: the head's assigner.
         head: further arguments of `DenseHead`, in place of one convolution per tower.
         prior_scale: side of the samples' anchor boxes, in strides.
-        norm_groups: of the head's norms.
+        norm_groups: of the head's norms, a divisor of the detector's channels.
         dense_weight: of the head's losses, for every layer of the decoder.
         least, most, fill: of the slots for queries, see `Positives`.
         assigner: weighs the queries' pairs; None is the decoder's. Its matching is not asked.
         weight: of the queries' losses.
 
     Raises:
-        ValueError: as `DenseHead` and `Positives` do.
+        ValueError: for channels that `norm_groups` does not divide, weights and scales that are not positive, and as
+            `DenseHead` and `Positives` do.
     """
 
     def __init__(
@@ -59,6 +62,9 @@ class Collaborative(nn.Module):
     ) -> None:
         super().__init__()
         channels = host.head.classes[0].in_features
+        _check_norm_groups(norm_groups, channels)
+        for name, value in (("prior_scale", prior_scale), ("dense_weight", dense_weight), ("weight", weight)):
+            check_positive(name, value)
         self.choose = Positives(least, most, fill)
         self.head, self.norm_groups = dict(head or {}), norm_groups
         self.least, self.most, self.fill = least, most, fill
@@ -98,10 +104,10 @@ class Collaborative(nn.Module):
         return self.auxiliary([*maps, self.coarser(maps[-1])], [*strides, 2 * strides[-1]])
 
     def _queries(self, known: KnownPairs, scene: Scene) -> Queries:
-        content, anchors = scene.queries.content, scene.queries.anchors
-        logits = inverse_sigmoid(known.boxes, scene.head.eps).to(content.dtype)
+        own = scene.queries
+        logits = inverse_sigmoid(known.boxes, scene.head.eps).to(own.content.dtype)
         position, content = self.projection(logits)
-        return Queries(content, position, None if anchors is None else logits[..., : anchors.shape[-1]])
+        return Queries(content, position, None if own.anchors is None else logits[..., : own.anchors.shape[-1]])
 
 
 def inside(predictions: Predictions, sizes: Tensor) -> Predictions:
@@ -109,3 +115,12 @@ def inside(predictions: Predictions, sizes: Tensor) -> Predictions:
     valid = (predictions.points < sizes[:, None]).all(-1)
     second = predictions.auxiliary
     return replace(predictions, valid=valid, auxiliary=second and inside(second, sizes))
+
+
+def _check_norm_groups(groups: int, channels: int) -> None:
+    check_count("norm_groups", groups, 1)
+    if channels % groups:
+        fitting = gcd(groups, channels)
+        raise ValueError(
+            f"norm_groups: {groups} does not divide the detector's {channels} channels; take {fitting}, say"
+        )

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from ...assigners.checks import check_count
+from ...assigners.checks import check_count, check_positive
 from ...heads.query import ExtraOutputs
 from ..transformer.decoder import Decoded
 from ..transformer.layers import FeedForward
@@ -25,11 +25,15 @@ class Mixed(nn.Module):
         hidden: of the networks.
         assigner: for these predictions; None is the decoder's.
         weight: of their losses.
+
+    Raises:
+        ValueError: for no hidden channels, and a weight that is not positive.
     """
 
     def __init__(self, host: Host, hidden: int = 2048, assigner: Any = None, weight: float = 1.0) -> None:
         super().__init__()
         check_count("hidden", hidden, 1)
+        check_positive("weight", weight)
         channels = host.head.classes[0].in_features
         self.assigner = host.assigner(assigner)
         self.hidden, self.weight = hidden, weight

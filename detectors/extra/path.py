@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import nn
 
+from ...assigners.checks import check_positive
 from ...heads.query import ExtraOutputs
 from .scene import EXTRAS, Host, Scene
 
@@ -22,11 +23,12 @@ class Path(nn.Module):
         weight: of its losses.
 
     Raises:
-        ValueError: for a decoder whose layers need self-attention.
+        ValueError: for a decoder whose layers need self-attention, and a weight that is not positive.
     """
 
     def __init__(self, host: Host, assigner: Any = None, weight: float = 1.0) -> None:
         super().__init__()
+        check_positive("weight", weight)
         if not host.decoder.sees_alone:
             raise ValueError("path: attention to levels weighs them by what self-attention made; take another decoder")
         self.assigner = host.assigner(assigner)

@@ -111,6 +111,8 @@ def test_pairs_of_two_layers_and_the_objects_that_have_a_slot():
     [
         ({"least": 0}, "least: expected a whole number of at least 1, got 0"),
         ({"most": 2.5}, "most: expected a whole number of at least 1, got 2.5"),
+        ({"least": 50, "most": 5}, "least: expected no more than most = 5, got 50"),
+        ({"most": 5}, "least: expected no more than most = 5, got 9"),
         ({"fill": "zeros"}, "fill: expected one of padding, negatives, got 'zeros'"),
     ],
 )
