@@ -13,18 +13,10 @@ from .scene import Host
 
 
 class OwnProposals(nn.Module):
-    """The detector's token projection and proposal head again, with weights of their own.
-
-    Raises:
-        ValueError: for a detector whose encoder proposes nothing.
-    """
+    """A two-stage detector's token projection and proposal head again, with weights of their own."""
 
     def __init__(self, host: Host) -> None:
         super().__init__()
-        if host.head.encoder is None:
-            raise ValueError(
-                f"extra: an encoder part of its own needs a two-stage detector, got {type(host.source).__name__}"
-            )
         self.tokens = copy.deepcopy(host.source.proposals)
         self.part = host.head.again()
 

@@ -187,7 +187,10 @@ class QueryDecoder(nn.Module):
                 "cross_first: attention to levels weighs them by what self-attention made; take dense or deformable"
             )
         if distinct is not None and refinement is None:
-            raise ValueError("distinct: compares the boxes of every layer; take refinement detached or forward_twice")
+            raise ValueError(
+                "distinct: compares the boxes of every layer; take refinement detached or forward_twice, "
+                "and queries that start from points or boxes"
+            )
         check_heads(channels, heads)
         self.distinct = None if distinct is None else Distinct(distinct, distinct_by_first_row)
         self.sees_alone = attention != "levels"

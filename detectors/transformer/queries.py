@@ -288,10 +288,20 @@ class TwoStageQueries(nn.Module):
 
     def propose(self, memory: Memory, head: EncoderHead, tokens: nn.Module | None = None) -> Proposals:
         features, places = (tokens or self.proposals)(memory)
-        logits, boxes = head.encoder_predictions(features, places)
+        predicted = self._predicted(head, features, places)
+        return Proposals(
+            tokens=features, places=places, strides=memory.token_strides, level_sizes=memory.level_sizes, **predicted
+        )
+
+    def proposed_by(self, head: EncoderHead, proposals: Proposals) -> Proposals:
+        """What another head proposes of the same tokens, none of them chosen."""
+        return replace(proposals, **self._predicted(head, proposals.tokens, proposals.places), chosen=None)
+
+    def _predicted(self, head: EncoderHead, tokens: Tensor, places: Tensor) -> dict[str, Tensor]:
+        logits, boxes = head.encoder_predictions(tokens, places)
         likely = head.ranking(logits)
         rank = likely[..., 0] if self.rank_by == "first" else likely.amax(-1)
-        return Proposals(features, logits, boxes, places, memory.token_strides, memory.level_sizes, rank)
+        return {"logits": logits, "boxes": boxes, "rank": rank}
 
     def start(self, rows: nn.Module, memory: Memory, proposals: Proposals) -> Queries:
         anchors = gather_rows(proposals.boxes, proposals.chosen).detach()

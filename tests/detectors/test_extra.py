@@ -218,6 +218,18 @@ def test_a_branch_may_have_an_encoder_part_and_heads_of_its_own(own):
     assert ("extra.branch.head.boxes.0.layers.0.weight" in model.state_dict()) == (own == "heads")
 
 
+@pytest.mark.parametrize(("extra", "shared"), [("branch", True), ("groups", False)])
+def test_a_branch_proposes_from_the_detectors_projected_tokens_and_groups_from_their_own(extra, shared):
+    """DDQ and Relation-DETR have further heads on the same encoder output, LW-DETR a projection per group."""
+    arguments = {"own": "encoder"} if extra == "branch" else {}
+    model = with_extra("dino_4scale", extra, **arguments)
+    assert shared != any("tokens" in name for name in model.extra.state_dict())
+    losses = model.loss(*batch(3, 2))
+    losses[f"loss_cls_enc_{extra}"].backward()
+    learned = model.queries.proposals.linear.weight.grad
+    assert (learned is not None) == shared
+
+
 def test_two_stage_groups_propose_by_themselves():
     losses = with_extra("dino_4scale", "groups").loss(*batch(3, 2))
     assert "loss_cls_enc_groups" in losses
@@ -300,7 +312,11 @@ def test_a_small_image_has_fewer_proposals_than_branch_and_detector_ask_for():
         ("detr", {"groups": {"k": 1}}, "k: expected a whole number of at least 2, got 1"),
         ("detr", {"branch": {"own": "all"}}, "own: expected one of queries, encoder, heads, got 'all'"),
         ("detr", {"branch": {"crowded": "some"}}, "crowded: expected one of fewer, as_is, got 'some'"),
-        ("detr", {"branch": {"own": "encoder"}}, "needs a two-stage detector, got LearnedQueries"),
+        (
+            "detr",
+            {"branch": {"own": "encoder"}},
+            "own: an encoder's head needs a two-stage detector, and this one has LearnedQueries; take queries",
+        ),
         ("detr", {"dn": {"type": "branch"}}, "extra: 'dn' cannot be a name of one"),
         ("detr", {"decoder": {"type": "branch"}}, "extra: 'decoder' cannot be a name of one"),
         ("detr", {"mine_0": {"type": "branch"}}, "extra: 'mine_0' cannot be a name of one"),
@@ -309,7 +325,38 @@ def test_a_small_image_has_fewer_proposals_than_branch_and_detector_ask_for():
         ("detr", {"brunch": {}}, "unknown extra 'brunch'; did you mean 'branch'"),
         ("dn_dab_deformable_encoder_only", {"path": {}}, "path: attention to levels"),
         ("dino_4scale", {"branch": {"assigner": "detr"}}, "needs other columns"),
-        ("dino_4scale", {"collaborative": {"fill": "zeros"}}, "fill: expected one of padding, negatives, got 'zeros'"),
+        (
+            "dino_4scale",
+            {"collaborative": {"fill": "zeros"}},
+            "norm_groups: 32 does not divide the detector's 16 channels",
+        ),
+        (
+            "dino_4scale",
+            {"collaborative": {"norm_groups": 4, "fill": "zeros"}},
+            "fill: expected one of padding, negatives, got 'zeros'",
+        ),
+        (
+            "dino_4scale",
+            {"collaborative": {"norm_groups": 4, "least": 50, "most": 5}},
+            "least: expected no more than most = 5, got 50",
+        ),
+        *(
+            (
+                "dino_4scale",
+                {name: {**ARGUMENTS[name], "weight": weight}},
+                f"weight: expected a positive number, got {weight}",
+            )
+            for name in ("branch", "path", "mixed", "collaborative")
+            for weight in (0, -1)
+        ),
+        *(
+            (
+                "dino_4scale",
+                {"collaborative": {"norm_groups": 4, name: 0}},
+                f"{name}: expected a positive number, got 0",
+            )
+            for name in ("dense_weight", "prior_scale")
+        ),
     ],
 )
 def test_what_cannot_be_is_said(family, extra, sentence):
