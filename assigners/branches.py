@@ -85,6 +85,8 @@ class IoUBranch(_OfPairs):
 class Foreground:
     """Whether a sample is matched at all: binary cross entropy over all samples, by the number of pairs (YOLOX).
 
+    A sample that only learns a box, as of another layer's pairs, is none of the matched ones.
+
     Args:
         weight: coefficient of the loss.
         power: exponent of class score and branch where they are multiplied.
@@ -102,7 +104,7 @@ class Foreground:
         self.least_per_image = least_per_image
 
     def __call__(self, predictions: Predictions, targets: Targets, assignment: Assignment) -> Tensor:
-        matches, logits = assignment.matches, predictions.objectness
+        matches, logits = assignment.class_matches, predictions.objectness
         wanted = torch.zeros_like(logits, requires_grad=False)
         wanted[matches.image, matches.sample] = 1
         loss = binary_cross_entropy_with_logits(logits, wanted, reduction="none")

@@ -20,6 +20,7 @@ def joined(classes: Assignment, boxes: Assignment, predictions: Predictions, tar
         torch.cat([classes.normalizers[:2], boxes.normalizers[2:]]),
         classes.background,
         further=classes.further,
+        of_classes=classes.class_matches,
     )
 
 

@@ -399,6 +399,7 @@ class Assignment:
             sums over pairs, which then only say what each pair's share is. None where pairs learn by themselves.
         further: losses of the weighting's own by name, each a scalar, or (G,) for predictions in G groups.
         details: what else the weighting derived, by name, for inspection.
+        of_classes: the pairs whose classes are learned, where others among `matches` learn a box alone; None where each does.
     """
 
     matches: Matches
@@ -410,6 +411,12 @@ class Assignment:
     bag: Tensor | None = None
     further: Mapping[str, Tensor] = field(default_factory=dict)
     details: Mapping[str, Tensor] = field(default_factory=dict)
+    of_classes: Matches | None = None
+
+    @property
+    def class_matches(self) -> Matches:
+        """The pairs whose classes are learned."""
+        return self.matches if self.of_classes is None else self.of_classes
 
     def target_of(self, num_samples: int) -> Tensor:
         """(B, N) index of the target that pushes each sample up the most, BACKGROUND where none does."""

@@ -276,6 +276,15 @@ def test_boxes_may_be_learned_by_other_pairs_than_classes():
     assert losses["loss_box"] == known[1]["loss_box"]
 
 
+def test_a_sample_that_learns_a_box_alone_is_no_foreground():
+    assigner = Assigner(Apart([(0, 0), (1, 1)], [(1, 1), (2, 0), (3, 0)]), "iou_bce")
+    predictions, targets = random_batch(assigner, counts=(2,))
+    known = assigner.loss(predictions, targets, _matches([(0, 0), (1, 1)]))
+    losses = assigner.loss(predictions, targets)
+    assert losses["loss_objectness"] == known["loss_objectness"]
+    assert losses["loss_box"] != known["loss_box"]
+
+
 def test_a_bag_has_the_pairs_of_classes():
     """It multiplies the likelihoods of class and box, so that they cannot have other pairs."""
     classes, boxes = [(0, 0), (1, 1)], [(2, 0)]
