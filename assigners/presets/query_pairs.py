@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from ..assigner import Assigner
 from ..matching import Hungarian, OnPriors, Thresholded, Union
 from ..registry import ASSIGNERS
@@ -64,19 +66,22 @@ def dac(
     limit: float | None = 0.25,
     rank_decay: float = 1.5,
     balance: float = 3.0,
+    conflict: Literal["best", "all", "class_of_best", "class_of_last"] = "best",
 ) -> Assigner:
     """DAC-DETR (NeurIPS 2023), auxiliary decoder: queries as in `ms` x IoU-aware cross entropy by rank; weights 1, 5, 2.
 
     For a way of the queries on which they do not see each other, beside `lw`. The authors' code limits an image to 75 positives
-    and measures the other decoder's boxes; here they are a share of the queries and their own.
+    and measures the other decoder's boxes; here they are a share of the queries and their own. A query that several objects
+    take learns the best of them; in that code it learns the classes and boxes of all, `conflict="all"`.
 
     Args:
         num_classes: C.
         threshold, k, class_weight, limit: as of `Thresholded`.
         rank_decay: as of `SoftTarget`.
         balance: losses are divided by so many times the number of objects.
+        conflict: as of `Thresholded`.
     """
-    matching = Thresholded(threshold, k, class_weight, "one", limit=limit)
+    matching = Thresholded(threshold, k, class_weight, "one", limit=limit, conflict=conflict)
     scales = {"class_scale": 1 / balance, "box_scale": 1 / balance}
     return of_queries(num_classes, matching, ia_bce(rank_decay=rank_decay, count="targets_once", **scales))
 

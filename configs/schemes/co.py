@@ -1,6 +1,6 @@
-"""Co-DETR: an auxiliary ATSS head and queries at its positives; quality focal loss on DINO (arXiv 2211.12860).
+"""Co-DETR: an auxiliary ATSS head and queries at its positives; its Faster R-CNN head is not here (arXiv 2211.12860).
 
-The paper has a Faster R-CNN head besides, which is not here.
+On DINO detections learn by quality focal loss.
 """
 
 from typing import Any

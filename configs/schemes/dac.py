@@ -1,19 +1,15 @@
-"""DAC-DETR: the queries once more through the decoder without seeing each other, and several per object (NeurIPS 2023).
+"""DAC-DETR: a way without self-attention; its denoising, limit of 75 and the other way's boxes are not here (NeurIPS 2023).
 
-Of its code's path three things are not here: it looks at the other path's boxes, keeps 75 positives of an image at most, and
-takes denoising queries along.
+Of its code's path three things are not here: it matches by the other path's boxes, keeps 75 positives of an image at most,
+and takes denoising queries along.
 """
 
 from typing import Any
 
-MANY = "thresholded(threshold=0.4, k=6, class_weight=0.3, low_quality='one', limit=0.25, conflict='all')"
-BY_RANK = "ia_bce(rank_decay=1.5, count='targets_once')"
+from .parts import check_sees_alone, with_encoder
 
 
 def scheme(model: dict[str, Any]) -> dict[str, Any]:
-    path = {
-        "type": "path",
-        "assigner": f"{MANY}+{BY_RANK}",
-        "weight": 1 / 3,
-    }  # its losses count every object three times
-    return {"assigner": {"type": "lw", "encoder": "deformable_detr"}, "extra": {"path": path}}
+    check_sees_alone("dac", model)
+    path = {"type": "path", "assigner": {"type": "dac", "conflict": "all"}}
+    return {"assigner": with_encoder(model, {"type": "lw"}, "deformable_detr"), "extra": {"path": path}}

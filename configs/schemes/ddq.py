@@ -2,8 +2,11 @@
 
 from typing import Any
 
+from .parts import check_refines
+
 
 def scheme(model: dict[str, Any]) -> dict[str, Any]:
+    check_refines("ddq", model)
     count = 3 * model["queries"]["num_queries"] // 2
     dense = {"type": "branch", "queries": count, "repeat": 1, "own": "heads", "assigner": "ddq_dense"}
     return {"extra": {"dense": dense}, "changes": {"model.decoder.distinct": 0.8, **proposals(model["queries"])}}

@@ -3,7 +3,8 @@
 from typing import Any
 
 from . import h_detr
+from .parts import with_encoder
 
 
 def scheme(model: dict[str, Any]) -> dict[str, Any]:
-    return {**h_detr.scheme(model), "assigner": {"type": "rank", "encoder": "rank(by_giou=False)"}}
+    return {**h_detr.scheme(model), "assigner": with_encoder(model, {"type": "rank"}, "rank(by_giou=False)")}

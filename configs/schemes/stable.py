@@ -1,6 +1,6 @@
-"""Stable-DINO: class scores, in cost and loss, are to say how well boxes fit (arXiv 2304.04742).
+"""Stable-DINO: scores in cost and loss say how well boxes fit; its fusion of encoder layers is not here (arXiv 2304.04742).
 
-As in its released config negatives of denoising move no farther than positives. Its fusion of the encoder's layers is not here.
+As in its released config negatives of denoising move no farther than positives.
 """
 
 from typing import Any

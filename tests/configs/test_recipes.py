@@ -13,6 +13,11 @@ from detassign.engine.config import compose, read_recipe
 
 TABLE = (Path(__file__).parents[2] / "docs" / "query_detectors.md").read_text(encoding="utf-8")
 
+PUBLISHED = {
+    "dac": (900, True, False),
+    "ddq": (900, True, False),
+}  # queries, whether denoised ones, whether heads are shared
+
 
 def is_query(detector):
     return detector is not None and "queries" in fragments.load("detectors", detector)["model"]
@@ -59,8 +64,13 @@ def test_a_recipe_of_a_scheme_builds_what_it_says(name, tmp_path):
         resolve(tmp_path / "shapes"),
         recipe["schedule"],
         recipe["changes"],
+        recipe.get("denoising"),
         scheme=recipe["scheme"],
     )
     with torch.device("meta"):
         model = build_model(config, initialise=False)
     assert set(config["model"].get("extra") or {}) == set(model.extra)
+    queries, denoises, shared = PUBLISHED.get(recipe["scheme"], (None, None, None))
+    assert queries in (None, model.queries.num_queries)
+    assert denoises in (None, model.denoising is not None)
+    assert shared in (None, len(model.bbox_head.boxes) == 1)

@@ -11,6 +11,30 @@ from detassign.engine.config import compose, read_recipe
 
 SCHEMES = list(fragments.names("schemes"))
 HOSTS = ("dino_r18_tiny", "deformable_detr_two_stage_tiny")
+FAMILIES = (
+    "detr_tiny",
+    "conditional_detr_tiny",
+    "dab_detr_tiny",
+    "dn_detr_tiny",
+    "deformable_detr_tiny",
+    "deformable_detr_refine_tiny",
+    "deformable_detr_two_stage_tiny",
+    "dab_deformable_detr_tiny",
+    "dn_dab_deformable_detr_tiny",
+    "dab_deformable_encoder_only_tiny",
+    "dn_dab_deformable_encoder_only_tiny",
+    "dn_dab_dino_deformable_detr_tiny",
+    "dino_r18_tiny",
+)
+NO_BACKBONE = {"model.backbone": {"type": "torchvision.ops.Permute", "dims": [0, 1, 2, 3]}}  # nobody asks it for maps
+UNSEEING = "lets queries look at the image before they see each other, .* but the encoder-only ones"
+UNMOVED = "compares the boxes of every layer, so it goes on detectors whose references move: dab_detr"
+ENCODER_ONLY = ("dab_deformable_encoder_only_tiny", "dn_dab_deformable_encoder_only_tiny")
+REFUSED = {
+    "dac": (ENCODER_ONLY, UNSEEING),
+    "ms": (ENCODER_ONLY, UNSEEING),
+    "ddq": (("detr_tiny", "conditional_detr_tiny", "deformable_detr_tiny"), UNMOVED),
+}
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +64,90 @@ def test_every_scheme_trains_two_steps_and_predicts(source, scheme, host):
     assert len(names) == 1
     for sample in model.eval().predict(*batch(2, 1)):
         assert sample.pred_instances.bboxes.isfinite().all()
+
+
+def test_the_families_are_those_of_the_cpu_sized_fragments():
+    """One of each."""
+    tiny = [name for name in fragments.names("detectors") if name.endswith("_tiny")]
+    assert set(FAMILIES) == {name for name in tiny if "queries" in fragments.load("detectors", name)["model"]}
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_a_scheme_goes_on_every_family_or_says_on_which_it_does(source, scheme):
+    """No output that the detector lacks has an assigner, and every extra has its place."""
+    refused, sentence = REFUSED.get(scheme, ((), ""))
+    for family in FAMILIES:
+        changes = NO_BACKBONE
+        if family in refused:
+            with pytest.raises(ValueError, match=f"scheme: {scheme} {sentence}"):
+                compose(family, None, source, scheme=scheme, changes=changes)
+            continue
+        with torch.device("meta"):
+            model = build_model(compose(family, None, source, scheme=scheme, changes=changes), initialise=False)
+        if model.bbox_head.encoder is None:
+            assert "encoder" not in model.bbox_head.assigners, family
+
+
+@pytest.mark.parametrize(
+    ("scheme", "family"),
+    [
+        ("dac", "detr_tiny"),
+        ("relation", "detr_tiny"),
+        ("relation", "dab_deformable_encoder_only_tiny"),
+        ("ms", "detr_tiny"),
+    ],
+)
+def test_a_scheme_trains_a_detector_unlike_the_papers(source, scheme, family):
+    """DETR's usual assigner is a softmax with background, and its encoder proposes nothing."""
+    torch.manual_seed(0)
+    model = build_model(compose(family, None, source, scheme=scheme, changes={"model.backbone.init_cfg": None}))
+    losses = model.loss(*batch(3, 1))
+    total(losses).backward()
+    assert total(losses).isfinite()
+    assert [name for name, p in model.named_parameters() if p.requires_grad and p.grad is None] == []
+
+
+def test_dac_detr_has_the_presets_parts_on_its_way_whatever_the_detectors_own(source):
+    """Every class and box of a query of several objects, no eps in GIoU, a third of the weight."""
+    for host in (*HOSTS, "detr_tiny"):
+        changes = NO_BACKBONE
+        model = build_model(compose(host, None, source, scheme="dac", changes=changes), initialise=False)
+        own, way = model.bbox_head.assigner, model.extra["path"]
+        assert (way.assigner.matching.conflict, way.assigner.matching.threshold, way.assigner.matching.k) == (
+            "all",
+            0.4,
+            6,
+        )
+        assert [each.box_loss["giou"].part.eps for each in (own, way.assigner)] == [0.0, 0.0]
+        weighting = way.assigner.weighting
+        assert (weighting.class_scale, weighting.box_scale, weighting.rank_decay) == (1 / 3, 1 / 3, 1.5)
+        assert way.weight == 1.0
+
+
+@pytest.mark.parametrize(
+    ("scheme", "missing"),
+    [
+        ("co", "Faster R-CNN head is not here"),
+        ("dac", "not here"),
+        ("rank", "not here"),
+        ("relation", "not here"),
+        ("stable", "not here"),
+    ],
+)
+def test_the_list_of_schemes_says_what_is_not_here(scheme, missing):
+    assert missing in fragments.names("schemes")[scheme]
+
+
+def test_denoising_goes_with_a_scheme_on_deformable_detr_in_two_stages(source):
+    """As DAC-DETR was published."""
+    changes = {"model.backbone.init_cfg": None, "model.queries.num_queries": 30}
+    model = build_model(
+        compose("deformable_detr_two_stage_tiny", None, source, scheme="dac", denoising="cdn", changes=changes)
+    )
+    losses = model.loss(*batch(3, 1))
+    assert {"loss_cls_dn", "loss_cls_path", "loss_cls_enc"} <= set(losses)
+    total(losses).backward()
+    assert [name for name, p in model.named_parameters() if p.requires_grad and p.grad is None] == []
 
 
 def test_published_numbers_of_extra_queries_on_the_papers_detectors(source):

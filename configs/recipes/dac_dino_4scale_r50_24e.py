@@ -1,9 +1,0 @@
-"""DAC-DETR R50, 24 epochs; published as 52.1 AP."""
-
-from .parts import imagenet_resnet
-
-detector = "dino_4scale_r50"
-scheme = "dac"
-data = "coco"
-schedule = "detr_24e"
-changes = imagenet_resnet(50)
