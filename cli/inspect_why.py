@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -43,6 +45,9 @@ def answer(
     say(f"object {name}, {size}, of {scene.name} ({wanted.split} image {scene.index}); {origin}")
     for each in found:
         _tell(each, scene)
+    looks = looks_at(wanted, scene)
+    if looks:
+        _tell_history(looks)
     if wanted.json_file:
         whole = {
             "image": scene.name,
@@ -53,6 +58,7 @@ def answer(
             "label": scene.classes[int(scene.targets.labels[0, wanted.object])],
             "box": scene.targets.boxes[0, wanted.object].tolist(),
             "assigners": {each.name: each.plain() for each in found},
+            "history": looks,
         }
         write_json(whole, wanted.json_file)
 
@@ -62,6 +68,48 @@ def _check_object(wanted: Asked, scene: Scene) -> None:
     if wanted.object >= count:
         last = f"the last is {count - 1}" if count else "there is nothing to ask about"
         raise ValueError(f"--why {wanted.image}:{wanted.object}: {scene.name} has {count} objects, {last}")
+
+
+def looks_at(wanted: Asked, scene: Scene) -> list[dict[str, Any]]:
+    """What telemetry saw of the object, epoch by epoch; nothing where the run has none or did not follow the image."""
+    from ..evidence.telemetry.history import HISTORY, read_history
+
+    if wanted.run is None or wanted.split != "train":
+        return []
+    folder = wanted.run if wanted.run.is_dir() else wanted.run.parent
+    if not (folder / HISTORY).is_file():
+        return []
+    history = read_history(folder)
+    followed = [each for each in history.images if each["index"] == scene.index]
+    same = followed and Path(followed[0]["file"]).name == scene.name
+    if not same or len(followed[0]["objects"]) != scene.targets.boxes.shape[1]:
+        others = ", ".join(str(each["index"]) for each in history.images)
+        say(f"\nThe run's telemetry did not follow this image; it followed the training images {others}.")
+        return []
+    return history.of(scene.index, wanted.object)
+
+
+def _tell_history(looks: Sequence[Mapping[str, Any]]) -> None:
+    """A sentence over the whole training, and a row per look."""
+    from ..evidence.words import many, three_digits
+
+    served = [look for look in looks if look["samples"]]
+    began = f"; the first was after epoch {served[0]['epoch']}" if served else ""
+    changes = sum(one["best"] != other["best"] for one, other in pairwise(served))
+    say(
+        f"\nOver the training: samples learnt it at {len(served)} of {many(len(looks), 'look')}{began}; its best sample was "
+        f"another one {many(changes, 'time')}."
+    )
+    heads = ["epoch", "samples", "Σw⁺", "moved", "best", "level", "P", "IoU"]
+    rows = []
+    for look in looks:
+        moved = "-" if look["moved"] is None else f"{100 * look['moved']:.0f} %"
+        best = ["-"] * 4
+        if look["samples"]:
+            numbers = ("-" if look[name] is None else f"{look[name]:.2f}" for name in ("score", "iou"))
+            best = [str(look["best"]), look["level"] or "-", *numbers]
+        rows.append([str(look["epoch"]), str(look["samples"]), three_digits(look["weight"] or 0.0), moved, *best])
+    table(heads, rows)
 
 
 def _tell(found: Reasons, scene: Scene) -> None:

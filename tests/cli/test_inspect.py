@@ -12,6 +12,7 @@ from detassign.data import make_dataset, resolve
 from detassign.engine.build import build_model
 from detassign.engine.config import compose
 from detassign.engine.files import write_json
+from detassign.evidence.telemetry.history import COLUMNS, History
 
 
 @pytest.fixture(scope="module")
@@ -464,6 +465,24 @@ def test_why_tells_what_became_of_an_objects_candidates(data, tmp_path):
         assert found["learning"] == pairs[name]["pairs"]
         assert f"{name}: " in result.output
     assert all(each["cost"] is not None for each in told["assigners"]["simota"]["candidates"])
+
+
+def test_why_tells_how_an_object_fared_in_a_training_with_telemetry(run_folder, data, tmp_path):
+    run, written = tmp_path / "run", tmp_path / "why.json"
+    shutil.copytree(run_folder, run)
+    document = json.loads((data / "train.json").read_text())
+    first = document["images"][0]
+    count = sum(each["image_id"] == first["id"] for each in document["annotations"])
+    images = [{"id": first["id"], "file": first["file_name"], "index": 0, "objects": [{}] * count}]
+    seen = {name: [[0] * count] * 2 for name in COLUMNS} | {"samples": [[0] * count, [3] * count]}
+    write_json(History(["a"], ["8"], images, [2, 4], seen).to_dict(), run / "telemetry.json")
+    chosen = ("--run", run, "--split", "train", "--assigners", "fcos")
+    result = invoke(*chosen, "--why", "0:0", "--json", written)
+    assert result.exit_code == 0, result.output
+    history = json.loads(written.read_text())["history"]
+    assert [(look["epoch"], look["samples"]) for look in history] == [(2, 0), (4, 3)]
+    assert "learnt it at 1 of 2 looks; the first was after epoch 4" in " ".join(result.output.split())
+    assert "it followed the training images 0" in invoke(*chosen, "--why", "1:0").output
 
 
 def test_why_of_queries_tells_their_costs(query_run, tmp_path):
