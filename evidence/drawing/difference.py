@@ -27,10 +27,11 @@ from .canvas import (
 from .theme import theme
 
 COMMON, ONLY = "#ffffff", ("#ffa94d", "#4dabf7")  # samples of both, of the first and of the second alone
+BARS = "#f08c00"  # seen on either ground
 SHOWN, ACROSS = 9, 3  # windows, and how many of them side by side
 PANEL, GAP, TITLE = 290, 10, 20  # pixels: longer side of a panel, between panels, above them
 ROW = 15  # pixels of a bar
-LEAST_DOT, LARGEST_DOT = 9.0, 110.0  # square points
+LEAST_DOT, LARGEST_DOT = 1.5, 110.0  # square points
 STRIDE_OF_QUERIES = 8.0  # pixels, that windows of queries are laid out for
 EXPLANATION = (
     "Difference: how much of an object's w⁺, as shares that add up to 1, lies on other samples; 0 is the same, 1 nothing in "
@@ -86,7 +87,7 @@ def _draw_bars(figure: Figure, place: tuple[float, float, float, float], differe
     axes = figure.add_axes(place, facecolor=theme().ground)
     order = difference.order
     values = difference.distance[order]
-    axes.barh(np.arange(len(order)), values, 0.7, color=theme().legible("#ffa94d"))
+    axes.barh(np.arange(len(order)), values, 0.7, color=BARS)
     axes.set(xlim=(0, 1), ylim=(max(len(order), 1) - 0.5, -0.5), xticks=[0, 0.5, 1])
     axes.set_yticks(np.arange(len(order)), [str(index) for index in order])
     axes.set_title("difference by object", color=theme().ink, fontsize=8.5, pad=3)
@@ -128,12 +129,13 @@ def draw_samples(axes: Axes, samples: Samples, index: int, colors: list[str]) ->
     pairs = pairs[samples.positive[pairs] > 0]
     if not len(pairs):
         return
-    share = np.sqrt(samples.positive[pairs] / samples.positive[pairs].max())
+    pairs, colors = pairs[::-1], colors[::-1]  # the heaviest on top
+    share = samples.positive[pairs] / samples.positive[pairs].max()
     if samples.pyramid:
         sizes = LEAST_DOT + (LARGEST_DOT - LEAST_DOT) * share
-        axes.scatter(*samples.points[pairs].T, s=sizes, c=colors, edgecolors="black", linewidths=0.6, zorder=3)
+        axes.scatter(*samples.points[pairs].T, s=sizes, c=colors, edgecolors="black", linewidths=0.3, zorder=3)
         return
-    for box, color, strength in zip(samples.predicted[pairs].tolist(), colors, share.tolist(), strict=True):
+    for box, color, strength in zip(samples.predicted[pairs].tolist(), colors, np.sqrt(share).tolist(), strict=True):
         axes.add_patch(rectangle(box, edgecolor=color, linewidth=1.6, alpha=0.25 + 0.75 * strength))
 
 

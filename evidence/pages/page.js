@@ -401,8 +401,8 @@
   function cropSection() {
     if (!data.crops.length) return null;
     const shown = data.crops.slice(0, MOST_CROPS);
-    const figures = shown.flatMap((crop) =>
-      data.views.map((view) => {
+    const figures = shown.map((crop) => {
+      const windows = data.views.map((view) => {
         const label = `${view.name}: ${crop.targets.length > 1 ? "objects" : "object"} ${crop.targets.join(", ")}`;
         return html(
           "figure",
@@ -410,8 +410,9 @@
           zoomed(view, crop.box, crop.targets, label, "click"),
           html("figcaption", {}, `${label}, ${number(crop.zoom, 1)} times as large`),
         );
-      }),
-    );
+      });
+      return html("div", { class: "crop" }, windows);
+    });
     const left = data.crops.length - shown.length;
     return html(
       "section",
