@@ -1,138 +1,137 @@
-"""The outcome of a comparison: results.json, results.csv, results.md and one figure."""
+"""A comparison's report in a folder, and reading back what one was made of."""
 
 from __future__ import annotations
 
 import csv
 import io
-import math
-import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
+from ..data.files import json_text, read_json
+from ..engine.files import write_bytes
+from ..evidence.report.analysis import Analysis, analyse
+from ..evidence.report.figures import figures
+from ..evidence.report.html import page
+from ..evidence.report.latex import latex
+from ..evidence.report.markdown import markdown
+from ..evidence.report.records import MEASURES, Row
+from ..evidence.report.tables import document_rows
+from .grid import records as grid
+from .grid.plan import is_grid, read_grid
 
-from ..engine.files import write_bytes, write_json
-from ..evidence.drawing.fonts import style_of, title_lettering
+__all__ = ["FIGURES", "PAGE", "RESULTS", "Records", "Report", "read_records", "write_report"]
 
-COLUMNS = {
-    "AP": ("AP", 100.0, 1),
-    "AP50": ("AP50", 100.0, 1),
-    "AP75": ("AP75", 100.0, 1),
-    "APs": ("APs", 100.0, 1),
-    "APm": ("APm", 100.0, 1),
-    "APl": ("APl", 100.0, 1),
-    "positives_per_target": ("pos", 1.0, 1),
-    "effective_positives_per_target": ("eff", 1.0, 1),
-    "targets_without_positive": ("none%", 100.0, 2),
-    "seconds_per_step": ("s/step", 1.0, 3),
-    "assignment_share": ("asg%", 100.0, 1),
-    "peak_memory_bytes": ("MiB", 1 / 2**20, 0),
-}
-"""Key of a summary -> heading, factor, digits."""
-SPREAD = ("AP", "AP50", "AP75")  # shown with their spread in a terminal
+RESULTS, PAGE, FIGURES = "results.json", "results.html", "figures"  # in a comparison's folder
+LARGEST = 2**28  # bytes of a results.json; a run has some ten thousand
 
 
-def rows(results: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """One row per assigner, in the order given: for each column the mean over seeds, and the spread (half the range)."""
-    table = []
-    for name in dict.fromkeys(result["assigner"] for result in results):
-        runs = [result for result in results if result["assigner"] == name]
-        row: dict[str, Any] = {"assigner": name, "seeds": sorted(run["seed"] for run in runs)}
-        for key in COLUMNS:
-            values = [value for run in runs if (value := _value(run, key)) is not None]
-            row[key] = statistics.fmean(values) if values else None
-            row[f"{key}_spread"] = (max(values) - min(values)) / 2 if len(values) > 1 else None
-        table.append(row)
-    return table
+class Report(NamedTuple):
+    """What a report tells, and its files by their names in the folder."""
+
+    analysis: Analysis
+    paths: dict[str, Path]
 
 
-def cells(table: Sequence[Mapping[str, Any]], spread: Sequence[str] = SPREAD) -> tuple[list[str], list[list[str]]]:
-    """Headings and texts of a table for people: means, with ± spread in the columns named where there are several seeds."""
-    headings = ["assigner", *(heading for heading, _, _ in COLUMNS.values())]
-    return headings, [[row["assigner"], *(_text(row, key, key in spread) for key in COLUMNS)] for row in table]
+class Records(NamedTuple):
+    """The runs of a comparison and what held for all of them."""
+
+    runs: list[Any]
+    conditions: dict[str, Any]
+    where: Path
 
 
-def markdown(table: Sequence[Mapping[str, Any]], conditions: Mapping[str, Any]) -> str:
-    """The table with the conditions it holds under."""
-    headings, texts = cells(table, spread=list(COLUMNS))
-    lines = [" | ".join(headings), " | ".join(["---", *["--:"] * (len(headings) - 1)])]
-    lines += [" | ".join(text) for text in texts]
-    facts = "; ".join(f"{name} {value}" for name, value in conditions.items())
-    return "\n".join(f"| {line} |" for line in lines) + f"\n\n{facts}\n\n{LEGEND}\n"
+def write_report(
+    records: Sequence[Mapping[str, Any]], conditions: Mapping[str, Any], folder: Path, baseline: str | None = None
+) -> Report:
+    """Write results.json, .csv, .md, .tex, .html and .png, and figures as PDF and PNG.
+
+    Args:
+        records: of each run its summary with "detector", "assigner" and "data"; the conditions name what they leave out.
+        conditions: that held for all, as people should be told them.
+        folder: is made if it is not there.
+        baseline: the assigner that others are compared with; each detector's and data set's first if left out.
+
+    Raises:
+        ValueError: for records that are none, and a baseline that is not among them.
+    """
+    analysis = analyse(records, conditions, baseline)
+    contents = _contents(analysis, records)
+    (folder / FIGURES).mkdir(parents=True, exist_ok=True)
+    for name, content in contents.items():
+        write_bytes(content, folder / name)
+    return Report(analysis, {name: folder / name for name in contents})
 
 
-LEGEND = (
-    "AP in percent. pos: samples that push an object's class up, per object; eff: the same, counting weight as "
-    "(sum w)² / sum w²; none%: objects that no sample learns; asg%: share of a step spent in matching, weighting and loss; "
-    "MiB: peak memory. ± is half the range over seeds."
-)
+def read_records(path: Path) -> Records:
+    """The runs of a comparison's folder, finished cells that no report has yet included, or of its results.json.
+
+    Raises:
+        FileNotFoundError: where there is none.
+        ValueError: for a file of something else.
+    """
+    if not path.is_dir():
+        return _of_document(path)
+    cells = grid.read_records(path) if is_grid(path) else []
+    reported = _of_document(path / RESULTS) if (path / RESULTS).is_file() else None
+    if cells:
+        told = read_grid(path)
+        return Records(
+            _in_order(cells, told.get("rows")), reported.conditions if reported else told.get("conditions", {}), path
+        )
+    if reported is None:
+        raise FileNotFoundError(f"{path} holds no {RESULTS}: it is no comparison, or none of its runs is finished")
+    return reported
 
 
-def write_report(results: Sequence[Mapping[str, Any]], conditions: Mapping[str, Any], folder: Path) -> dict[str, Path]:
-    """Write the four files, each aside and then renamed; returns their paths."""
-    table = rows(results)
-    paths = {kind: folder / f"results.{kind}" for kind in ("json", "csv", "md", "png")}
-    document = {"conditions": dict(conditions), "table": table, "runs": list(results)}
-    write_json(document, paths["json"])
-    write_bytes(_csv(results).encode(), paths["csv"])
-    write_bytes(markdown(table, conditions).encode(), paths["md"])
-    write_bytes(figure(results, conditions), paths["png"])
-    return paths
+def _of_document(file: Path) -> Records:
+    document = read_json(file, LARGEST)
+    if not isinstance(document, dict) or not isinstance(document.get("runs"), list):
+        raise ValueError(f"{file}: expected a comparison's results, an object with 'runs'")
+    conditions = document.get("conditions", {})
+    if not isinstance(conditions, dict):
+        raise ValueError(f"{file}: 'conditions' is no object")
+    return Records(document["runs"], conditions, file)
 
 
-def figure(results: Sequence[Mapping[str, Any]], conditions: Mapping[str, Any]) -> bytes:
-    """A PNG of AP and AP50 over training time: a line per assigner, the mean over seeds, in a band of their range."""
-    drawing = Figure(figsize=(11, 4.5), layout="constrained")
-    FigureCanvasAgg(drawing)
-    axes = drawing.subplots(1, 2, sharex=True)
-    for index, name in enumerate(dict.fromkeys(result["assigner"] for result in results)):
-        runs = [result["curve"] for result in results if result["assigner"] == name and result["curve"]]
-        for axis, key in zip(axes, ("AP", "AP50"), strict=True):
-            _curve(axis, runs, key, name, f"C{index}")
-    for axis, key in zip(axes, ("AP", "AP50"), strict=True):
-        axis.set(xlabel="training time, seconds", ylabel=f"{key}, %", ylim=(0, None))
-        axis.grid(alpha=0.3)
-    axes[0].legend(frameon=False)
-    title = ", ".join(str(conditions[key]) for key in ("detector", "data") if key in conditions)
-    shown, font = title_lettering(title)
-    drawing.suptitle(shown, fontsize=10, parse_math=False, **style_of(font))
-    buffer = io.BytesIO()
-    drawing.savefig(buffer, format="png", dpi=120)
-    return buffer.getvalue()
+def _in_order(cells: list[dict[str, Any]], rows: Any) -> list[dict[str, Any]]:
+    """Cells in the order of the rows that were asked for, which decides what is the baseline; then all others."""
+    wanted = [tuple(row.get(part) for part in Row._fields) for row in rows or () if isinstance(row, dict)]
+    places = {row: place for place, row in enumerate(wanted)}
+    return sorted(cells, key=lambda cell: places.get(tuple(cell[part] for part in Row._fields), len(places)))
 
 
-def _curve(axis: Any, runs: Sequence[Sequence[Mapping[str, Any]]], key: str, name: str, colour: str) -> None:
-    """One assigner's line; evaluations of different seeds are paired by epoch."""
-    points = min((len(run) for run in runs), default=0)
-    if not points:
-        return
-    seconds = [statistics.fmean(run[i]["train_seconds"] for run in runs) for i in range(points)]
-    values = [[100 * (run[i][key] or 0.0) for run in runs] for i in range(points)]
-    axis.plot(seconds, [statistics.fmean(v) for v in values], color=colour, marker="o", markersize=3, label=name)
-    if len(runs) > 1:
-        axis.fill_between(seconds, [min(v) for v in values], [max(v) for v in values], color=colour, alpha=0.2, lw=0)
+def _contents(analysis: Analysis, records: Sequence[Mapping[str, Any]]) -> dict[str, bytes]:
+    """Every file by its name in the folder; all are made before any is written."""
+    brief = [
+        {key: value for key, value in record.items() if key != "conditions"} for record in records
+    ]  # of cells: long
+    document = {"conditions": dict(analysis.conditions), "table": document_rows(analysis), "runs": brief}
+    drawn = figures(analysis)
+    texts = {
+        RESULTS: json_text(document, indent=2) + "\n",
+        "results.csv": _csv(analysis),
+        "results.md": markdown(analysis),
+        "results.tex": latex(analysis),
+        PAGE: page(analysis),
+    }
+    overview = {"results.png": drawn["curves"]["png"]} if "curves" in drawn else {}
+    pictures = {f"{FIGURES}/{name}.{kind}": one[kind] for name, one in drawn.items() for kind in one}
+    return {**{name: text.encode(errors="backslashreplace") for name, text in texts.items()}, **overview, **pictures}
 
 
-def _value(run: Mapping[str, Any], key: str) -> float | None:
-    value = run["metrics"].get(key) if key.startswith("AP") else run.get(key)
-    return None if value is None or math.isnan(value) else float(value)
-
-
-def _text(row: Mapping[str, Any], key: str, with_spread: bool) -> str:
-    _, factor, digits = COLUMNS[key]
-    if row[key] is None:
-        return "-"
-    spread = row[f"{key}_spread"] if with_spread else None
-    return f"{factor * row[key]:.{digits}f}" + (f" ± {factor * spread:.{digits}f}" if spread is not None else "")
-
-
-def _csv(results: Sequence[Mapping[str, Any]]) -> str:
+def _csv(analysis: Analysis) -> str:
+    """A line for each run, in a summary's units."""
     buffer = io.StringIO()
     writer = csv.writer(buffer)
-    writer.writerow(["assigner", "seed", "steps", "parameters", *COLUMNS])
-    for run in results:
-        own = [run["assigner"], run["seed"], run["steps"], run["parameters"]]
-        writer.writerow([*own, *(_value(run, key) for key in COLUMNS)])
+    writer.writerow(["detector", "assigner", "data", "seed", *MEASURES, *(f"AP/{name}" for name in analysis.classes)])
+    for entry in analysis.entries:
+        for run in entry.runs:
+            values = [_plain(run.values.get(measure)) for measure in MEASURES]
+            writer.writerow([*run.row, run.seed, *values, *(run.classes.get(name) for name in analysis.classes)])
     return buffer.getvalue()
+
+
+def _plain(value: float | None) -> float | int | None:
+    """Counts without a point."""
+    return int(value) if value is not None and value.is_integer() else value

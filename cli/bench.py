@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from .bench_grid import command as assigners
+from .bench_report import compare, report
 from .common import check_files, choose
 from .tables import say, table
 
@@ -22,7 +23,8 @@ def command() -> None:
     """
 
 
-command.add_command(assigners)
+for each in (assigners, report, compare):
+    command.add_command(each)
 
 
 @command.command("ops")

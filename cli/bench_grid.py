@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..evidence.words import printable
+from .bench_report import show
 from .bench_speed import measure_speed, speed_options
 from .common import choose, new_run_folder
 from .grid_options import (
@@ -23,7 +24,7 @@ from .grid_options import (
     place_options,
     where_to_run,
 )
-from .tables import say, table
+from .tables import say
 
 if TYPE_CHECKING:
     from ..bench.grid.budget import Budget
@@ -250,10 +251,9 @@ def _told(configs: Mapping[Row, Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def _report(records: Sequence[Mapping[str, Any]], told: Mapping[str, Any], folder: Path) -> None:
-    """Write the report, and print its table."""
-    from ..bench.grid.plan import Row
+    """Write the report, and print what it says."""
     from ..bench.grid.records import hardware
-    from ..bench.report import LEGEND, cells, rows, write_report
+    from ..bench.report import write_report
 
     others = told["differ"]
     seen = {
@@ -261,11 +261,5 @@ def _report(records: Sequence[Mapping[str, Any]], told: Mapping[str, Any], folde
         "torch": ", ".join(dict.fromkeys(str(record["versions"].get("torch")) for record in records)),
         "differs besides the assigner": "; ".join(others) or "nothing",
     }
-    all_rows = [Row(record["detector"], record["assigner"], record["data"]) for record in records]
-    brief = [{key: value for key, value in record.items() if key != "conditions"} for record in records]
-    shown = [{**record, "assigner": row.told(all_rows)} for record, row in zip(brief, all_rows, strict=True)]
-    paths = write_report(shown, {**told["conditions"], **seen}, folder)
-    table(*cells(rows(shown)))
-    say(LEGEND)
+    show(write_report(records, {**told["conditions"], **seen}, folder))
     say("\n".join(["The rows differ besides in", *(f"  {line}" for line in others)] if others else []))
-    click.echo("\n".join(str(path) for path in paths.values()))

@@ -50,7 +50,11 @@ class Grid:
 
 
 def table(
-    columns: Sequence[str], rows: Sequence[Sequence[Any]], title: str | None = None, spare: Collection[str] = ()
+    columns: Sequence[str],
+    rows: Sequence[Sequence[Any]],
+    title: str | None = None,
+    spare: Collection[str] = (),
+    widest: int | None = None,
 ) -> None:
     """Print a table. Where it is too wide its text wraps; then it is turned around; then columns are left out, and named.
 
@@ -59,6 +63,7 @@ def table(
         rows: cells, as many as headings.
         title: above it.
         spare: headings of what is left out first; then from the right.
+        widest: no wider than so many columns, whatever the terminal has.
     """
     from rich.table import Table
     from rich.text import Text
@@ -66,7 +71,7 @@ def table(
     from ..engine.terminal import terminal
     from ..evidence.words import printable
 
-    width = terminal_width()
+    width = min(terminal_width(), widest or sys.maxsize)
     whole = Grid([printable(name) for name in columns], [[printable(str(cell)) for cell in row] for row in rows])
     grid, left_out = fitting(whole, width, spare)
     drawn = Table(header_style="bold")

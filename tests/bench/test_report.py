@@ -1,72 +1,89 @@
-"""The comparison's table and files."""
+"""A comparison's files: whole, in agreement, and read back."""
 
 import csv
 import json
 
 import pytest
+from support.comparison import record, records
 
-from detassign.bench.report import cells, figure, markdown, rows, write_report
+from detassign.bench.report import read_records, write_report
 
-
-def run(assigner, seed, ap):
-    metrics = {"AP": ap, "AP50": 2 * ap, "AP75": ap, "APs": None, "APm": ap, "APl": ap}
-    curve = [{"epoch": e, "train_seconds": 10.0 * e, "AP": ap * e / 2, "AP50": ap * e} for e in (1, 2)]
-    return {
-        "assigner": assigner,
-        "seed": seed,
-        "steps": 8,
-        "parameters": 5,
-        "metrics": metrics,
-        "curve": curve,
-        "positives_per_target": 3.0,
-        "effective_positives_per_target": 2.0,
-        "targets_without_positive": 0.01,
-        "seconds_per_step": 0.5,
-        "assignment_share": 0.1,
-        "peak_memory_bytes": 2**30,
-    }
+CONDITIONS = {"detector": "fcos_tiny", "data": "shapes", "epochs": 2}
+TEXTS = {f"results.{kind}" for kind in ("json", "csv", "md", "tex", "html", "png")}
+PICTURES = {
+    f"{name}.{kind}" for name in ("curves", "ap", "differences", "sizes", "classes", "cost") for kind in ("pdf", "png")
+}
 
 
-RUNS = [run("fcos", 0, 0.2), run("dw", 0, 0.3), run("fcos", 1, 0.4), run("dw", 1, 0.3)]
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    return write_report(records("fcos", "dw"), CONDITIONS, tmp_path_factory.mktemp("report"))
 
 
-def test_a_row_holds_the_mean_and_half_the_range_over_seeds():
-    fcos, dw = rows(RUNS)
-    assert (fcos["assigner"], dw["assigner"]) == ("fcos", "dw")
-    assert abs(fcos["AP"] - 0.3) < 1e-12
-    assert abs(fcos["AP_spread"] - 0.1) < 1e-12
-    assert dw["AP_spread"] == 0
-    assert fcos["APs"] is None
+def test_all_files_are_written_and_named(written):
+    folder = written.paths["results.json"].parent
+    assert {path.name for path in folder.iterdir()} == TEXTS | {"figures"}
+    assert {path.name for path in (folder / "figures").iterdir()} == PICTURES
+    assert all(path.is_file() for path in written.paths.values())
+    assert written.paths["results.png"].read_bytes() == written.paths["figures/curves.png"].read_bytes()
 
 
-def test_texts_are_in_percent_and_say_where_nothing_was_measured():
-    headings, texts = cells(rows(RUNS))
-    row = dict(zip(headings, texts[0], strict=True))
-    assert row["AP"] == "30.0 ± 10.0"
-    assert row["APs"] == "-"
-    assert row["MiB"] == "1024"
+def test_the_document_has_every_run_and_what_they_come_to(written):
+    document = json.loads(written.paths["results.json"].read_text())
+    assert document["runs"] == json.loads(json.dumps(records("fcos", "dw")))
+    fcos, dw = document["table"]
+    assert (dw["detector"], dw["assigner"], dw["data"], dw["seeds"]) == ("fcos_tiny", "dw", "shapes", [0, 1, 2])
+    assert dw["AP"] == pytest.approx(written.analysis.entries[1].samples["AP"].mean)
+    assert dw["difference"]["AP"]["mean"] == pytest.approx(dw["AP"] - fcos["AP"])
+    assert dw["difference"]["AP"]["p"] == dw["difference"]["AP"]["least_p"] == dw["difference"]["AP"]["p_holm"] == 0.25
+    assert dw["interval"]["AP"]["method"] == "t"
+    assert dw["bootstrap"]["AP"]["method"] == "BCa bootstrap"
+    assert fcos["difference"] is None
 
 
-def test_one_seed_has_no_spread():
-    assert cells(rows(RUNS[:2]))[1][0][1] == "20.0"
+def test_the_lines_are_those_of_the_runs(written):
+    lines = list(csv.DictReader(written.paths["results.csv"].read_text().splitlines()))
+    found = {(line["assigner"], int(line["seed"])): float(line["AP"]) for line in lines}
+    assert found == {(run["assigner"], run["seed"]): run["metrics"]["AP"] for run in records("fcos", "dw")}
+    assert (lines[0]["steps"], lines[0]["APs"]) == ("8", "")
+    assert float(lines[0]["AP/circle"]) == pytest.approx(float(lines[0]["AP"]) + 0.1)
 
 
-def test_markdown_states_the_conditions():
-    text = markdown(rows(RUNS), {"detector": "fcos_tiny", "epochs": 2})
-    assert text.splitlines()[0].startswith("| assigner | AP |")
-    assert "detector fcos_tiny; epochs 2" in text
+def test_what_was_written_is_read_back(written):
+    found = read_records(written.paths["results.json"].parent)
+    assert (
+        found.runs == read_records(written.paths["results.json"]).runs == json.loads(json.dumps(records("fcos", "dw")))
+    )
+    assert found.conditions == CONDITIONS
 
 
-def test_all_four_files_are_written_and_agree(tmp_path):
-    paths = write_report(RUNS, {"detector": "fcos_tiny", "data": "shapes"}, tmp_path)
-    assert {path.name for path in tmp_path.iterdir()} == {f"results.{kind}" for kind in ("json", "csv", "md", "png")}
-    document = json.loads(paths["json"].read_text())
-    lines = list(csv.DictReader(paths["csv"].read_text().splitlines()))
-    assert len(lines) == len(document["runs"]) == 4
-    assert float(lines[0]["AP"]) == document["runs"][0]["metrics"]["AP"] == 0.2
-    assert paths["png"].read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+def test_nothing_is_written_of_records_that_are_none(tmp_path):
+    with pytest.raises(ValueError, match="'metrics' is missing"):
+        write_report([{"assigner": "fcos", "seed": 0}], CONDITIONS, tmp_path / "report")
+    assert not (tmp_path / "report").exists()
 
 
-@pytest.mark.parametrize("name", ["红细胞", "set [red]", "$\\frac$", "a\nb"])
-def test_a_data_set_of_any_name_is_drawn(name):
-    assert figure(RUNS, {"detector": "fcos_tiny", "data": name}).startswith(b"\x89PNG")
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("[]", "an object with 'runs'"),
+        ('{"runs": {}}', "an object with 'runs'"),
+        ('{"runs": [], "conditions": 3}', "no object"),
+    ],
+)
+def test_a_file_of_something_else_is_refused(tmp_path, content, said):
+    (tmp_path / "results.json").write_text(content)
+    with pytest.raises(ValueError, match=said):
+        read_records(tmp_path)
+
+
+def test_a_folder_without_results_is_refused(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no comparison, or none of its runs is finished"):
+        read_records(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["红细胞", "set [red]", "$\\frac$", "a\nb", "\ud800"])
+def test_a_data_set_of_any_name_is_reported(name, tmp_path):
+    paths = write_report([record(data=name)], {**CONDITIONS, "data": name}, tmp_path).paths
+    assert paths["results.png"].read_bytes().startswith(b"\x89PNG")
+    assert paths["results.html"].read_text(encoding="utf-8").endswith("</html>\n")

@@ -2,9 +2,8 @@
 
 import pytest
 
-from detassign.bench.report import COLUMNS as REPORTED
-from detassign.bench.report import LEGEND, cells
 from detassign.cli.tables import Grid, fitting, say, table, terminal_width
+from detassign.evidence.report.tables import COLUMNS, LEGEND
 
 
 @pytest.fixture
@@ -23,10 +22,11 @@ def words(lines):
     return {word for line in lines for word in line.replace("│", " ").replace("┃", " ").split()}
 
 
-def comparison(*names, spread=0.25):
-    """The table of `bench assigners` over several seeds."""
-    row = {key: 0.31 for key in REPORTED} | {f"{key}_spread": spread for key in REPORTED}
-    return cells([{"assigner": name, **row} for name in names])
+def comparison(*names):
+    """A table of all measures over several seeds."""
+    spread = ("AP", "AP50", "AP75")
+    cells = [f"{31:.{one.digits}f}" + " ± 25.0" * (one.heading in spread) for one in COLUMNS.values()]
+    return ["assigner", *(one.heading for one in COLUMNS.values())], [[name, *cells] for name in names]
 
 
 @pytest.mark.parametrize("width", [60, 80, 100, 140])
@@ -93,6 +93,12 @@ def test_brackets_are_text_and_not_markup(shown):
     lines = shown(80, ["[b]class"], [["person [adult]"], ["[/] none"]], title="run [1]")
     assert lines[0] == "run [1]"
     assert {"[b]class", "[adult]", "[/]"} <= words(lines)
+
+
+def test_a_table_may_be_narrower_than_the_terminal(shown):
+    headings, rows = comparison("fcos", "atss", "dw")
+    assert max(map(len, shown(140, headings, rows))) > 80
+    assert max(map(len, shown(140, headings, rows, widest=80))) <= 80
 
 
 def test_empty_tables_are_no_trouble(shown):
