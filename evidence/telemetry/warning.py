@@ -20,8 +20,8 @@ def left_alone(probe: Probe, patience: int) -> list[str]:
     """
     now, before = (probe.stay_without(patience, ago) for ago in (0, 1))
     return [
-        f"{staying} of the {many(count, f'{size} object')} that telemetry follows had no sample that learns them after each of "
-        f"the last {many(patience, 'epoch')}; 'detassign inspect --run' with --telemetry shows more"
+        f"{staying} of the {many(count, f'{size} object')} that telemetry follows had no sample that learns them for "
+        f"{many(patience, 'epoch')}; 'detassign inspect --run' with --telemetry shows more"
         for size, count, staying, earlier in zip(SIZES, probe.objects_by_size(), now, before, strict=True)
         if staying > NOTABLE * count >= earlier
     ]

@@ -1,10 +1,12 @@
 """Telemetry of whole runs: what it writes, that it changes nothing, and that a resumed run's is an uninterrupted one's."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from support.telemetry import image
 
 from detassign.compat.checkpoint import safe_load
 from detassign.data import make_dataset, resolve
@@ -81,10 +83,10 @@ def test_a_query_run_tells_its_layers_apart(query_run):
 def test_the_history_is_of_the_objects_in_the_annotations(dense_run, source):
     history = read_history(dense_run[0])
     document = json.loads(source.train_annotations.read_text())
-    for image in history.images:
-        assert document["images"][image["index"]]["file_name"] == image["file"]
-        learnt = [one for one in document["annotations"] if one["image_id"] == image["id"] and not one["iscrowd"]]
-        assert [one["box"] for one in image["objects"]] == [one["bbox"] for one in learnt]
+    for each in history.images:
+        assert document["images"][each["index"]]["file_name"] == each["file"]
+        learnt = [one for one in document["annotations"] if one["image_id"] == each["id"] and not one["iscrowd"]]
+        assert [one["box"] for one in each["objects"]] == [one["bbox"] for one in learnt]
     assert history.epochs == [1, 2]
 
 
@@ -159,6 +161,19 @@ def test_a_look_leaves_the_model_as_it_was(assigner, source, tmp_path):
     for one, other in zip(first, second, strict=True):
         np.testing.assert_array_equal(one.vectors(), other.vectors())
         np.testing.assert_array_equal(one.weight, other.weight)
+
+
+def test_what_is_bad_is_said_and_logged(source, tmp_path, monkeypatch):
+    settings = config(source, **{"telemetry.patience": 1})
+    said, logged = [], []
+    statistics, metrics = AssignmentStatistics(), MetricsFile(tmp_path / "metrics.jsonl")
+    watch = Telemetry(settings, build_model(settings), statistics, metrics, tmp_path, said.append)
+    nothing = [image(objects=len(each["objects"])) for each in watch.probe.images]
+    monkeypatch.setattr(watch, "_look", lambda: nothing)
+    watch.after_train_epoch(SimpleNamespace(epoch=0, iter=2, logger=SimpleNamespace(info=logged.append)))
+    assert said == logged != []
+    assert all("had no sample that learns them for 1 epoch;" in sentence for sentence in said)
+    assert [(epoch, found["steps"]) for epoch, found in entries(tmp_path)] == [(1, None)]
 
 
 def test_the_images_that_are_followed_have_objects_and_depend_on_nothing_but_the_data(source):

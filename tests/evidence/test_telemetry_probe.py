@@ -148,7 +148,7 @@ def test_objects_that_nothing_learns_for_long_are_told_once():
         said.append(left_alone(probe_after(epochs)[0], patience=2))
     assert said[0] == said[2] == []
     assert said[1] == [
-        "1 of the 2 small objects that telemetry follows had no sample that learns them after each of the last 2 epochs; "
+        "1 of the 2 small objects that telemetry follows had no sample that learns them for 2 epochs; "
         "'detassign inspect --run' with --telemetry shows more"
     ]
     assert said[3] == []  # as many as before
