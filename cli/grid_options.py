@@ -59,6 +59,7 @@ config_options = options(
     common.pretrained_option,
     common.init_option,
     common.amp_option,
+    common.telemetry_option,
     common.set_option,
 )
 place_options = options(

@@ -6,6 +6,7 @@ import matplotlib.image
 import pytest
 from click.testing import CliRunner
 
+from detassign.cli.bench import command as bench
 from detassign.cli.config import command as config
 from detassign.cli.inspect import command
 from detassign.data import make_dataset
@@ -79,3 +80,7 @@ def test_the_flag_is_in_the_config_and_its_settings_can_be_set(tmp_path):
     assert found == {"on": True, "every": 5, "images": 8, "patience": 3}
     refused = CliRunner().invoke(config, [*given, "--set", "telemetry.every=0"])
     assert "telemetry.every is 0; expected a whole number of at least 1" in str(refused.exception)
+
+
+def test_a_comparison_takes_the_flag_for_all_its_runs():
+    assert "telemetry" in {option.name for option in bench.commands["assigners"].params}
