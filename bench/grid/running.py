@@ -6,9 +6,9 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -108,39 +108,71 @@ def run_cells(
         overview: is told what happens.
         threads: of a cell; None leaves them to where it runs.
     """
-    waiting, failed, running = list(cells), {}, {}
-    free = list(range(place.jobs))[::-1]
-    with _parting(place, running), overview.over(cells):
-        while waiting or running:
-            for cell, (job, slot) in list(running.items()):
-                status = job.poll()
-                if status is None:
-                    continue
-                del running[cell]
-                free.append(slot)
-                if cell.record.is_file():
-                    overview.finished(cell)
-                elif status == BUSY:
-                    waiting.append(cell)
-                else:
-                    failed[cell] = why_failed(cell, status)
-                    overview.failed(cell, failed[cell])
-            for cell in list(waiting):
-                if not free:
-                    break
-                if is_locked(cell.beside("lock")):
-                    overview.elsewhere(cell)
-                    continue
-                waiting.remove(cell)
-                if cell.record.is_file():
-                    overview.finished(cell)
-                    continue
-                slot = free.pop()
-                running[cell] = place.start(cell, order_of(cell, work_dir, threads), slot), slot
-                overview.started(cell)
-            overview.look(running)
-            time.sleep(PAUSE if running or waiting else 0)
-    return failed
+    queue = Queue(list(cells), work_dir, place, overview, threads)
+    try:
+        with overview.over(cells):
+            while queue.waiting or queue.running:
+                queue.collect()
+                queue.send()
+                overview.look(queue.running)
+                time.sleep(PAUSE if queue.running or queue.waiting else 0)
+    finally:
+        place.leave([job for job, _ in queue.running.values()])
+    return queue.failed
+
+
+@dataclass
+class Queue:
+    """Cells that wait and cells that run, each in a slot of a place.
+
+    Args:
+        waiting: cells.
+        work_dir, place, overview, threads: as of `run_cells`.
+    """
+
+    waiting: list[Cell]
+    work_dir: Path
+    place: Place
+    overview: Overview
+    threads: int | None
+    running: dict[Cell, tuple[Job, int]] = field(default_factory=dict)
+    failed: dict[Cell, str] = field(default_factory=dict)
+
+    def collect(self) -> None:
+        """See which cells have ended, and how."""
+        for cell, (job, _) in list(self.running.items()):
+            status = job.poll()
+            if status is None:
+                continue
+            del self.running[cell]
+            if cell.record.is_file():
+                self.overview.finished(cell)
+            elif status == BUSY:
+                self.waiting.append(cell)
+            else:
+                self.failed[cell] = why_failed(cell, status)
+                self.overview.failed(cell, self.failed[cell])
+
+    def send(self) -> None:
+        """Start waiting cells that nobody is at, as many as there are slots for."""
+        free = sorted({*range(self.place.jobs)} - {slot for _, slot in self.running.values()}, reverse=True)
+        for cell in list(self.waiting):
+            if not free:
+                return
+            if is_locked(cell.beside("lock")):
+                self.overview.elsewhere(cell)
+                continue
+            self.waiting.remove(cell)
+            if cell.record.is_file():
+                self.overview.finished(cell)
+            else:
+                self._start(cell, free.pop())
+
+    def _start(self, cell: Cell, slot: int) -> None:
+        order = order_of(cell, self.work_dir, self.threads)
+        order.beside("failed").unlink(missing_ok=True)
+        self.running[cell] = self.place.start(cell, order, slot), slot
+        self.overview.started(cell)
 
 
 def order_of(cell: Cell, work_dir: Path, threads: int | None) -> Order:
@@ -161,12 +193,3 @@ def why_failed(cell: Cell, status: int) -> str:
         return f"killed by {name}" + (", most often because memory ran out" if name == "SIGKILL" else "")
     lines = [line.strip() for line in last_lines(cell.beside("log")) if line.strip()]
     return lines[-1] if lines else f"ended with status {status} and said nothing"
-
-
-@contextmanager
-def _parting(place: Place, running: dict[Cell, tuple[Job, int]]) -> Iterator[None]:
-    """Whatever happens, jobs that still run are parted from."""
-    try:
-        yield
-    finally:
-        place.leave([job for job, _ in running.values()])
