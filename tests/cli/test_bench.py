@@ -101,11 +101,12 @@ def test_minutes_are_measured_once_and_become_steps(untrained, data, tmp_path, m
 
 
 def test_cells_go_to_a_cluster_with_its_options(untrained, data, tmp_path):
-    given = ("--cluster", "local", "--cluster-option", "timeout_min=7", "--threads", 2, "--data", data)
+    given = ("--cluster", "local", "--cluster-option", "timeout_min=7", "--threads", 2, "--data", data, "--telemetry")
     assert bench(*given, *SMALL, "--work-dir", tmp_path / "grid") == 1
     ((cells, place, threads),) = untrained
     assert (place.jobs, threads) == (len(cells), 2)
     assert place.executor.parameters["timeout_min"] == 7
+    assert all(cell.config["telemetry"]["on"] for cell in cells)
 
 
 @pytest.mark.parametrize(
