@@ -48,7 +48,10 @@ def _two(
     """Inspections of two assigners, or of one under two checkpoints, which are called by those."""
     if len(checkpoints) < 2:
         return form.inspections_of(wanted.specs, config, path_of(checkpoints), scene, wanted.seed)
-    specs = wanted.specs or [config["model"]["head"]["assigner"]]
+    first, second = (chosen.path for chosen in checkpoints)
+    if first == second:
+        raise ValueError(f"--checkpoint {','.join(wanted.checkpoints)}: both are {first}; name two different ones")
+    specs = wanted.specs or form.own(config)
     found = []
     for chosen in checkpoints:
         (inspection,) = form.inspections_of(specs, config, chosen.path, scene, wanted.seed)

@@ -25,6 +25,11 @@ def usual(config: Mapping[str, Any]) -> Sequence[Any]:
     return ASSIGNERS
 
 
+def own(config: Mapping[str, Any]) -> Sequence[Any]:
+    """The run's assigner."""
+    return [config["model"]["head"]["assigner"]]
+
+
 def seeing(config: Mapping[str, Any], checkpoint: Path | None, seed: int) -> Callable[[Scene], Seen]:
     """From an image to what each assigner sees of it: the run's predictions, or simulated ones."""
     from ..assigners import SigmoidObjectness

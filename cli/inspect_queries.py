@@ -21,8 +21,18 @@ if TYPE_CHECKING:
 
 
 def usual(config: Mapping[str, Any]) -> Sequence[Any]:
-    """The assigner that is shown unless others are named: the run's own."""
-    return [config["model"]["head"]["assigner"]]
+    """The assigners that are shown unless others are named: the run's own."""
+    return own(config)
+
+
+def own(config: Mapping[str, Any]) -> Sequence[Any]:
+    """The run's assigner, that of its decoder."""
+    from ..heads.query import OUTPUTS
+
+    spec = config["model"]["head"]["assigner"]
+    if not isinstance(spec, Mapping):
+        return [spec]
+    return [{key: value for key, value in spec.items() if key not in OUTPUTS}]
 
 
 def seeing(config: Mapping[str, Any], checkpoint: Path, seed: int) -> Callable[[Scene], Seen]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -30,7 +32,9 @@ COMMON, ONLY = "#ffffff", ("#ffa94d", "#4dabf7")  # samples of both, of the firs
 BARS = "#f08c00"  # seen on either ground
 SHOWN, ACROSS = 9, 3  # windows, and how many of them side by side
 PANEL, GAP, TITLE = 290, 10, 20  # pixels: longer side of a panel, between panels, above them
+NARROWEST = 900  # pixels
 ROW = 15  # pixels of a bar
+MOST_BARS = 60  # of the objects that differ most
 LEAST_DOT, LARGEST_DOT = 1.5, 110.0  # square points
 STRIDE_OF_QUERIES = 8.0  # pixels, that windows of queries are laid out for
 EXPLANATION = (
@@ -47,12 +51,11 @@ def draw(scene: Scene, difference: Difference, subtitle: str = "") -> Figure:
     scale = PANEL / max(height, width)
     panel = round(width * scale), round(height * scale)
     shown = [index for index in difference.order if difference.distance[index] > 0][:SHOWN]
-    total = 2 * MARGIN + ACROSS * (2 * panel[0] + GAP) + (ACROSS - 1) * 3 * GAP
-    total = max(total, 900)
+    total = max(2 * MARGIN + ACROSS * (2 * panel[0] + GAP) + (ACROSS - 1) * 3 * GAP, NARROWEST)
     names = {"first": difference.first.name, "second": difference.second.name}
     explanation = wrap([sentence.format(**names) for sentence in EXPLANATION], total)
     head = HEAD + LINE * (len(explanation.splitlines()) + 1)
-    bars = ROW * max(len(difference.distance), 1)
+    bars = ROW * min(max(len(difference.distance), 1), MOST_BARS)
     overview = max(2 * panel[1], bars) + TITLE + GAP
     rows = -(-len(shown) // ACROSS)
     size = total, head + overview + rows * (panel[1] + TITLE + GAP) + MARGIN
@@ -73,7 +76,7 @@ def draw(scene: Scene, difference: Difference, subtitle: str = "") -> Figure:
     return figure
 
 
-def _places(size: tuple[int, int]):
+def _places(size: tuple[int, int]) -> Callable[[float, float, float, float], tuple[float, float, float, float]]:
     """From pixels to the figure's fractions."""
 
     def place(left: float, top: float, width: float, height: float) -> tuple[float, float, float, float]:
@@ -85,7 +88,7 @@ def _places(size: tuple[int, int]):
 def _draw_bars(figure: Figure, place: tuple[float, float, float, float], difference: Difference) -> None:
     """The difference of every object, the largest above."""
     axes = figure.add_axes(place, facecolor=theme().ground)
-    order = difference.order
+    order = difference.order[:MOST_BARS]
     values = difference.distance[order]
     axes.barh(np.arange(len(order)), values, 0.7, color=BARS)
     axes.set(xlim=(0, 1), ylim=(max(len(order), 1) - 0.5, -0.5), xticks=[0, 0.5, 1])

@@ -7,6 +7,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 
+from detassign.cli import inspect_queries
 from detassign.cli.inspect import command
 from detassign.data import make_dataset, resolve
 from detassign.engine.build import build_model
@@ -266,6 +267,11 @@ def test_assigners_whose_matches_cannot_be_followed_show_what_the_last_layer_lea
     assert "layer by layer" not in output
 
 
+def test_a_run_whose_outputs_have_assigners_of_their_own_shows_the_decoders():
+    head = {"assigner": {"type": "hungarian", "encoder": "atss", "denoising": "hungarian"}}
+    assert inspect_queries.own({"model": {"head": head}}) == [{"type": "hungarian"}]
+
+
 def test_outputs_show_what_training_adds(query_run, run_folder, tmp_path):
     out, counts = tmp_path / "picture.png", tmp_path / "counts.json"
     result = invoke("--run", query_run, "--outputs", "--out", out, "--json", counts)
@@ -409,6 +415,14 @@ def test_hostile_names_stay_text_in_a_page(data, tmp_path):
     assert content_of(out)["classes"] == names
 
 
+def test_the_name_of_the_file_says_what_is_written_whole(data, tmp_path):
+    for suffix, begins in ((".pdf", b"%PDF"), (".svg", b"<?xml"), (".PNG", b"\x89PNG")):
+        out = tmp_path / f"picture{suffix}"
+        assert invoke("--data", data, "--image", "0", "--assigners", "fcos", "--out", out).exit_code == 0
+        assert out.read_bytes().startswith(begins)
+    assert not list(tmp_path.glob("*.part"))
+
+
 def test_a_name_that_ends_in_no_picture_is_refused(data, tmp_path):
     assert "expected a name that ends in .png, .pdf, .svg or .html" in refusal(
         "--data", data, "--out", tmp_path / "picture.jpg"
@@ -449,6 +463,7 @@ def test_two_checkpoints_are_told_apart_under_the_runs_own_assigner(run_folder, 
     assert result.exit_code == 0, result.output
     assert list(json.loads(counts.read_text())["assigners"]) == ["epoch_1", "epoch_2"]
     assert "got 2 assigners" in refusal("--run", run, "--checkpoint", both, "--assigners", "fcos,dw")
+    assert "both are" in refusal("--run", run, "--image", "0", "--checkpoint", "last,epoch_2.pth")
     assert "epoch_9.pth" in refusal("--run", run, "--image", "0", "--checkpoint", "epoch_1.pth,epoch_9.pth")
 
 

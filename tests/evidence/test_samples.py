@@ -1,5 +1,6 @@
 """Samples one by one, where two assignments differ, why an object has what it has, and what a split amounts to."""
 
+import matplotlib.image
 import numpy as np
 import pytest
 import torch
@@ -7,9 +8,14 @@ import torch
 from detassign.assigners import Assigner, Hungarian, Sigmoid, SigmoidObjectness, Targets, build
 from detassign.assigners.boxes import iou
 from detassign.assigners.weighting import focal
+from detassign.evidence.drawing.canvas import save
+from detassign.evidence.drawing.difference import draw
+from detassign.evidence.drawing.split import draw as draw_split
+from detassign.evidence.drawing.theme import themed
 from detassign.evidence.inspection.difference import difference_of
 from detassign.evidence.inspection.reasons import LEARNS, LOST, NOT_CHOSEN, OUTSIDE, reasons
 from detassign.evidence.inspection.samples import samples_of
+from detassign.evidence.inspection.scene import Scene
 from detassign.evidence.inspection.simulation import simulate
 from detassign.evidence.inspection.split import Gathering
 from detassign.evidence.inspection.subjects import translate
@@ -174,3 +180,28 @@ def test_an_unmatched_object_counts_as_without():
     gathering.add(between.boxes[0].numpy(), [samples("dw", between)])
     found = gathering.result().summary(0)
     assert (found["without"], found["best_iou"]) == (1, None)
+
+
+@pytest.mark.parametrize("names", [("atss", "dw"), ("hungarian", "poto")], ids="-".join)
+def test_the_picture_of_a_difference_has_a_window_for_each_side_of_every_object(names, tmp_path):
+    found = difference_of(*(samples(name) for name in names))
+    scene = Scene("noise.png", 0, np.zeros((*SHAPE, 3), np.uint8), TARGETS, ("cat", "dog", "bird"), {})
+    figure = draw(scene, found, "a test")
+    differing = int((found.distance > 0).sum())
+    windows = [axes for axes in figure.axes if axes.get_images() and not axes.get_title()]
+    assert len(windows) == 2 * differing
+    drawn = sum(len(dots.get_offsets()) for axes in windows for dots in axes.collections)
+    shown = [index for index in range(3) if found.distance[index] > 0]
+    assert drawn == sum(each.share(index)[0] for each in (found.first, found.second) for index in shown)
+    save(figure, tmp_path / "p.png")
+    assert matplotlib.image.imread(tmp_path / "p.png").shape[1] >= 900
+
+
+def test_the_picture_of_a_split_has_a_line_per_assigner(tmp_path):
+    gathering, names = Gathering(("fcos", "dw")), ("fcos", "dw")
+    gathering.add(BOXES.numpy(), [samples(name) for name in names])
+    with themed("light"):
+        figure = draw_split(gathering.result(), "a title with $\\frac$")
+    assert [len(axes.get_lines()) for axes in figure.axes] == [2] * 6
+    save(figure, tmp_path / "p.png")
+    assert matplotlib.image.imread(tmp_path / "p.png")[0, 0, :3].min() == 1
