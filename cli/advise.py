@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .common import check_files, data_option, data_root_option, find_data, images_option, options
+from .common import (
+    check_files,
+    data_option,
+    data_root_option,
+    find_data,
+    images_option,
+    new_run_folder,
+    options,
+    pretrained_option,
+)
 from .tables import say, table
 
 if TYPE_CHECKING:
@@ -18,19 +27,48 @@ if TYPE_CHECKING:
 BY_GEOMETRY = ("fcos", "atss", "max_iou", "rfla")  # assigners whose matchings look at points and boxes alone
 STRIDES = (8, 16, 32, 64, 128)
 FAULTS = 8  # findings that are shown
+PROBED, FROM_SCRATCH = "fcos_mobilenetv2", "fcos_tiny"  # detectors of a probe, with weights to start from and without
+
+probe_options = options(
+    click.option(
+        "--minutes",
+        type=click.FloatRange(min=0, min_open=True),
+        help="Then train the assigners of the short list for so long in all, and say which to take.",
+    ),
+    click.option(
+        "--detector", metavar="NAME", help=f"Of the probe; {PROBED} with --pretrained, {FROM_SCRATCH} without."
+    ),
+    pretrained_option,
+    click.option(
+        "--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Runs of the probe at a time."
+    ),
+    click.option("--work-dir", type=click.Path(path_type=Path), help="Folder of the probe; going on there resumes it."),
+    click.option("--quiet", is_flag=True, help="No progress."),
+)
 
 
 @click.command("advise")
 @options(data_option, data_root_option, images_option)
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="Also write everything to this JSON file.")
-def command(data: str | None, data_root: Path | None, images: int | None, json_file: Path | None) -> int:
+@probe_options
+def command(
+    data: str | None,
+    data_root: Path | None,
+    images: int | None,
+    json_file: Path | None,
+    minutes: float | None,
+    work_dir: Path | None,
+    **probe: Any,
+) -> int:
     """Say what a data set asks for: detector, input size, number of queries, detection limit, assigners.
 
     Reads sizes, crowding, overlap, classes and faults of the annotations, and what points and anchors can reach at the input
-    size that follows. Reasons state the rules of thumb that they go by.
+    size that follows. Reasons state the rules of thumb that they go by. With --minutes the assigners that are worth it are
+    trained, with as many seeds as there is time for, and compared.
 
     \b
     detassign advise --data my/folder
+    detassign advise --data my/folder --minutes 30 --pretrained mobilenet_v2.pth
     """
     import torch
 
@@ -60,6 +98,11 @@ def command(data: str | None, data_root: Path | None, images: int | None, json_f
     say("\n".join(["In the annotations:", *(f"  {fault}" for fault in faults[:FAULTS])] if faults else []))
     say(f"Worth comparing on this set: {', '.join(named)}.")
     click.echo(f"  detassign bench assigners --data {data or 'synthetic'} --assigners {','.join(named)} --seeds 0,1,2")
+    decided = []
+    if minutes is not None:
+        source_options = {"data": (data or "synthetic",), "data_root": data_root, "images": images}
+        decided = _probe(named, side, minutes, work_dir, **source_options, **probe)
+        say("\n".join(decided))
     if json_file:
         found = {
             "data": source.name,
@@ -69,6 +112,7 @@ def command(data: str | None, data_root: Path | None, images: int | None, json_f
             "reach": {name: asdict(each) for name, each in reached.items()},
             "choices": [asdict(choice) for choice in chosen],
             "assigners": named,
+            "probe": decided,
         }
         write_json(found, json_file)
         click.echo(str(json_file))
@@ -80,6 +124,38 @@ def _reached(facts: Facts, side: int) -> dict[str, Reach]:
     from ..evidence.advice.reach import reach
 
     return {name: reach(facts, side, STRIDES, build(name, len(facts.classes))) for name in BY_GEOMETRY}
+
+
+def _probe(
+    assigners: list[str],
+    side: int,
+    minutes: float,
+    work_dir: Path | None,
+    detector: str | None,
+    pretrained: Path | None,
+    jobs: int,
+    **given: Any,
+) -> list[str]:
+    """Train the short list for so long in all, and what that says."""
+    from ..evidence.advice.verdict import plan_probe, verdict
+    from .bench_grid import compare
+
+    chosen = detector or (PROBED if pretrained else FROM_SCRATCH)
+    seeds, each = plan_probe(minutes, len(assigners), jobs)
+    click.echo(f"probe: {chosen}, {len(assigners)} assigners x {seeds} seeds, {each:.2g} minutes each", err=True)
+    records = compare(
+        assigners=assigners,
+        detectors=chosen,
+        seeds=",".join(map(str, range(seeds))),
+        minutes=each,
+        work_dir=work_dir or new_run_folder("advise"),
+        settings=(f"input.scale=({side},{side})",),
+        pretrained=pretrained,
+        schedule=None,
+        jobs=jobs,
+        **given,
+    )
+    return verdict(records)
 
 
 def _show(name: str, statistics: Any, reached: dict[str, Reach], chosen: list[Any], side: int) -> None:

@@ -62,27 +62,27 @@ def command(
     if speed:
         measure_speed(assigners and choose(assigners), objects, threads or "1,2", repeats, out)
         return
-    _compare(assigners=choose(assigners or DEMO), threads=threads, **given)
+    compare(assigners=choose(assigners or DEMO), threads=threads, **given)
 
 
-def _compare(
+def compare(
     assigners: Sequence[str],
     detectors: str,
     seeds: str,
-    epochs: int | None,
-    steps: int | None,
-    minutes: float | None,
-    work_dir: Path | None,
-    merge: tuple[Path, ...],
-    quiet: bool,
-    jobs: int | None,
-    threads: str | None,
-    devices: str,
-    cluster: str | None,
-    cluster_options: tuple[str, ...],
+    epochs: int | None = None,
+    steps: int | None = None,
+    minutes: float | None = None,
+    work_dir: Path | None = None,
+    merge: tuple[Path, ...] = (),
+    quiet: bool = False,
+    jobs: int | None = None,
+    threads: str | None = None,
+    devices: str = "auto",
+    cluster: str | None = None,
+    cluster_options: tuple[str, ...] = (),
     **given: Any,
-) -> None:
-    """Plan, rehearse, take over, run, report."""
+) -> list[dict[str, Any]]:
+    """Plan, rehearse, take over, run, report; returns the records."""
     from ..bench.grid.budget import Budget, steps_of
     from ..bench.grid.plan import check_folders, finished, from_elsewhere, plan, read_grid, write_grid, write_record
 
@@ -96,7 +96,7 @@ def _compare(
     if tried:
         _try(configs, where, quiet)
         budget = _measured(budget, configs, where, quiet)
-    keep_decay = any(setting.startswith("schedule.decay") for setting in given["settings"])
+    keep_decay = any(setting.startswith("schedule.decay") for setting in given.get("settings", ()))
     configs = {row: budget.fitted(config, keep_decay) for row, config in configs.items()}
     cells = plan(configs, repetitions, folder, {row: steps_of(config) for row, config in configs.items()})
     done = finished(cells, folder)
@@ -111,7 +111,7 @@ def _compare(
         write_record(cell, record)
     for other, records in elsewhere.items():
         click.echo(f"{len(records)} of {len(cells)} cells taken over from {other}", err=True)
-    _run(cells, left, folder, where, told, quiet)
+    return _run(cells, left, folder, where, told, quiet)
 
 
 def _run(
@@ -121,8 +121,8 @@ def _run(
     where: Where,
     told: Mapping[str, Any],
     quiet: bool,
-) -> None:
-    """Run what is left, report all that is finished, and name what failed.
+) -> list[dict[str, Any]]:
+    """Run what is left, report all that is finished, and name what failed; returns the records.
 
     Raises:
         ValueError: when anything failed.
@@ -143,6 +143,7 @@ def _run(
             f"{len(failed)} of {len(cells)} cells failed; their logs are in {folder / CELLS}; the same command goes on from "
             "here"
         )
+    return records
 
 
 def _place(where: Where, folder: Path, cells: int) -> Any:
@@ -163,8 +164,8 @@ def _configs(
     data: tuple[str, ...],
     data_root: Path | None,
     images: int | None,
-    settings: tuple[str, ...],
-    imports: tuple[str, ...],
+    settings: tuple[str, ...] = (),
+    imports: tuple[str, ...] = (),
     **given: Any,
 ) -> dict[Row, dict[str, Any]]:
     """The resolved config of every row.

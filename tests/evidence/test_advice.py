@@ -7,11 +7,13 @@ import pytest
 from click.testing import CliRunner
 
 from detassign.assigners import build
+from detassign.cli import bench_grid
 from detassign.cli.advise import command
 from detassign.data import make_dataset
 from detassign.evidence.advice.facts import Facts
 from detassign.evidence.advice.reach import Reach, reach
 from detassign.evidence.advice.rules import choices, input_side, shortlist
+from detassign.evidence.advice.verdict import verdict
 
 
 def facts(boxes, owners=None, image_sizes=((640, 480),), overlaps=(), labels=None, classes=("cell",)):
@@ -102,6 +104,54 @@ def test_without_objects_nothing_is_divided_by():
     assert input_side(empty) == 320
     assert empty.lost_to_nms(0.6) == 0.0
     assert reach(empty, 320, (8,), build("fcos", 1)).share_missed == 0.0
+
+
+def record(assigner, seed, ap, seconds=0.1):
+    labels = {"detector": "fcos_tiny", "assigner": assigner, "data": "shapes", "seed": seed}
+    summary = {"seconds_per_step": seconds, "steps": 300, "versions": {}, "curve": [], "metrics": {"AP": ap}}
+    return {**labels, **summary}
+
+
+def test_a_difference_that_its_interval_leaves_open_is_none():
+    """fcos loses 10, 11 and 12 AP, dw 1, -1 and 1.5: Student's t leaves out 0 for the first alone; dw is quicker."""
+    records = [record("atss", seed, 0.40) for seed in range(3)]
+    records += [record("fcos", seed, ap) for seed, ap in enumerate((0.30, 0.29, 0.28))]
+    records += [record("dw", seed, ap, seconds=0.05) for seed, ap in enumerate((0.39, 0.41, 0.385))]
+    first, *others, advice, caution = verdict(records)
+    assert first == "Highest: atss, 40.0 AP in the mean of 3 seeds."
+    assert others[0] == "fcos: -11.0 AP, 95 % from -13.5 to -8.5."
+    assert others[1].startswith("dw: -0.5 AP, 95 % from -3.8 to +2.8, no difference to be seen")
+    assert advice == "Between atss, dw this probe sees no difference: take dw, the quickest of them to train."
+    assert "after 300 steps" in caution
+
+
+def test_one_seed_and_nothing_learnt_say_so():
+    assert "One seed cannot tell" in verdict([record("atss", 0, 0.4), record("dw", 0, 0.3)])[-1]
+    assert verdict([record("atss", 0, 0.01), record("dw", 0, 0.0)])[0].startswith(
+        "Nothing has been learnt yet (1.0 AP at best)"
+    )
+    assert (
+        verdict([record(name, seed, ap) for name, ap in (("atss", 0.4), ("dw", 0.2)) for seed in (0, 1)])[-2]
+        == "Take atss."
+    )
+    with pytest.raises(ValueError, match="no run has an AP"):
+        verdict([record("atss", 0, None)])
+
+
+def test_the_command_probes_the_short_list_within_its_minutes(tmp_path, monkeypatch):
+    make_dataset(tmp_path / "shapes", images=10, size=96)
+    asked = {}
+
+    def compare(**given):
+        asked.update(given)
+        return [record(name, seed, 0.4) for name in given["assigners"] for seed in range(2)]
+
+    monkeypatch.setattr(bench_grid, "compare", compare)
+    done = CliRunner().invoke(command, ["--data", str(tmp_path / "shapes"), "--minutes", "10"], catch_exceptions=False)
+    assert (asked["detectors"], asked["seeds"], asked["minutes"]) == ("fcos_tiny", "0,1", 1.0)
+    assert asked["settings"] == ("input.scale=(320,320)",)
+    assert len(asked["assigners"]) == 5
+    assert "this probe sees no difference" in done.output
 
 
 def test_the_command_reads_a_set_and_names_what_to_compare(tmp_path):
