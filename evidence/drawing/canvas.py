@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from pathlib import Path
 from textwrap import fill
 
@@ -96,17 +96,22 @@ def outline_targets(axes: Axes, scene: Scene) -> None:
         axes.add_patch(rectangle(box, edgecolor="#9aa0aa", linewidth=0.6, hatch="////"))
 
 
-def number_targets(panel: Axes, scene: Scene, colors: Sequence[str] | None = None) -> None:
+def number_targets(
+    panel: Axes, scene: Scene, colors: Sequence[str] | None = None, only: Container[int] | None = None
+) -> None:
     """Plates with the targets' numbers over their upper left corners, or inside where the image ends.
 
     Args:
         panel: in pixels of the image.
         scene: with the targets.
         colors: of each target; None takes those of the classes.
+        only: numbers that are written; None is all.
     """
     height = scene.image.shape[0]
     colors = colors or [color_of(label) for label in scene.targets.labels[0].tolist()]
     for index, (box, color) in enumerate(zip(scene.targets.boxes[0].tolist(), colors, strict=True)):
+        if only is not None and index not in only:
+            continue
         plate = {"facecolor": color, "pad": 1, "linewidth": 0, "alpha": 0.85}
         side = "bottom" if box[1] > 0.03 * height else "top"
         panel.text(box[0], box[1], str(index), color="black", fontsize=7, va=side, bbox=plate, clip_on=True)

@@ -64,7 +64,7 @@ def draw(scene: Scene, difference: Difference, subtitle: str = "") -> Figure:
     whole = image_axes(figure, place(MARGIN, head + TITLE, 2 * panel[0], 2 * panel[1]), scene, "objects")
     show(whole, 0.45 * scene.image / 255 + 0.55 * dim(scene.image))
     outline_targets(whole, scene)
-    number_targets(whole, scene)
+    number_targets(whole, scene, only=shown)
     left = MARGIN + 2 * panel[0] + 8 * GAP
     _draw_bars(figure, place(left, head + TITLE, total - left - MARGIN, bars), difference)
     for number, index in enumerate(shown):

@@ -190,7 +190,7 @@ def _draw_crop(figure: Figure, subject: Subject, place: tuple[int, int], crop: C
         points, weights = inspection.points_that_learn(level)
         filling, ring = colored(weights[:, 0], subject.tops[0], pull), colored(weights[:, 1], subject.tops[2], box)
         panel.scatter(*points.T, s=(DOT * 1.4**level) ** 2, c=filling, edgecolors=ring, linewidths=1.2, zorder=3)
-    number_targets(panel, scene)
+    number_targets(panel, scene, only=crop.targets[:NAMED])
 
 
 def describe(kind: Row, values: np.ndarray, levels: Sequence[np.ndarray]) -> str:

@@ -3,6 +3,7 @@
   const data = JSON.parse(document.getElementById("data").textContent);
   const SVG = "http://www.w3.org/2000/svg";
   const MOST_CROPS = 24;
+  const MOST_NAMED = 5; // objects of a window, in its caption
   const state = {
     pinned: data.objects.length ? (data.order ? data.order[0] : 0) : null,
     hovered: null,
@@ -69,10 +70,12 @@
   const middle = (box) => [(box[0] + box[2]) / 2, (box[1] + box[3]) / 2];
   const area = (box) => (box[2] - box[0]) * (box[3] - box[1]);
 
-  function outlines(unit, touch) {
+  const meet = (one, other) => one[0] < other[2] && other[0] < one[2] && one[1] < other[3] && other[1] < one[3];
+
+  function outlines(unit, touch, place) {
     const group = svg("g", {});
     for (const box of data.ignored) group.append(rectangle(box, { class: "ignored" }));
-    const order = data.objects.map((_, index) => index);
+    const order = data.objects.map((_, index) => index).filter((index) => !place || meet(data.objects[index].box, place));
     order.sort((one, other) => area(data.objects[other].box) - area(data.objects[one].box));
     for (const index of order) {
       const { box, color } = data.objects[index];
@@ -81,7 +84,7 @@
       const top = box[1] > height ? box[1] - height : box[1];
       const item = svg(
         "g",
-        { class: "object", "data-object": index },
+        { class: box[2] - box[0] < width ? "object tight" : "object", "data-object": index },
         rectangle(box, { stroke: color }),
         svg("rect", { class: "plate", x: box[0], y: top, width, height, style: `fill:${color}` }),
         svg("text", { x: box[0] + unit * 2, y: top + unit * 9.5, "font-size": unit * 10.5 }, text),
@@ -257,7 +260,7 @@
       "svg",
       { class: "zoom", viewBox: `${place[0]} ${place[1]} ${width} ${height}`, role: "img", "aria-label": label },
       svg("image", { href: data.image, width: data.width, height: data.height }),
-      outlines(unit, touch),
+      outlines(unit, touch, place),
       targets.map((index) => sampleMarks(view, index, unit)),
     );
   }
@@ -403,7 +406,8 @@
     const shown = data.crops.slice(0, MOST_CROPS);
     const figures = shown.map((crop) => {
       const windows = data.views.map((view) => {
-        const label = `${view.name}: ${crop.targets.length > 1 ? "objects" : "object"} ${crop.targets.join(", ")}`;
+        const numbers = crop.targets.slice(0, MOST_NAMED).join(", ") + (crop.targets.length > MOST_NAMED ? ", …" : "");
+        const label = `${view.name}: ${crop.targets.length > 1 ? "objects" : "object"} ${numbers}`;
         return html(
           "figure",
           {},

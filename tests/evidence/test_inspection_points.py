@@ -244,7 +244,8 @@ def test_full_colour_means_the_same_in_all_assigners(scene):
 
 def test_small_objects_are_enlarged_with_the_points_that_learn():
     """A dot for every point with a weight inside the window's image, on the axes of the window."""
-    targets = Targets.from_lists([torch.tensor([[100.0, 100, 116, 112]])], [torch.tensor([1])])
+    boxes = torch.tensor([[100.0, 100, 116, 112], [0, 0, 250, 250]])
+    targets = Targets.from_lists([boxes], [torch.tensor([1, 0])])
     predictions = simulate(targets, (256, 256), STRIDES, CLASSES)
     drawn = inspect("center", build("center_prior+dual", CLASSES), predictions, targets)
     scene = Scene("photo.jpg", 0, np.zeros((256, 256, 3), np.uint8), targets, ("cat", "dog", "bird"), {})
@@ -253,7 +254,9 @@ def test_small_objects_are_enlarged_with_the_points_that_learn():
     assert window.get_xlim() == (84, 132)
     assert window.get_ylim() == (130, 82)
     dots = sum(len(dots.get_offsets()) for dots in window.collections)
-    assert dots == sum(int((level > 0).sum()) for level in drawn.positive)
+    learning = (((pull > 0) | (box > 0)).sum() for pull, box in zip(drawn.positive, drawn.box, strict=True))
+    assert dots == sum(map(int, learning))
+    assert [text.get_text() for text in window.texts] == ["0"]
 
 
 def test_a_light_picture_has_light_ground_and_dark_text(scene, tmp_path):
