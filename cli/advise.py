@@ -97,7 +97,9 @@ def command(
     _show(source.name, report.statistics, reached, chosen, side)
     say("\n".join(["In the annotations:", *(f"  {fault}" for fault in faults[:FAULTS])] if faults else []))
     say(f"Worth comparing on this set: {', '.join(named)}.")
-    click.echo(f"  detassign bench assigners --data {data or 'synthetic'} --assigners {','.join(named)} --seeds 0,1,2")
+    options = " ".join(each.options for each in chosen if each.topic in ("detector", "input size"))
+    names = f"--data {data or 'synthetic'} --assigners {','.join(named)} --seeds 0,1,2"
+    click.echo(f"  detassign bench assigners {names} {options}")
     decided = []
     if minutes is not None:
         source_options = {"data": (data or "synthetic",), "data_root": data_root, "images": images}

@@ -21,7 +21,7 @@ SOME_NARROW, SOME_TOO_NARROW = 0.1, 0.01  # shares of the objects that may be so
 ENLARGED = 1.5  # times the stored side, beyond which no detail is left to see
 QUERIES = (100, 300, 900, 1500)
 NMS = 0.6  # the dense detectors' threshold
-LOST = 0.01  # share of the objects that NMS may cost
+LOST = 0.01  # share of the objects that a choice may cost
 FEW_IMAGES, MANY_IMAGES = 1000, 10_000  # to learn from
 TINY_SHARE, CROWDED_SHARE = 0.1, 0.05
 RARE = 20  # objects of a class
@@ -85,7 +85,9 @@ def shortlist(facts: Facts, side: int) -> list[str]:
 def _narrow(facts: Facts, side: int) -> tuple[float, float]:
     """Shares of the objects narrower than two cells and than one."""
     shorter = facts.shorter_sides(side)
-    return (float((shorter < NARROW).mean()), float((shorter < TOO_NARROW).mean())) if len(shorter) else (0.0, 0.0)
+    if not len(shorter):
+        return 0.0, 0.0
+    return round(float((shorter < NARROW).mean()), 3), round(float((shorter < TOO_NARROW).mean()), 3)
 
 
 def _detector(facts: Facts, with_gpu: bool) -> Choice:
@@ -113,7 +115,7 @@ def _input(facts: Facts, side: int) -> Choice:
     )
     if narrow > SOME_NARROW or too_narrow > SOME_TOO_NARROW:
         reason += ". More would need larger photographs, or training on tiles of them"
-    return Choice("input size", f"{side} x {side}", reason, f"--set input.scale=({side},{side})")
+    return Choice("input size", f"{side} x {side}", reason, f"--set 'input.scale=({side},{side})'")
 
 
 def _reach(side: int, reached: Mapping[str, Reach]) -> Choice:
@@ -126,7 +128,7 @@ def _reach(side: int, reached: Mapping[str, Reach]) -> Choice:
     told = f"objects that no sample may answer for, by rules of geometry at {side} pixels: {', '.join(shares)}"
     if worst is not None:
         told += f"; most of them are {worst}"
-    return Choice("reach of points", best if reached[best].share_missed < 0.5 * _most(reached) else "any", told)
+    return Choice("reach of points", best if _most(reached) - reached[best].share_missed > LOST else "any", told)
 
 
 def _most(reached: Mapping[str, Reach]) -> float:
