@@ -115,10 +115,10 @@ def _tell_history(looks: Sequence[Mapping[str, Any]]) -> None:
 def _tell(found: Reasons, scene: Scene) -> None:
     """Sentences, and a row per candidate."""
     say(f"\n{found.name}: {' '.join(sentences(found, scene))}")
-    heads = ["sample", "stride", "what became of it", "w⁺", "w⁻", "w°", "IoU", "rank", "P", "rank"]
+    heads = ["sample", "stride", "what became of it", "w⁺", "w⁻", "w°", "IoU", "IoU rank", "P", "P rank"]
     costs = any(each.cost is not None for each in found.candidates)
     rows = [_row(each, costs) for each in found.candidates]
-    table(heads + ["cost", "rank"] * costs, rows)
+    table(heads + ["cost", "cost rank"] * costs, rows)
 
 
 def sentences(found: Reasons, scene: Scene) -> list[str]:
