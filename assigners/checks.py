@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import gcd
 from numbers import Integral
 
 
@@ -37,3 +38,12 @@ def check_positive(name: str, value: float) -> None:
     """Raise ValueError for an argument that is not larger than 0."""
     if not value > 0:
         raise ValueError(f"{name}: expected a positive number, got {value!r}")
+
+
+def check_norm_groups(groups: int | None, channels: int) -> None:
+    """Raise ValueError when a GroupNorm cannot have so many groups of `channels`; None is no norm and passes."""
+    check_count("norm_groups", groups, 1)
+    if groups is not None and channels % groups:
+        raise ValueError(
+            f"norm_groups: {groups} does not divide {channels} channels; take {gcd(groups, channels)}, say"
+        )

@@ -12,7 +12,7 @@ from mmcv.cnn import ConvModule
 from torch import Tensor, nn
 from torch.nn.functional import interpolate, max_pool2d
 
-from ..assigners.checks import check_count
+from ..assigners.checks import check_count, check_norm_groups
 from ..assigners.registry import Registry
 
 BRANCH_TOWERS = Registry("branch tower")
@@ -32,7 +32,7 @@ class MaxFilter(nn.Module):
         norm_groups: of the GroupNorm; None has no norm (as good in the paper's repository, and faster).
 
     Raises:
-        ValueError: for a negative reach and a kernel that is even or below 1.
+        ValueError: for a negative reach, a kernel that is even or below 1, and groups that do not divide the channels.
     """
 
     def __init__(self, channels: int, reach: int = 1, kernel: int = 3, norm_groups: int | None = 32) -> None:
@@ -41,6 +41,7 @@ class MaxFilter(nn.Module):
         check_count("kernel", kernel, 1)
         if kernel % 2 == 0:
             raise ValueError(f"kernel: expected an odd number, got {kernel}")
+        check_norm_groups(norm_groups, channels)
         self.out_channels = channels
         self.reach = reach
         self.kernel = kernel
@@ -73,6 +74,7 @@ class Convolutions(nn.Module):
     def __init__(self, channels: int, width: int = 64, depth: int = 3, norm_groups: int = 32) -> None:
         super().__init__()
         check_count("depth", depth, 1)
+        check_norm_groups(norm_groups, width)
         norm = {"type": "GN", "num_groups": norm_groups, "requires_grad": True}
         widths = [channels, *[width] * depth]
         layers = (ConvModule(*pair, 3, padding=1, norm_cfg=norm, bias=True) for pair in pairwise(widths))

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from ..assigners import BRANCHES, Assigner, Assignment, Predictions, Targets, TwoHeaded, build
 from ..assigners.boxes import boxes_from_distances, side_distances
+from ..assigners.checks import check_norm_groups
 from ..assigners.description import constants
 from .branch_towers import BRANCH_TOWERS
 from .outputs import assigners_of
@@ -69,8 +70,8 @@ class DenseHead(nn.Module):
             has no second head, unless the assigner is one for two (`TwoHeaded`).
 
     Raises:
-        ValueError: for an unknown choice, for a branch tower that nothing could use, and when the assigner needs what a dense
-            head does not provide.
+        ValueError: for an unknown choice, norm groups that do not divide the channels, a branch tower that nothing could
+            use, and when the assigner needs what a dense head does not provide.
     """
 
     def __init__(
@@ -104,6 +105,8 @@ class DenseHead(nn.Module):
         for name, value in (("branch_on", branch_on), ("distances", distances)):
             if value not in CHOICES[name]:
                 raise ValueError(f"{name}: expected one of {CHOICES[name]}, got {value!r}")
+        if stacked_convs:
+            check_norm_groups(norm_groups, feat_channels)
         self.num_classes = num_classes
         self.strides = tuple(strides)
         self.distances = distances

@@ -7,13 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from math import gcd
 from typing import Any, Literal
 
 from torch import Tensor, nn
 
 from ...assigners import Assigner, KnownPairs, Positives, Predictions
-from ...assigners.checks import check_count, check_positive
+from ...assigners.checks import check_norm_groups, check_positive
 from ...assigners.matching.pairs import prior_boxes
 from ...heads.dense import DenseHead
 from ...heads.query import ExtraOutputs
@@ -62,7 +61,7 @@ class Collaborative(nn.Module):
     ) -> None:
         super().__init__()
         channels = host.head.classes[0].in_features
-        _check_norm_groups(norm_groups, channels)
+        check_norm_groups(norm_groups, channels)
         for name, value in (("prior_scale", prior_scale), ("dense_weight", dense_weight), ("weight", weight)):
             check_positive(name, value)
         self.choose = Positives(least, most, fill)
@@ -115,12 +114,3 @@ def inside(predictions: Predictions, sizes: Tensor) -> Predictions:
     valid = (predictions.points < sizes[:, None]).all(-1)
     second = predictions.auxiliary
     return replace(predictions, valid=valid, auxiliary=second and inside(second, sizes))
-
-
-def _check_norm_groups(groups: int, channels: int) -> None:
-    check_count("norm_groups", groups, 1)
-    if channels % groups:
-        fitting = gcd(groups, channels)
-        raise ValueError(
-            f"norm_groups: {groups} does not divide the detector's {channels} channels; take {fitting}, say"
-        )

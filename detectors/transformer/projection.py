@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
+from ...assigners.checks import check_norm_groups
+
 
 class FeatureProjection(nn.Module):
     """1x1 convolutions with bias, then GroupNorm; extra levels by 3x3 convolutions of stride 2.
@@ -20,6 +22,9 @@ class FeatureProjection(nn.Module):
         norm_groups: of the GroupNorm; None has no norm (DETR).
         bias: of the convolutions; mmdet's necks have none.
         xavier: initialise weights Xavier-uniform and biases zero.
+
+    Raises:
+        ValueError: for norm groups that do not divide the channels.
     """
 
     def __init__(
@@ -32,6 +37,7 @@ class FeatureProjection(nn.Module):
         xavier: bool = True,
     ) -> None:
         super().__init__()
+        check_norm_groups(norm_groups, channels)
         self.in_channels = tuple(in_channels)
         convolutions = [nn.Conv2d(width, channels, 1, bias=bias) for width in in_channels]
         for index in range(extra):

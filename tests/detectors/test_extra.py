@@ -328,7 +328,7 @@ def test_a_small_image_has_fewer_proposals_than_branch_and_detector_ask_for():
         (
             "dino_4scale",
             {"collaborative": {"fill": "zeros"}},
-            "norm_groups: 32 does not divide the detector's 16 channels",
+            "norm_groups: 32 does not divide 16 channels; take 16, say",
         ),
         (
             "dino_4scale",
@@ -348,6 +348,11 @@ def test_a_small_image_has_fewer_proposals_than_branch_and_detector_ask_for():
             )
             for name in ("branch", "path", "mixed", "collaborative")
             for weight in (0, -1)
+        ),
+        (
+            "dino_4scale",
+            {"collaborative": {"norm_groups": 4, "head": {"feat_channels": 18}}},
+            "norm_groups: 4 does not divide 18 channels; take 2, say",
         ),
         *(
             (
