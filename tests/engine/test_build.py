@@ -366,7 +366,7 @@ CLASS_BIASES = (
     "bbox_head.classes.0.bias",
     "bbox_head.encoder_class.bias",
     "extra.branch.head.classes.0.bias",
-    "extra.branch.encoder.part.encoder_class.bias",
+    "extra.branch.encoder.encoder_class.bias",
 )
 
 
