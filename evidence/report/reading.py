@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from ..statistics import BOOTSTRAP_FROM, LEVEL, RESAMPLES, least_p, seeds_for_test
+from ..statistics import BOOTSTRAP_FROM, LEVEL, MOST_SEEDS, RESAMPLES, least_p, seeds_for_test
 from ..words import many, three_digits
 from .analysis import DECIDING, WORTH, Analysis, Entry, Need
+from .records import Row
 from .tables import baselines, told_interval, told_p, told_seeds
 
 __all__ = ["Section", "method", "reading"]
@@ -67,16 +69,14 @@ def _significant(analysis: Analysis) -> Iterator[str]:
     if not analysis.compared:
         return
     found = [entry for entry in analysis.compared if entry.differences[DECIDING].significant]
-    for entry in found:
-        yield f"{_difference(analysis, entry)}."
+    yield from _differences(analysis, found)
     if not found:
         yield f"No difference in AP to {baselines(analysis)}, at {PERCENT} after Holm's correction for {_rows(analysis)}."
 
 
 def _not_significant(analysis: Analysis) -> Iterator[str]:
     left = [entry for entry in analysis.compared if not entry.differences[DECIDING].significant]
-    for entry in left:
-        yield f"{_difference(analysis, entry)}."
+    yield from _differences(analysis, left)
     few = sorted({entry.differences[DECIDING].sample.count for entry in left})
     rows = len(analysis.compared)
     for count in few:
@@ -94,20 +94,37 @@ def _not_significant(analysis: Analysis) -> Iterator[str]:
         yield "Not significant does not mean equal: every difference in the interval is still possible."
 
 
+def _differences(analysis: Analysis, entries: Sequence[Entry]) -> Iterator[str]:
+    """All differences, or the largest and how many there are besides."""
+    for entry in _largest(entries, lambda entry: abs(entry.differences[DECIDING].sample.mean)):
+        yield f"{_difference(analysis, entry)}."
+    if len(entries) > SHOWN:
+        yield f"So {_are(len(entries) - SHOWN)} more, with smaller differences, in the table."
+
+
 def _costs(analysis: Analysis) -> Iterator[str]:
-    for entry in analysis.compared:
-        base = next(other for other in analysis.entries if other.row == entry.against)
+    bases = {entry.row: entry for entry in analysis.entries}
+    for entry in _largest(analysis.compared, lambda entry: _times(entry, bases)):
+        base = bases[entry.against]
         ratios = [*_ratio(entry, base, "seconds_per_step", "time of a step", "s", 1.0)]
         ratios += _ratio(entry, base, "peak_memory_bytes", "peak memory", "MiB", 2**-20)
         if ratios:
             yield f"{entry.name} takes {' and '.join(ratios)} of {base.name}."
+    if len(analysis.compared) > SHOWN:
+        yield f"{len(analysis.compared) - SHOWN} more are nearer to their baseline in time."
 
 
 def _seeds(analysis: Analysis) -> Iterator[str]:
     if not analysis.compared:
         return
     needs = [(entry, need) for entry in analysis.compared if (need := entry.need())]
-    for entry, need in needs:
+    if len(needs) > SHOWN:
+        seeds = sorted(MOST_SEEDS if need.seeds is None else need.seeds for _, need in needs)
+        yield (
+            f"From {told_seeds(seeds[0])} to {told_seeds(seeds[-1])}, half of the {len(seeds)} differences at most "
+            f"{told_seeds(seeds[len(seeds) // 2])}; each with its limits is in the table."
+        )
+    for entry, need in needs if len(needs) <= SHOWN else ():
         yield f"{told_seeds(need.seeds)} for {entry.name} against {analysis.named(entry.against)}: {_known(entry, need)}."
     if needs:
         yield f"That is to see a true difference of {100 * WORTH:g} AP with 80 % power at {PERCENT}, in a paired t test."
@@ -128,8 +145,9 @@ def _unlike(analysis: Analysis) -> Iterator[str]:
                 for run in entry.runs:
                     rows.setdefault(run.environment.get(key, "not told"), []).append(entry.row.assigner)
             if len(rows) > 1:
-                told = "; ".join(f"{value} ({_listed([*dict.fromkeys(names)])})" for value, names in rows.items())
-                yield f"{key}{where}: {told}."
+                told = [f"{value} ({_listed([*dict.fromkeys(names)])})" for value, names in rows.items()]
+                more = f"; and {len(told) - SHOWN} more" if len(told) > SHOWN else ""
+                yield f"{key}{where}: {'; '.join(told[:SHOWN])}{more}."
 
 
 def method(analysis: Analysis) -> list[str]:
@@ -190,4 +208,21 @@ def _ap(entry: Entry) -> str:
 
 
 def _listed(names: Sequence[object]) -> str:
-    return ", ".join(map(str, names))
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(map(str, names[:SHOWN])) + more
+
+
+def _largest(entries: Sequence[Entry], size: Callable[[Entry], float]) -> list[Entry]:
+    """Those that are named one by one, in their order: all, or as many as the largest `SHOWN`."""
+    kept = sorted(range(len(entries)), key=lambda index: size(entries[index]), reverse=True)[:SHOWN]
+    return [entries[index] for index in sorted(kept)]
+
+
+def _times(entry: Entry, bases: Mapping[Row, Entry]) -> float:
+    """How far a row's time of a step is from its baseline's, in either direction."""
+    own, theirs = (one.samples.get("seconds_per_step") for one in (entry, bases[entry.against]))
+    return abs(math.log(own.mean / theirs.mean)) if own and theirs and min(own.mean, theirs.mean) > 0 else 0.0
+
+
+def _are(count: int) -> str:
+    return f"{'is' if count == 1 else 'are'} {count}"

@@ -205,7 +205,7 @@ def _mark(entry: Entry, colors: Mapping[str, int], sample: Sample, factor: float
     found = sample.interval
     wide = found and Interval(factor * found.low, factor * found.high, found.method)
     own = [factor * value for value in singles] if len(singles) > 1 else []
-    return Mark(entry.name, colors[entry.row.assigner], factor * sample.mean, wide, own)
+    return Mark(entry.row.assigner, colors[entry.row.assigner], factor * sample.mean, wide, own)
 
 
 def _title(what: str, analysis: Analysis, entries: Sequence[Entry]) -> str:

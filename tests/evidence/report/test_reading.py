@@ -58,6 +58,22 @@ def test_a_single_assigner_is_compared_with_nothing():
     assert [section.title for section in reading(analyse(records("fcos"), {}))] == ["What was compared"]
 
 
+def test_of_many_rows_the_largest_are_named_and_the_others_counted():
+    names = [f"a{index}" for index in range(10)]
+    runs = [
+        record(name, seed, ap=0.3 + 0.01 * index + 0.001 * seed * (index % 3))
+        for index, name in enumerate(names)
+        for seed in range(3)
+    ]
+    sections = {section.title: section.sentences for section in reading(analyse(runs, {}))}
+    told = sections["What is not"]
+    assert [line.split()[0] for line in told[:6]] == ["a4", "a5", "a6", "a7", "a8", "a9"]
+    assert told[6] == "So are 3 more, with smaller differences, in the table."
+    assert any("a1, a2, a3, a4, a5, a6 and 3 more: if differences" in line for line in told)
+    assert sections["How many seeds it would take"][0].startswith("From 2 to ")
+    assert sections["What it cost"][-1] == "3 more are nearer to their baseline in time."
+
+
 def test_the_method_names_the_interval_that_was_used():
     few, many = (method(analyse([record(seed=0, ap=0.3)] if n == 1 else runs(n), {})) for n in (2, 20))
     assert any(sentence.startswith("Intervals are Student's t") for sentence in few)
