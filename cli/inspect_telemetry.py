@@ -63,7 +63,8 @@ def lines_of(run: Path) -> list[Mapping[str, Any]]:
 
     if not (run / METRICS).is_file():
         raise FileNotFoundError(f"--run {run}: holds no {METRICS}; name the folder of a run")
-    lines = [line for line in read_metrics(run / METRICS) if isinstance(line.get("telemetry"), Mapping)]
+    entries = (line for line in read_metrics(run / METRICS) if isinstance(line.get("telemetry"), Mapping))
+    lines = [line for line in entries if isinstance(line["epoch"], int)]
     if not lines:
         raise ValueError(f"--run {run}: has no telemetry; train with --telemetry, or go on with it from here on")
     return lines

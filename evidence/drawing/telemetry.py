@@ -42,7 +42,7 @@ def draw_instability(axes: Axes, lines: Lines) -> None:
         name = f"layer {layer}" if layer.isdecimal() else layer
         _plot(axes, lines, ("probe", "instability_by_layer", layer), name, **shade)
     _plot(axes, lines, ("probe", "instability"), "layer that detects" if layers else "", color="black")
-    _finish(axes, "instability, samples per image")
+    _finish(axes, lines, "instability, samples per image")
 
 
 def draw_moved(axes: Axes, lines: Lines) -> None:
@@ -50,21 +50,21 @@ def draw_moved(axes: Axes, lines: Lines) -> None:
     for size in SIZES:
         _plot(axes, lines, ("probe", "moved_by_size", size), size, 100, color=COLOURS[size])
     _plot(axes, lines, ("probe", "moved"), "all", 100, color="black")
-    _finish(axes, "weight that moved, %")
+    _finish(axes, lines, "weight that moved, %")
 
 
 def draw_coverage(axes: Axes, lines: Lines) -> None:
     """Samples per object in training steps, by size."""
     for size in SIZES:
         _plot(axes, lines, ("steps", "positives_by_size", size), size, color=COLOURS[size])
-    _finish(axes, "samples per object")
+    _finish(axes, lines, "samples per object")
 
 
 def draw_without(axes: Axes, lines: Lines) -> None:
     """Objects that no sample learns in training steps, by size."""
     for size in SIZES:
         _plot(axes, lines, ("steps", "without_by_size", size), size, 100, color=COLOURS[size])
-    _finish(axes, "objects without a sample, %")
+    _finish(axes, lines, "objects without a sample, %")
 
 
 def values(lines: Lines, *keys: str) -> list[float]:
@@ -100,10 +100,11 @@ def _plot(axes: Axes, lines: Lines, keys: tuple[str, ...], name: str, factor: fl
         axes.plot(epochs, heights, marker="o", markersize=3, label=name, clip_on=False, **style)
 
 
-def _finish(axes: Axes, what: str) -> None:
+def _finish(axes: Axes, lines: Lines, what: str) -> None:
     axes.set(xlabel="epoch", ylabel=what)
     axes.set_ylim(bottom=0)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set_xlim(lines[0]["epoch"] - 0.5, lines[-1]["epoch"] + 0.5)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.grid(alpha=0.3)
     named = [line for line in axes.lines if line.get_label() and not line.get_label().startswith("_")]
     if named:

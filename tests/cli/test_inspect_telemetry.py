@@ -67,6 +67,7 @@ def test_a_run_without_telemetry_is_told_how_to_get_some(run):
 def test_lines_that_somebody_has_broken_are_read_as_far_as_they_are_numbers(run, tmp_path):
     broken = [{"probe": 3, "steps": [1]}, {"probe": {"moved": "much", "instability": True, "moved_by_size": 1}}, 7]
     lines = [json.dumps({"step": 1, "epoch": epoch, "telemetry": value}) for epoch, value in enumerate(broken)]
+    lines.append(json.dumps({"step": 1, "epoch": "last", "telemetry": {"probe": PROBE, "steps": STEPS}}))
     (run / "metrics.jsonl").write_text("\n".join(lines))
     done = inspect("--run", run, "--out", tmp_path / "a.png")
     assert done.exit_code == 0, done.output
