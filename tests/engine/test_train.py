@@ -205,6 +205,11 @@ def test_a_rehearsal_leaves_nothing_and_meets_what_a_run_would(source, tmp_path,
         rehearse(small_config(source, **{"model.preprocessor.std": [1e-40, 1e-40, 1e-40]}))
 
 
+def test_a_rehearsal_warns_of_parts_that_would_never_learn(source):
+    with pytest.warns(UserWarning, match="starts from random numbers and is frozen in part"):
+        rehearse(small_config(source, **{"model.backbone.frozen_stages": 1}))
+
+
 def test_a_loss_that_is_not_a_number_stops_the_run_with_advice(source, tmp_path):
     with pytest.raises(ValueError, match=r"became (nan|inf) at step .* lower learning rate"):
         train(
