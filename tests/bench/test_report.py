@@ -6,7 +6,10 @@ import json
 import pytest
 from support.comparison import record, records
 
+from detassign.bench.compare import read_side
+from detassign.bench.grid.records import make_record
 from detassign.bench.report import read_records, write_report
+from detassign.engine.files import write_json
 
 CONDITIONS = {"detector": "fcos_tiny", "data": "shapes", "epochs": 2}
 TEXTS = {f"results.{kind}" for kind in ("json", "csv", "md", "tex", "html", "png")}
@@ -87,3 +90,21 @@ def test_a_data_set_of_any_name_is_reported(name, tmp_path):
     paths = write_report([record(data=name)], {**CONDITIONS, "data": name}, tmp_path).paths
     assert paths["results.png"].read_bytes().startswith(b"\x89PNG")
     assert paths["results.html"].read_text(encoding="utf-8").endswith("</html>\n")
+
+
+def test_finished_cells_are_read_before_any_report_in_the_order_that_was_asked_for(tmp_path):
+    """A comparison that was killed has cells and no results.json; the baseline is the row that was named first."""
+    asked = [{"detector": "fcos_tiny", "assigner": name, "data": "shapes"} for name in ("fcos", "dw")]
+    write_json({"budget": {}, "rows": asked, "conditions": CONDITIONS}, tmp_path / "grid.json")
+    cells = tmp_path / "cells" / "fcos_tiny" / "shapes"
+    cells.mkdir(parents=True)
+    for run in records("dw", "fcos"):
+        labels = {key: run[key] for key in ("detector", "assigner", "data", "seed")}
+        write_json(make_record(labels, {"lr": 0.1}, run), cells / f"{run['assigner']}-seed{run['seed']}.json")
+    found = read_records(tmp_path)
+    assert [run["assigner"] for run in found.runs] == ["fcos"] * 3 + ["dw"] * 3
+    assert found.conditions == CONDITIONS
+    written = write_report(found.runs, found.conditions, tmp_path / "report")
+    assert [entry.against and entry.against.assigner for entry in written.analysis.entries] == [None, "fcos"]
+    assert "lr" not in written.paths["results.json"].read_text()
+    assert read_side(tmp_path).configs == [{"lr": 0.1}] * 6
