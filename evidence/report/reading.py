@@ -90,7 +90,7 @@ def _not_significant(analysis: Analysis) -> Iterator[str]:
             f"The interval leaves out 0 for {_listed(beyond)}: if differences between seeds are normally distributed, which so "
             "few cannot show, the difference is there. The exact test does not assume that."
         )
-    if left:
+    if any(entry.differences[DECIDING].sample.interval for entry in left):
         yield "Not significant does not mean equal: every difference in the interval is still possible."
 
 

@@ -36,6 +36,7 @@ def test_one_seed_is_a_demonstration():
     assert "One seed is a demonstration, not a ranking" in said(runs, "What was compared")
     assert "Two seeds at least would show how much differences vary" in said(runs, "How many seeds it would take")
     assert "95 %" not in said(runs, "What is not")
+    assert "interval" not in said(runs, "What is not")
 
 
 def test_costs_are_ratios_to_the_baseline():
