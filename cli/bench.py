@@ -165,7 +165,7 @@ def train_step(
         _require("cuda")
     torch.set_num_threads(threads)
     conditions = Conditions(size=_size(size), batch=batch_size, steps=steps, **given)
-    described = {"device": _device_name(conditions.device), **conditions.to_dict()}
+    described = {**conditions.to_dict(), "device": _device_name(conditions.device)}
     if schemes:
         _schemes(detector, choose(schemes), conditions, described, out)
         return
