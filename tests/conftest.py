@@ -11,6 +11,7 @@ def _own_folders(tmp_path_factory, monkeypatch):
     """Keeps generated data out of the user's cache folder, and what tests agree to out of what the user has."""
     monkeypatch.setenv("DETASSIGN_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
     monkeypatch.setenv("DETASSIGN_STATE", str(tmp_path_factory.getbasetemp() / "state"))
+    monkeypatch.delenv("COLUMNS", raising=False)  # which processes that share the tests are given
 
 
 @pytest.fixture(scope="session")

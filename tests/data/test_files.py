@@ -80,7 +80,7 @@ def test_numbers_that_are_not_finite_become_null(number):
 
 def test_all_json_is_written_by_one_function():
     """`doctor` has to run where the data folder does not import."""
-    own = {"data/files.py", "cli/doctor.py"}
+    own = {"data/files.py", "cli/doctor.py", "bench/grid/records.py"}  # the last tells conditions apart and writes none
     folders = {path.parent for path in ROOT.glob("*/__init__.py")}
     calls = {
         path.relative_to(ROOT).as_posix()

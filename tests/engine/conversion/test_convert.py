@@ -16,7 +16,7 @@ from detassign.configs.detectors import parts
 from detassign.data import DataSource
 from detassign.detectors.targets import sizes_of
 from detassign.engine.build import build_model, load_checkpoint
-from detassign.engine.config import compose, plain
+from detassign.engine.config import TELEMETRY, compose, plain
 from detassign.engine.conversion.classes import COCO_CLASSES, COCO_IDS
 from detassign.engine.conversion.convert import convert, write
 from detassign.engine.conversion.fit import Report, per_class
@@ -285,7 +285,7 @@ def test_names_of_nobody_are_refused(tmp_path):
 
 def test_nothing_is_written_over(tmp_path):
     """Neither another model's config nor a file that is there already, the checkpoint itself say."""
-    config = {**target("detr"), "input": {}, "schedule": {}}
+    config = {**target("detr"), "input": {}, "schedule": {}, "telemetry": dict(TELEMETRY)}
     config["data"] = plain(asdict(DataSource("own", *[Path("nowhere")] * 4, NAMES, tuple(range(len(NAMES))))))
     (tmp_path / "a").mkdir()
     write(config, own_state(config), tmp_path / "a" / "one.pth")
