@@ -1,4 +1,4 @@
-"""Build script: maps the top-level folders to the one package ``detassign`` and builds ``csrc/``.
+"""Build script: maps the top-level folders to the one package ``detassign``, whose root is ``api/``, and builds ``csrc/``.
 
 The kernels are optional: without torch or a compiler the package is pure Python, and its wheel is tagged so. CPU kernels,
 with every schema, are the module ``detassign.ops._C``; CUDA kernels are ``detassign.ops._C_cuda``, built where a CUDA
@@ -39,7 +39,7 @@ COMPILE_FLAGS = [*VECTORIZE, "-std=c++17", "-fvisibility=hidden", f"-ffile-prefi
 def package_names() -> list[str]:
     subpackages = {folder: find_packages(folder) for folder in FOLDERS}
     names = [name for folder in FOLDERS for name in (folder, *(f"{folder}.{inner}" for inner in subpackages[folder]))]
-    return [f"detassign.{name}" for name in names]
+    return ["detassign", *(f"detassign.{name}" for name in names)]
 
 
 def cuda_home() -> str | None:
@@ -164,7 +164,7 @@ def extensions() -> dict[str, object]:
 
 setup(
     packages=package_names(),
-    package_dir={"detassign": "."},
-    package_data={"detassign.evidence.pages": ["*.html", "*.css", "*.js"]},
+    package_dir={"detassign": "api", **{f"detassign.{folder}": folder for folder in FOLDERS}},
+    package_data={"detassign": ["py.typed"], "detassign.evidence.pages": ["*.html", "*.css", "*.js"]},
     **extensions(),
 )

@@ -5,10 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from support.package import ROOT, python_files
 
 from detassign.data.files import collector_paused, json_text, new_folder, read_json, written_aside
-
-ROOT = Path(__file__).parents[2]
 
 
 def test_missing_file_is_named(tmp_path):
@@ -81,11 +80,9 @@ def test_numbers_that_are_not_finite_become_null(number):
 def test_all_json_is_written_by_one_function():
     """`doctor` has to run where the data folder does not import."""
     own = {"data/files.py", "cli/doctor.py", "bench/grid/records.py"}  # the last tells conditions apart and writes none
-    folders = {path.parent for path in ROOT.glob("*/__init__.py")}
     calls = {
         path.relative_to(ROOT).as_posix()
-        for folder in folders
-        for path in folder.rglob("*.py")
+        for path in python_files()
         if re.search(r"\bjson\.dumps?\(|\bJSONEncoder\b|allow_nan=True", path.read_text(encoding="utf-8"))
     }
     assert calls == own

@@ -9,13 +9,12 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from support.package import FOLDERS, ROOT, installed, python_files
 
 needs_compiler = pytest.mark.skipif(
     shutil.which("c++") is None, reason="there is no C++ compiler to build kernels with"
 )
-ROOT = Path(__file__).parents[2]
 PAGES = (".html", ".css", ".js")
-FOLDERS = tuple(sorted(path.parent.name for path in ROOT.glob("*/__init__.py")))
 
 
 def build(kind: str, source: Path, destination: Path, first: str = "", **environment: str) -> Path:
@@ -62,9 +61,8 @@ def wheel_names(wheel) -> set[str]:
 @pytest.fixture(scope="module")
 def source_names() -> set[str]:
     """Every module and every C++ and CUDA source, as paths from the root; listed before anything is built."""
-    modules = (path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py"))
     sources = (path for path in (ROOT / "csrc").rglob("*") if path.is_file())
-    return {path.relative_to(ROOT).as_posix() for path in (*modules, *sources)}
+    return {path.relative_to(ROOT).as_posix() for path in (*python_files(), *sources)}
 
 
 def test_sdist_holds_every_source_and_what_builds_and_tests_it(source_names, sdist_names):
@@ -81,10 +79,15 @@ def test_sdist_holds_nothing_built(sdist_names):
 
 def test_wheel_holds_the_modules_under_one_name_and_no_sources_or_tests(sdist_names, wheel_names):
     modules = {name for name in sdist_names if name.endswith(".py") and name.split("/")[0] in FOLDERS}
-    assert {f"detassign/{name}" for name in modules} <= wheel_names
+    assert set(map(installed, modules)) <= wheel_names
     tops = {name.split("/")[0] for name in wheel_names}
     assert {top for top in tops if not top.endswith(".dist-info")} == {"detassign"}
     assert not [name for name in wheel_names if name.endswith((".cpp", ".cu", ".h")) or "/tests/" in name]
+
+
+def test_wheel_has_a_root_that_says_it_is_typed(wheel_names):
+    assert {"detassign/__init__.py", "detassign/__main__.py", "detassign/py.typed"} <= wheel_names
+    assert not [name for name in wheel_names if name.startswith("detassign/api")]
 
 
 def test_what_pages_are_made_of_travels_with_the_modules(sdist_names, wheel_names):

@@ -2,18 +2,13 @@
 
 import doctest
 import importlib
-from pathlib import Path
 
 import pytest
-
-ROOT = Path(__file__).parents[2]
-FOLDERS = tuple(sorted(path.parent.name for path in ROOT.glob("*/__init__.py")))
+from support.package import module_name, python_files
 
 
 def modules_with_examples() -> list[str]:
-    files = [path for folder in FOLDERS for path in sorted((ROOT / folder).rglob("*.py")) if ">>> " in path.read_text()]
-    names = [path.relative_to(ROOT).with_suffix("").as_posix().replace("/", ".") for path in files]
-    return [f"detassign.{name.removesuffix('.__init__')}" for name in names]
+    return [module_name(path) for path in python_files() if ">>> " in path.read_text()]
 
 
 @pytest.mark.parametrize("name", modules_with_examples())

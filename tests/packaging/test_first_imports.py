@@ -5,24 +5,21 @@ import subprocess
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
-FOLDERS = sorted(path.parent for path in ROOT.glob("*/__init__.py"))
-
-
-def module_name(path):
-    return ".".join(["detassign", *path.relative_to(ROOT).with_suffix("").parts]).removesuffix(".__init__")
+from support.package import module_name, python_files
 
 
 def modules():
     """Dotted names of all but `__main__`, which runs the command line."""
-    files = [path for folder in FOLDERS for path in folder.rglob("*.py") if path.stem != "__main__"]
-    return sorted(map(module_name, files))
+    return sorted(module_name(path) for path in python_files() if path.stem != "__main__")
 
 
 def test_the_modules_are_found():
-    assert {"detassign.assigners", "detassign.engine.datasets", "detassign.configs.detectors.fcos_tiny"} <= set(
-        modules()
-    )
+    assert {
+        "detassign",
+        "detassign.assigners",
+        "detassign.engine.datasets",
+        "detassign.configs.detectors.fcos_tiny",
+    } <= set(modules())
 
 
 def test_every_module_can_be_imported_first():
