@@ -5,6 +5,8 @@ optimizer. Both sides are trained by mmengine's `train_step` on the same images 
 its own training builds. The sides take turns, so that all meet the same machine; peak memory is measured in a process per
 side.
 
+In bfloat16 all sides are under the same autocast.
+
 On a CPU mmcv runs deformable attention in plain torch, whatever ops it has. mmdet is measured so, and again with this
 project's kernel put in its place, which is the harder peer.
 """
@@ -31,7 +33,7 @@ from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample
 from mmdet.utils import register_all_modules
 from mmengine.config import Config
-from mmengine.optim import AmpOptimWrapper, OptimWrapper, build_optim_wrapper
+from mmengine.optim import OptimWrapper, build_optim_wrapper
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
@@ -42,6 +44,7 @@ from ..detectors.targets import targets_of
 from ..engine.build import build_model
 from ..engine.config import plain
 from ..engine.hooks import peak_memory_bytes
+from ..engine.precision import optim_wrapper, wrapper_in
 from ..engine.train import calm, parameter_groups
 from ..heads.query import QueryOutputs
 from ..ops import ms_deform_attn
@@ -85,9 +88,9 @@ class Conditions:
     precision: str = "float32"
     steps: int = 7
 
-    def __post_init__(self) -> None:
-        if self.precision != "float32" and torch.device(self.device).type != "cuda":
-            raise ValueError(f"precision: expected float32 on {self.device}, got {self.precision!r}")
+    @property
+    def dtype(self) -> torch.dtype:
+        return getattr(torch, self.precision)
 
     def to_dict(self) -> dict[str, Any]:
         return {**asdict(self), "threads": torch.get_num_threads(), "torch": torch.__version__}
@@ -238,9 +241,8 @@ def ours(model: Mapping[str, Any], conditions: Conditions) -> Contender:
     schedule = {"norm_decay_mult": 1.0, "bias": {"lr_mult": 1.0, "decay_mult": 1.0}, "backbone_lr_mult": 0.1}
     groups = parameter_groups(built, schedule, 1e-4, 1e-4)
     optimizer = torch.optim.AdamW(groups, lr=1e-4, weight_decay=1e-4, fused=True)
-    return Contender(
-        built, _wrapper(conditions)(optimizer=optimizer, clip_grad={"max_norm": 0.1}, **_precision(conditions))
-    )
+    where = torch.device(conditions.device)
+    return Contender(built, optim_wrapper(conditions.dtype, where, optimizer=optimizer, clip_grad={"max_norm": 0.1}))
 
 
 def peer(file: str, conditions: Conditions, attention: Callable[..., Tensor] | None = None) -> Contender:
@@ -252,16 +254,9 @@ def peer(file: str, conditions: Conditions, attention: Callable[..., Tensor] | N
         model = MODELS.build(config.model)
         model.init_weights()
         model.to(conditions.device)
-        settings = {**config.optim_wrapper, "type": _wrapper(conditions), **_precision(conditions)}
+        wrapper = wrapper_in(conditions.dtype, torch.device(conditions.device))
+        settings = {**config.optim_wrapper, **wrapper}
         return Contender(model, build_optim_wrapper(model, settings), attention)
-
-
-def _wrapper(conditions: Conditions) -> type[OptimWrapper]:
-    return OptimWrapper if conditions.precision == "float32" else AmpOptimWrapper
-
-
-def _precision(conditions: Conditions) -> dict[str, str]:
-    return {} if conditions.precision == "float32" else {"dtype": conditions.precision}
 
 
 def make_batch(conditions: Conditions) -> dict[str, Any]:

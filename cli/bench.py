@@ -115,7 +115,7 @@ def _write(device: str, ceilings: Any, rows: list[Any], path: Path) -> None:
     type=click.Choice(["float32", "bfloat16"]),
     default="float32",
     show_default=True,
-    help="bfloat16 needs a GPU.",
+    help="Of the network, on all sides.",
 )
 @click.option(
     "--schemes",

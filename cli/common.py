@@ -68,7 +68,18 @@ batch_size_option = click.option(
     "--batch-size", type=click.IntRange(min=1), default=None, help="The learning rate is scaled with it."
 )
 device_option = click.option("--device", metavar="NAME", help="auto, cpu or cuda[:index].")
-amp_option = click.option("--amp", is_flag=True, default=None, help="Mixed precision; needs a GPU.")
+amp_option = click.option(
+    "--amp",
+    "precision",
+    flag_value="amp",
+    default=None,
+    help="Mixed precision: the device's narrow type, bfloat16 on CPUs. Same as --precision amp.",
+)
+precision_option = click.option(
+    "--precision",
+    type=click.Choice(["float32", "bfloat16", "float16", "amp", "auto"]),
+    help="Of the network; 'auto' measures whether the narrow type is faster here.  [default: float32]",
+)
 telemetry_option = click.option(
     "--telemetry",
     is_flag=True,
@@ -116,6 +127,7 @@ run_options = options(
     init_option,
     device_option,
     amp_option,
+    precision_option,
     telemetry_option,
     set_option,
 )

@@ -116,11 +116,10 @@ class Where:
 
     def rehearsed(self, config: Mapping[str, Any]) -> dict[str, Any]:
         """A config as this process tries it; what is meant for a cluster's machines runs on whatever this one has."""
-        import torch
 
         if self.cluster is None:
             return {**config, "device": self.devices[0]}
-        return {**config, "device": "auto", "amp": config["amp"] and torch.cuda.is_available()}
+        return {**config, "device": "auto", "precision": "float32"}
 
 
 def where_to_run(

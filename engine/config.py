@@ -68,7 +68,7 @@ def compose(
         imports: the loaded code that brings parts of its own, as `imports.load_named` gives it.
         scheme: name of a scheme fragment: what a paper changed in a detector; all else that is given comes on top of it.
         extra: specs of what training adds to the queries, to a scheme's own or in the place of that of the same name.
-        run: seed, device, amp, pretrained, init, epochs, batch_size, telemetry; None leaves the default.
+        run: seed, device, precision, pretrained, init, epochs, batch_size, telemetry; None leaves the default.
 
     Raises:
         ValueError: for unknown names and keys, with the nearest known ones.
@@ -98,7 +98,7 @@ def compose(
         "telemetry": dict(TELEMETRY),
         "seed": 0,
         "device": "auto",
-        "amp": False,
+        "precision": "float32",
         "pretrained": None,
         "init": None,
         "imports": dict(imports or {}),
@@ -207,7 +207,7 @@ def parse_changes(
 
 
 def read(path: Path) -> dict[str, Any]:
-    """A resolved config from JSON, as a run wrote it; one that is older than telemetry is without.
+    """A resolved config from JSON, as a run wrote it; an older one in today's form.
 
     Raises:
         FileNotFoundError, ValueError: with the file's name.
@@ -218,6 +218,8 @@ def read(path: Path) -> dict[str, Any]:
     missing = sorted({"model", "data", "input", "schedule"} - set(config if isinstance(config, dict) else ()))
     if missing:
         raise ValueError(f"config {path}: lacks {', '.join(missing)}; expected a config.json that a run wrote")
+    if "amp" in config:  # the switch that `precision` replaced
+        config["precision"] = "float16" if config.pop("amp") else "float32"
     return {"telemetry": dict(TELEMETRY), **config}
 
 

@@ -13,6 +13,7 @@ from ..evidence.words import duration, many
 from . import processes
 from .datasets import steps_in_all
 from .evaluation import CLASSES
+from .precision import precision_of
 
 ENOUGH_SECONDS, ENOUGH_STEPS = 1.0, 20  # of training, to tell how long the rest takes
 
@@ -111,5 +112,11 @@ def describe(config: Mapping[str, Any], runner: Any, steps: int, seconds: float 
     left = -(-steps // len(runner.train_dataloader))
     epochs = many(all_epochs, "epoch") if left == all_epochs else f"{left} of {all_epochs} epochs left"
     device = next(runner.model.parameters()).device
-    pace = f"{many(steps, 'step')} of {many(schedule['batch_size'], 'image')} on {device}"
+    pace = f"{many(steps, 'step')} of {many(schedule['batch_size'], 'image')} on {device}{_in(config)}"
     return f"{what}: {epochs}, {pace}, about {duration(seconds)} and the evaluations"
+
+
+def _in(config: Mapping[str, Any]) -> str:
+    """In what a network computes, where that is not usual or was left to the machine."""
+    precision = precision_of(config)
+    return "" if str(precision) == "float32" else f" in {precision}"

@@ -19,7 +19,7 @@ import torch
 from mmengine.hooks import DistSamplerSeedHook, IterTimerHook, ParamSchedulerHook, SyncBuffersHook
 from mmengine.logging import MMLogger
 from mmengine.model import revert_sync_batchnorm
-from mmengine.optim import OPTIMIZERS, AmpOptimWrapper, OptimWrapper
+from mmengine.optim import OPTIMIZERS, OptimWrapper
 from mmengine.runner import Runner
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -46,6 +46,7 @@ from .hooks import (
     read_metrics,
 )
 from .notes import Note
+from .precision import optim_wrapper, precision_of
 from .progress import progress_bar
 from .provenance import provenance
 from .reasons import reason
@@ -346,8 +347,7 @@ def _runner_basics(config: Mapping[str, Any], work_dir: Path) -> dict[str, Any]:
 
 
 def _optimizer(model: nn.Module, config: Mapping[str, Any]) -> OptimWrapper:
-    if config["amp"] and device_of(config).type != "cuda":
-        raise ValueError("--amp: mixed precision training needs a GPU; leave it out on a CPU")
+    precision = precision_of(config)
     schedule = config["schedule"]
     settings = {key: value for key, value in schedule["optimizer"].items() if key != "type"}
     settings["lr"] *= schedule["batch_size"] / schedule["base_batch_size"]
@@ -361,11 +361,12 @@ def _optimizer(model: nn.Module, config: Mapping[str, Any]) -> OptimWrapper:
         )
     if "fused" in signature(optimizer).parameters:
         settings.setdefault("fused", True)  # one kernel per group; a third of the time on small models
-    wrapper = AmpOptimWrapper if config["amp"] else OptimWrapper
     clip = {"max_norm": schedule["clip"]} if schedule["clip"] else None
     groups = parameter_groups(model, schedule, settings["lr"], settings.get("weight_decay", 0.0))
     try:
-        return wrapper(optimizer=optimizer(groups, **settings), clip_grad=clip)
+        return optim_wrapper(
+            precision.dtype, device_of(config), optimizer=optimizer(groups, **settings), clip_grad=clip
+        )
     except Exception as error:  # each optimizer complains in its way
         raise ValueError(
             f"schedule.optimizer: {schedule['optimizer']['type']} refuses its arguments ({reason(error)})"
@@ -458,6 +459,7 @@ def _summary(
         "assignment_share": watched["assignment_seconds_per_step"] / seconds if seconds else 0.0,
         **watched,
         "peak_memory_bytes": peak_memory_bytes(),
+        "precision": precision_of(config).name,
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "max_detections": config["evaluation"]["max_detections"],
         "metrics": {key: value for key, value in last.items() if key.startswith("AP") or key == CLASSES},

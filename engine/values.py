@@ -88,6 +88,9 @@ SLOW = Rule(
     ),
 )
 
+PRECISIONS = ("float32", "bfloat16", "float16", "amp", "auto")
+PRECISION = Rule(f"one of {', '.join(PRECISIONS)}", lambda value: value in PRECISIONS)
+
 RULES = {
     "name": TEXT,
     "input.scale": PAIR,
@@ -120,7 +123,7 @@ RULES = {
     "telemetry.patience": COUNT,
     "seed": NATURAL,
     "device": TEXT,
-    "amp": SWITCH,
+    "precision": PRECISION,
     "pretrained": TEXT.or_none(),
     "init": TEXT.or_none(),
 }

@@ -141,7 +141,7 @@ def test_the_command_prints_ratios_and_writes_json(tmp_path, monkeypatch, capsys
     [
         (["--families", "dinno"], "families: expected some of dino"),
         (["--size", "320"], "HEIGHTxWIDTH"),
-        (["--precision", "bfloat16"], "precision: expected float32 on cpu"),
+        (["--precision", "float16"], "'float16' is not one of 'float32', 'bfloat16'"),
     ],
 )
 def test_a_mistake_is_one_sentence(capsys, arguments, sentence):

@@ -148,7 +148,7 @@ def test_what_an_assigner_remembers_of_a_training_survives_a_stop(assigner, sour
 @pytest.mark.parametrize(
     ("key", "value", "said"),
     [
-        ("amp", True, "mixed precision training needs a GPU"),
+        ("precision", "float16", "float16 trains on a GPU alone"),
         ("schedule.decay.type", "linear", "expected step or cosine, got 'linear'"),
         ("schedule.optimizer.foo", 3, "unexpected keyword argument 'foo'"),
         ("schedule.optimizer", {"type": "LBFGS", "lr": 1.0}, "LBFGS computes the loss itself"),
@@ -218,13 +218,6 @@ def test_a_loss_that_is_not_a_number_stops_the_run_with_advice(source, tmp_path)
     texts = (tmp_path / "r" / "metrics.jsonl").read_text().splitlines()
     last = [json.loads(text, parse_constant=pytest.fail) for text in texts][-1]  # JSON has no word for NaN
     assert None in last.values()
-
-
-def test_amp_without_a_gpu_is_refused(source, tmp_path):
-    if torch.cuda.is_available():
-        pytest.skip("this machine has a GPU")
-    with pytest.raises(ValueError, match="--amp"):
-        train({**small_config(source), "amp": True}, tmp_path / "r", quiet=True)
 
 
 @pytest.mark.parametrize("device", ["cuda:0", "gpu"])

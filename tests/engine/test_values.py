@@ -35,7 +35,7 @@ def source(tmp_path_factory):
         ("evaluation.every", 0, "a whole number of at least 1"),
         ("evaluation", {}, "a whole number of at least 1"),
         ("seed", "x", "a whole number of at least 0"),
-        ("amp", "maybe", "True or False"),
+        ("precision", "half", "one of float32, bfloat16, float16, amp, auto"),
         ("pretrained", 3, "text or None"),
     ],
 )
