@@ -19,6 +19,8 @@ from .common import checkpoint_option, device_option, import_option, new_run_fol
 @click.option("--max", "limit", type=click.IntRange(min=1), help="At most so many detections per image.")
 @click.option("--recursive", is_flag=True, help="Look for images in the folders of a folder, too.")
 @device_option
+@click.option("--batch", type=click.IntRange(min=1), default=1, show_default=True, help="Images of one size at a time.")
+@click.option("--half", is_flag=True, help="Compute the network in float16, on a CPU in bfloat16.")
 @click.option(
     "--compile",
     "compiled",
@@ -37,6 +39,8 @@ def command(
     limit: int | None,
     recursive: bool,
     device: str | None,
+    batch: int,
+    half: bool,
     compiled: bool,
     json_only: bool,
     imports: tuple[str, ...],
@@ -52,7 +56,8 @@ def command(
     detassign predict runs/fcos_tiny-dw-synthetic photos/ --score 0.5 --recursive
     """
     from ..engine.imports import load_named
-    from ..engine.predict import find_images, find_model, left_out, predict
+    from ..engine.predict import find_model, predict
+    from ..engine.prediction.finding import find_images, left_out
 
     config, chosen = find_model(run, checkpoint, trust, load_named(imports))
     if device:
@@ -61,7 +66,8 @@ def command(
     files = find_images(images, recursive)
     for sentence in left_out(images, recursive):
         click.echo(f"detassign: {printable(sentence)}", err=True)
-    done = predict(config, chosen.path, files, folder, score, limit, draw=not json_only, compiled=compiled)
+    options = {"draw": not json_only, "compiled": compiled, "batch": batch, "half": half}
+    done = predict(config, chosen.path, files, folder, score, limit, **options)
     for failure in done.failures:
         click.echo(f"detassign: {printable(failure)}", err=True)
     click.echo(f"{done.images} images, {done.detections} detections by {chosen}: {folder}")

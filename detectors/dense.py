@@ -13,7 +13,7 @@ from ..heads import DenseHead, PostProcess
 from ..heads.postprocess import DENSE_NMS
 from .observer import Observation, Observer, observed
 from .preprocessor import Preprocessor
-from .targets import targets_on, with_detections
+from .targets import detected, targets_on
 
 
 class DenseDetector(BaseDetector):
@@ -50,8 +50,8 @@ class DenseDetector(BaseDetector):
         features = self.backbone(batch_inputs)
         return list(features if self.neck is None else self.neck(features))
 
-    def predictions(self, batch_inputs: Tensor) -> Predictions:
-        """What the head says of images (B, 3, H, W), undecided."""
+    def predictions(self, batch_inputs: Tensor, batch_data_samples: list[DetDataSample] | None = None) -> Predictions:
+        """What the head says of images (B, 3, H, W), undecided; points need to know no sizes."""
         return self.bbox_head(self.extract_feat(batch_inputs))
 
     def loss(self, batch_inputs: Tensor, batch_data_samples: list[DetDataSample]) -> dict[str, Tensor]:
@@ -76,12 +76,8 @@ class DenseDetector(BaseDetector):
     def predict(
         self, batch_inputs: Tensor, batch_data_samples: list[DetDataSample], rescale: bool = True
     ) -> list[DetDataSample]:
-        predictions = self.predictions(batch_inputs)
-        scores, factor = self.bbox_head.scores(predictions)
-        return [
-            with_detections(sample, self.post_process(scores, factor, predictions, image, sample.img_shape), rescale)
-            for image, sample in enumerate(batch_data_samples)
-        ]
+        predictions = self.predictions(batch_inputs, batch_data_samples)
+        return detected(self.bbox_head, self.post_process, predictions, batch_data_samples, rescale)
 
     def _forward(
         self, batch_inputs: Tensor, batch_data_samples: list[DetDataSample] | None = None

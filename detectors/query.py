@@ -22,7 +22,7 @@ from .extra import EXTRAS, Extra, Host, Scene
 from .extra.scene import read, with_encoder
 from .observer import Observation, Observer, observed
 from .preprocessor import Preprocessor
-from .targets import sizes_of, targets_on, with_detections
+from .targets import detected, sizes_of, targets_on
 from .transformer import QueryDecoder, QueryDenoising, TwoStageQueries
 from .transformer.attention import InFront
 from .transformer.queries import Queries, QuerySource
@@ -159,11 +159,7 @@ class QueryDetector(BaseDetector):
         self, batch_inputs: Tensor, batch_data_samples: list[DetDataSample], rescale: bool = True
     ) -> list[DetDataSample]:
         predictions = self.predictions(batch_inputs, batch_data_samples)
-        scores, factor = self.bbox_head.scores(predictions)
-        return [
-            with_detections(sample, self.post_process(scores, factor, predictions, image, sample.img_shape), rescale)
-            for image, sample in enumerate(batch_data_samples)
-        ]
+        return detected(self.bbox_head, self.post_process, predictions, batch_data_samples, rescale)
 
     def predictions(self, batch_inputs: Tensor, batch_data_samples: list[DetDataSample]) -> Predictions:
         """What the last decoder layer says of images (B, 3, H, W), undecided."""

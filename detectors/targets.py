@@ -9,8 +9,8 @@ from mmdet.structures import DetDataSample
 from mmengine.structures import InstanceData
 from torch import Tensor
 
-from ..assigners import Targets
-from ..heads import Detections
+from ..assigners import Predictions, Targets
+from ..heads import DenseHead, Detections, PostProcess, QueryHead
 
 
 def targets_on(device: torch.device, samples: Sequence[DetDataSample], num_classes: int) -> Targets:
@@ -41,6 +41,21 @@ def targets_of(samples: Sequence[DetDataSample]) -> Targets:
 def sizes_of(samples: Sequence[DetDataSample]) -> Tensor:
     """(B, 2) float width and height of the images without padding, pixels."""
     return torch.tensor([sample.img_shape[1::-1] for sample in samples], dtype=torch.float)
+
+
+def detected(
+    head: DenseHead | QueryHead,
+    post_process: PostProcess,
+    predictions: Predictions,
+    samples: Sequence[DetDataSample],
+    rescale: bool = True,
+) -> list[DetDataSample]:
+    """The samples carrying what is detected in each image of a batch, from what the head said of it."""
+    scores, factor = head.scores(predictions)
+    return [
+        with_detections(sample, post_process(scores, factor, predictions, image, sample.img_shape), rescale)
+        for image, sample in enumerate(samples)
+    ]
 
 
 def with_detections(sample: DetDataSample, found: Detections, rescale: bool) -> DetDataSample:

@@ -46,6 +46,12 @@ def test_what_is_left_out_is_said_and_no_failure(tiny_run, photos, tmp_path, cap
     assert [entry["file"] for entry in entries] == [str(photos / name) for name in ("a.png", "b.jpg", "more/a.jfif")]
 
 
+def test_batches_and_narrow_numbers_are_taken(tiny_run, photos, tmp_path, capsys):
+    options = ("--json-only", "--score", 0, "--max", 2, "--batch", 2, "--half")
+    assert run("predict", tiny_run, photos, "--out", tmp_path / "out", *options) == 0
+    assert capsys.readouterr().out.startswith("2 images, 4 detections by ")
+
+
 def test_without_out_every_prediction_has_a_new_folder(tiny_run, photos, tmp_path):
     for _ in range(2):
         assert run("predict", next(tiny_run.glob("*.pth")), photos / "a.png", "--json-only") == 0

@@ -1,0 +1,1 @@
+"""Prediction on files: which they are, reading them safely, writing down what is found."""
