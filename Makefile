@@ -11,7 +11,7 @@ SANITIZE := -fsanitize=address,undefined,float-cast-overflow -fno-sanitize-recov
 ABI_TORCH ?= torch==2.13.0 torch
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format asan abi-check cuda-check gpu-check dist clean
+.PHONY: help setup demo test docs lint format asan abi-check cuda-check gpu-check dist clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,6 +35,13 @@ demo: setup ## Train FCOS, ATSS and DW on generated data and compare them
 
 test: lint ## Run every check: lint and all tests
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
+
+docs: setup ## Build the documentation's site in build/site, links checked
+	$(BIN)/python -m pip install --quiet -r requirements/docs.txt
+	rm -rf build/packages
+	$(BIN)/python setup.py --quiet build_py --build-lib build/packages
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict
+	@echo build/site/index.html
 
 lint: setup ## Check style without changing anything
 	$(BIN)/ruff check .
