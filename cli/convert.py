@@ -67,7 +67,7 @@ def command(
     as_json: bool,
     **target: Any,
 ) -> int:
-    """Turn a checkpoint of the papers' code, of detrex, mmdet or DW into one that train, test and predict load.
+    """Turn a checkpoint of the papers' code, of detrex, mmdet, torchvision or DW into one that train, test and predict load.
 
     Every tensor is accounted for. Where one of the checkpoint's cannot be used, or one of the model's is not found, nothing
     is written and the exit status is 1. What others compute differently goes into the config beside the new checkpoint.
@@ -176,6 +176,7 @@ def show(report: Report, checkpoint: Path) -> None:
     rows += [("setting", "", f"{key} = {value}") for key, value in report.settings.items()]
     rows += _named("anew", {name: f"{name}: {part}" for name, part in report.fresh.items()})
     rows += _named("cut", {name: f"{name}: {part}" for name, part in report.cut.items()})
+    rows += _named("given", {name: f"{name}: {part}" for name, part in report.given.items()})
     rows += _named("missing", {name: name for name in report.missing})
     rows += _named("unexplained", {name: f"{name}: {why}" for name, why in report.unexplained.items()})
     table(["", "tensors", ""], rows, title=str(checkpoint))

@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
-from . import co_detr, detrex, mmdet, official, relation_detr
+from . import co_detr, detrex, mmdet, official, relation_detr, torchvision
 from .co_detr import from_co_detr
 from .detrex import from_detrex
 from .mmdet import from_dense, from_mmdet
@@ -17,6 +17,7 @@ from .official import from_official
 from .reading import Checkpoint
 from .relation_detr import class_names, from_relation_detr
 from .rules import Translation, translate
+from .torchvision import from_torchvision
 
 Settings = Callable[[Mapping[str, Tensor], Mapping[str, Any]], dict[str, Any]]
 
@@ -60,6 +61,7 @@ PROJECTS = {
     "official": Project(r"transformer\.|backbone\.0\.", from_official, official.settings_of),
     "detassign": Project(r"bbox_head\.classes\.0\.bias$", lambda state: translate(state, ())),
     "mmdet": Project(r"bbox_head\.(fc_cls|cls_branches)\.", from_mmdet, mmdet.settings_of),
+    "torchvision": Project(torchvision.PATTERN, from_torchvision, torchvision.settings_of),
     "dense": Project(r"bbox_head\.conv_cls\.bias$", from_dense, mmdet.dense_settings),
 }
 
@@ -92,7 +94,8 @@ def source_of(state: Mapping[str, Tensor]) -> str:
     raise ValueError(
         f"none of the projects whose checkpoints can be converted names its tensors like {example!r}; known are the "
         "papers' DETR, Conditional, Deformable, DAB-, DN-DETR, DINO, H-, Group, MS-, DAC-, Relation- and Co-DETR and DETA, "
-        "detrex's DINO, Align-, Stable-, Deformable, H- and Rank-DETR, DW, and mmdet 3's FCOS and DETRs"
+        "detrex's DINO, Align-, Stable-, Deformable, H- and Rank-DETR, DW, mmdet 3's FCOS and DETRs, and torchvision's "
+        "FCOS and RetinaNet"
     )
 
 

@@ -42,6 +42,7 @@ class Report:
         dropped: their name -> why it is not needed.
         fresh: our name -> which part of it starts anew.
         cut: our name -> how many rows of theirs it takes, and what the others are.
+        given: our name that none of theirs is for -> what it is, so that the model computes what theirs does.
         missing: our names that nothing was found for.
         unexplained: their name -> why it could not be used.
         settings: config key -> value, chosen so that the model computes what theirs does.
@@ -53,6 +54,7 @@ class Report:
     dropped: dict[str, str] = field(default_factory=dict)
     fresh: dict[str, str] = field(default_factory=dict)
     cut: dict[str, str] = field(default_factory=dict)
+    given: dict[str, str] = field(default_factory=dict)
     missing: list[str] = field(default_factory=list)
     unexplained: dict[str, str] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)
@@ -84,13 +86,15 @@ def fit(translation: Translation, model: nn.Module, rows: ClassRows, report: Rep
     report.dropped |= translation.dropped
     state = dict(own)
     for name, tensor in own.items():
-        if name in translation.state:
+        if name in translation.given:
+            state[name], report.given[name] = translation.state[name].to(tensor), translation.given[name]
+        elif name in translation.state:
             state[name] = _fitted(name, tensor, translation, rows, model, report)
-        elif name.startswith(EXTRA):
+        elif name.startswith(EXTRA) or (translation.anew and re.match(translation.anew, name)):
             report.fresh[name] = "all of it"
         elif not name.endswith(COUNTER):
             report.missing.append(name)
-    for name in translation.state.keys() - own.keys():
+    for name in translation.state.keys() - own.keys() - translation.given.keys():
         if name.startswith(EXTRA):
             report.dropped[translation.names[name]] = f"of {name.split('.')[1]}, which trained besides"
         else:
@@ -126,7 +130,7 @@ def _fitted(
 def names_fit(translation: Translation, model: nn.Module) -> bool:
     """Whether both sides have tensors of the same names, but for what only training has."""
     theirs, ours = (
-        {name for name in names if not name.endswith(COUNTER) and not name.startswith(EXTRA)}
+        {name for name in names if not name.endswith(COUNTER) and not name.startswith(EXTRA)} - translation.given.keys()
         for names in (translation.state, model.state_dict())
     )
     return theirs == ours

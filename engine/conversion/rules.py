@@ -27,12 +27,16 @@ class Translation:
         names: our name -> theirs.
         dropped: their name -> why it is not needed.
         spare: our name of a table that may have more rows than the model has queries -> what those behind are.
+        given: our name in `state` that is none of theirs -> what it is and why.
+        anew: what our names begin with, as a pattern, that have no counterpart and keep their initial values.
     """
 
     state: dict[str, Tensor] = field(default_factory=dict)
     names: dict[str, str] = field(default_factory=dict)
     dropped: dict[str, str] = field(default_factory=dict)
     spare: dict[str, str] = field(default_factory=dict)
+    given: dict[str, str] = field(default_factory=dict)
+    anew: str | None = None
 
     def with_names(self, originals: Mapping[str, str]) -> Translation:
         """The same, told in the names that the file has, where tensors were prepared under others."""

@@ -336,6 +336,7 @@ def test_a_report_is_plain():
         "dropped": {},
         "fresh": {},
         "cut": {},
+        "given": {},
         "missing": ["a"],
         "unexplained": {},
         "settings": {},
