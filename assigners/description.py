@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from functools import lru_cache
 from inspect import signature
 from reprlib import recursive_repr
 from textwrap import indent
@@ -47,10 +48,14 @@ def self_describing(entry: Any) -> Any:
 
 def _kept(part: Any) -> Iterator[tuple[str, Any]]:
     """The constructor's arguments that the part keeps under their names."""
-    names = signature(type(part)).parameters
-    for name in names:
+    for name in _arguments(type(part)):
         with suppress(Exception):  # not kept, or a property that fails: to be shown is no reason to fail
             yield name, getattr(part, name)
+
+
+@lru_cache(maxsize=1024)
+def _arguments(kind: type) -> tuple[str, ...]:
+    return tuple(signature(kind).parameters)
 
 
 def shown(value: Any) -> str:

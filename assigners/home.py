@@ -7,12 +7,14 @@ know, the one that is made of just these parts and has the detector's box loss s
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
+from itertools import chain
 from typing import Any
 
 from .assigner import Assigner, refusal
 from .description import shown
-from .registry import ASSIGNERS, MATCHINGS, SCORES, WEIGHTINGS
+from .registry import ASSIGNERS, EVERY, MATCHINGS, SCORES, WEIGHTINGS
 
 CONSTANTS = ("box_weight", "box_scale", "box_floor", "class_scale", "count", "floor_per_image", "least_side")
 """Arguments of weightings that belong to the detector rather than to the idea."""
@@ -28,14 +30,14 @@ def at_home(spec: Mapping[str, Any], home: Any, num_classes: int) -> Assigner:
     """
     matching = MATCHINGS.build(spec["matching"], num_classes=num_classes, score=home.score)
     weighting = WEIGHTINGS.build(spec["weighting"], num_classes=num_classes)
-    model = _first(_made_of(matching, weighting, home, num_classes)) or home
+    model = next(_presets((home,), num_classes, matching=matching, weighting=weighting), home)
     weighting = _weighting(spec["weighting"], weighting, model, num_classes)
     score = SCORES.build(spec["score"]) if "score" in spec else _fitting_score(matching, weighting, model.score)
-    known = _with_matching(matching, score, (model, *_presets(home, num_classes)))
+    known = next(_presets((model, home), num_classes, matching=matching, score=score), None)
     parts = {
         "box_loss": home.box_loss,
         **spec,
-        "matching": _known(spec["matching"], spec["matching"], known),
+        "matching": known.matching if known and _is_bare(spec["matching"]) else spec["matching"],
         "weighting": weighting,
         "score": score,
     }
@@ -44,7 +46,7 @@ def at_home(spec: Mapping[str, Any], home: Any, num_classes: int) -> Assigner:
 
 def _fitting_score(matching: Any, weighting: Any, usual: Any) -> Any:
     """The detector's score model, or the plainest that goes with the parts where it does not."""
-    scores = (usual, *(SCORES.build(name) for name in ("sigmoid", *SCORES)))
+    scores = chain([usual], map(SCORES.build, ("sigmoid", *SCORES)))  # built as far as is asked
     return next((score for score in scores if refusal(matching, weighting, score) is None), usual)
 
 
@@ -53,25 +55,26 @@ def kind(part: Any) -> Any:
     return getattr(part, "kind", type(part))
 
 
-def _presets(home: Any, num_classes: int) -> Iterator[Any]:
-    """The detector's own assigner, then all whose name says everything and that measure boxes as it does."""
-    yield home
-    for name in ASSIGNERS:
-        preset = ASSIGNERS.build(name, num_classes=num_classes)
-        if shown(preset.box_loss) == shown(home.box_loss):
-            yield preset
+def _presets(usual: Sequence[Any], num_classes: int, **parts: Any) -> Iterator[Any]:
+    """The usual assigners, then all whose name says everything and that measure boxes alike; those of these kinds of parts."""
+    wanted = {"box_loss": shown(usual[0].box_loss), **{name: kind(part) for name, part in parts.items()}}
+    yield from (assigner for assigner in usual if wanted.items() <= _traits(assigner).items())
+    registered = tuple(tuple(registry.items()) for registry in EVERY)
+    for name, traits in _traits_of_presets(num_classes, registered).items():
+        if wanted.items() <= traits.items():
+            yield ASSIGNERS.build(name, num_classes=num_classes)
 
 
-def _made_of(matching: Any, weighting: Any, home: Any, num_classes: int) -> Iterator[Any]:
-    for preset in _presets(home, num_classes):
-        if (kind(preset.matching), kind(preset.weighting)) == (kind(matching), kind(weighting)):
-            yield preset
+@lru_cache(maxsize=8)
+def _traits_of_presets(num_classes: int, registered: tuple[Any, ...]) -> dict[str, dict[str, Any]]:
+    """By name; kept as long as nothing else is registered, since building every preset takes far longer than one assigner."""
+    return {name: _traits(ASSIGNERS.build(name, num_classes=num_classes)) for name in ASSIGNERS}
 
 
-def _with_matching(matching: Any, score: Any, presets: Iterable[Any]) -> Any:
-    """The first assigner's matching that is of this kind and reads predictions by this score model; or None."""
-    alike = (preset for preset in presets if kind(preset.score) == kind(score))
-    return _first(preset.matching for preset in alike if kind(preset.matching) == kind(matching))
+def _traits(assigner: Any) -> dict[str, Any]:
+    """What an assigner is found by: the kinds of its parts, and its box loss."""
+    kinds = {name: kind(getattr(assigner, name)) for name in ("matching", "weighting", "score")}
+    return {"box_loss": shown(assigner.box_loss), **kinds}
 
 
 def _weighting(spec: Any, weighting: Any, model: Any, num_classes: int) -> Any:
@@ -81,14 +84,5 @@ def _weighting(spec: Any, weighting: Any, model: Any, num_classes: int) -> Any:
     return WEIGHTINGS.build(spec, num_classes=num_classes, **constants)
 
 
-def _known(spec: Any, part: Any, known: Any) -> Any:
-    """The part that is known, where the spec says no more than a name."""
-    return known if known is not None and _is_bare(spec) else part
-
-
 def _is_bare(spec: Any) -> bool:
     return (isinstance(spec, str) and spec.isidentifier()) or (isinstance(spec, Mapping) and set(spec) == {"type"})
-
-
-def _first(values: Iterator[Any]) -> Any:
-    return next(iter(values), None)

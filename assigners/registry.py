@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from difflib import SequenceMatcher
+from functools import lru_cache
 from inspect import Parameter, formatannotation, signature
 from itertools import chain
 from numbers import Integral, Real
@@ -191,6 +192,7 @@ class Registry(Mapping[str, Callable[..., Any]]):
         return Weighted(self.build({"type": name, **arguments}), float(weight))
 
 
+@lru_cache(maxsize=1024)
 def _parameters(entry: Callable[..., Any]) -> tuple[dict[str, Parameter], bool]:
     """The named parameters of a callable, and whether it takes any others."""
     parameters = signature(entry).parameters

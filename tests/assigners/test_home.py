@@ -2,7 +2,7 @@
 
 import pytest
 
-from detassign.assigners import ASSIGNERS, build
+from detassign.assigners import ASSIGNERS, Assigner, Dual, build
 
 
 def constants(assigner):
@@ -80,3 +80,22 @@ def test_costs_follow_the_score_model_of_the_assigner(spec):
     assigner = build(spec, 3, "detr")
     costs = getattr(assigner.matching, "matching", assigner.matching).costs
     assert set(costs) == {"softmax" if assigner.score.background_column else "focal", "l1", "giou"}
+
+
+def test_an_assigner_that_is_registered_later_counts(own_parts):
+    spec = {"matching": "fovea", "weighting": "dual"}
+    assert build(spec, 3, "fcos").weighting.mu_weight == 5.0
+
+    @ASSIGNERS.register("fovea_dual")
+    def fovea_dual(num_classes):
+        return Assigner("fovea", Dual(mu_weight=0.125), num_classes=num_classes)
+
+    assert build(spec, 3, "fcos").weighting.mu_weight == 0.125
+    assert build(spec, 2, "fcos").weighting.mu_weight == 0.125
+
+
+def test_two_that_are_built_share_no_part():
+    first, second = build("hungarian+dual", 3, "dw"), build("hungarian+dual", 3, "dw")
+    assert not {id(module) for module in first.modules()} & {id(module) for module in second.modules()}
+    assert first.matching is not second.matching
+    assert first.weighting is not second.weighting
