@@ -9,19 +9,19 @@ from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
 from dataclasses import asdict, dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ..data import DataSource
 from ..detectors import QueryDetector
 from ..detectors.targets import targets_of
 from ..engine.config import compose
 from ..engine.train import calm
 from .memory import extra_bytes
-from .train_step import CLASSES, Conditions, Contender, make_batch, ours, take_turns
+from .step.conditions import Conditions, make_batch, simulated_source
+from .step.contender import Contender, ours
+from .step.measures import take_turns
 
 __all__ = ["SchemeRow", "measure"]
 
@@ -78,11 +78,8 @@ def measure(detector: str, schemes: Sequence[str], conditions: Conditions) -> It
 def contender(detector: str, scheme: str | None, conditions: Conditions) -> Contender:
     """The detector under a scheme, ready to train."""
     torch.manual_seed(0)
-    nowhere = Path(".")
-    names = tuple(f"class {index}" for index in range(CLASSES))
-    source = DataSource("simulated", nowhere, nowhere, nowhere, nowhere, names, tuple(range(CLASSES)))
     with calm():
-        return ours(compose(detector, None, source, scheme=scheme)["model"], conditions)
+        return ours(compose(detector, None, simulated_source(), scheme=scheme)["model"], conditions)
 
 
 def prepare(detector: str, scheme: str | None, conditions: Conditions) -> Callable[[], list[Tensor]]:

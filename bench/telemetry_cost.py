@@ -11,19 +11,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import asdict, dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
 
-from ..data import DataSource
 from ..detectors.observer import Observation
 from ..engine.config import TELEMETRY, compose
 from ..engine.hooks import AssignmentStatistics
 from ..engine.telemetry import look_of
 from ..engine.train import calm
 from ..evidence.telemetry.learnt import learnt
-from .train_step import CLASSES, Conditions, Contender, make_batch, ours, take_turns
+from .step.conditions import Conditions, make_batch, simulated_source
+from .step.contender import Contender, ours
+from .step.measures import take_turns
 
 __all__ = ["CostRow", "measure"]
 
@@ -74,10 +74,8 @@ def measure(names: Sequence[str], conditions: Conditions) -> Iterator[CostRow]:
 def contender(detector: str, assigner: str, conditions: Conditions) -> Contender:
     """The detector under the assigner, ready to train."""
     torch.manual_seed(0)
-    nowhere, names = Path("."), tuple(f"class {index}" for index in range(CLASSES))
-    source = DataSource("simulated", nowhere, nowhere, nowhere, nowhere, names, tuple(range(CLASSES)))
     with calm():
-        return ours(compose(detector, assigner or None, source)["model"], conditions)
+        return ours(compose(detector, assigner or None, simulated_source())["model"], conditions)
 
 
 def observe(side: Contender, batch: Mapping[str, Any]) -> Observation:

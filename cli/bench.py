@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +104,7 @@ def _write(device: str, ceilings: Any, rows: list[Any], path: Path) -> None:
     default="dino,deformable_detr,deformable_detr_two_stage,detr,conditional_detr",
     show_default=True,
     metavar="A,B,…",
+    help="Also dab_detr, and under dense assigners fcos, atss, gfl, tood, autoassign, dw.",
 )
 @click.option("--size", default="320x416", show_default=True, metavar="HEIGHTxWIDTH", help="Of the images, pixels.")
 @click.option("--batch-size", type=click.IntRange(min=1), default=2, show_default=True)
@@ -141,20 +143,23 @@ def train_step(
     telemetry: str | None,
     **given: Any,
 ) -> None:
-    """Measure training steps of query detectors beside mmdet's own models, in one process, taking turns.
+    """Measure training steps beside mmdet's, torchvision's and Hugging Face's own models, in one process, taking turns.
 
-    On a CPU mmdet is measured as it comes, with deformable attention in plain torch, and with this project's kernel. With
+    Peers whose package is not installed are named and left out. On a CPU mmdet is measured as it comes, with deformable
+    attention in plain torch, and with this project's kernel. With
     --schemes a detector is measured beside itself under each of them: what they cost in training, and that inference is free.
     With --telemetry it is measured what the train command's --telemetry adds to a step.
 
     \b
-    detassign bench train-step --families detr --steps 3
+    detassign bench train-step --families detr,fcos --steps 3
+    detassign bench train-step --families fcos,dw --precision bfloat16 --threads 1
     detassign bench train-step --telemetry fcos_tiny,fcos_tiny:dw,dino_r18_tiny
     detassign bench train-step --schemes group,h_detr --detector dino_r18_tiny
     """
     import torch
 
-    from ..bench.train_step import CONDITIONS, Conditions, measure
+    from ..bench.step.conditions import Conditions
+    from ..bench.step.rows import LEGEND, measure
     from ..engine.device import device_of
     from ..engine.files import write_json
     from ..engine.train import calm
@@ -174,14 +179,14 @@ def train_step(
         return
     rows = []
     with calm():
-        for row in measure(chosen, conditions):
+        for row in measure(chosen, conditions, partial(click.echo, err=True)):
             rows.append(row)
             click.echo(f"{row.family} beside {row.peer}: {row.ratio:.2f} of its time", err=True)
             if out:  # after every row: a measurement takes minutes
                 write_json({"conditions": described, "rows": [row.to_dict() for row in rows]}, out)
     columns = ["family", "peer", "ours, s", "peer, s", "time", "CPU time", "memory", "MiB", "supervision", "waits"]
     table(columns, [_step_row(row) for row in rows])
-    say(CONDITIONS)
+    say(LEGEND)
     if out:
         click.echo(str(out))
 

@@ -3,7 +3,7 @@
 import torch
 
 from detassign.bench.schemes import contender, matches_per_object, measure
-from detassign.bench.train_step import Conditions, make_batch
+from detassign.bench.step.conditions import Conditions, make_batch
 
 SMALL = Conditions(size=(64, 64), objects=3, steps=1)
 

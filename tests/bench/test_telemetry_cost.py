@@ -1,7 +1,7 @@
 """What telemetry costs: measured on a small picture; times are not judged."""
 
+from detassign.bench.step.conditions import Conditions
 from detassign.bench.telemetry_cost import measure
-from detassign.bench.train_step import Conditions
 
 
 def test_a_row_has_a_step_a_look_and_an_image():

@@ -2,12 +2,17 @@
 
 import json
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
 
-from detassign.bench import train_step
-from detassign.bench.train_step import Conditions, Contender, Row
+from detassign.bench.step import families as whole
+from detassign.bench.step import measures, mmdet_peers, rows
+from detassign.bench.step.conditions import Conditions, make_batch
+from detassign.bench.step.contender import Contender, ours
+from detassign.bench.step.families import MMDET, OURS, TRANSFORMERS, families, make_side
+from detassign.bench.step.rows import Row
 from detassign.cli import main
 from detassign.configs.detectors import query_parts as parts
 from detassign.configs.detectors.backbones import resnet
@@ -23,12 +28,12 @@ def small():
     size = parts.Size(channels=32, heads=4, hidden=32, encoder_layers=1, decoder_layers=2, queries=10, norm_groups=4)
     backbone, _ = resnet(18, maps=3)
     backbone["base_channels"] = 8
-    return train_step.ours(parts.dino(backbone, (16, 32, 64), size), CONDITIONS)
+    return ours(parts.dino(backbone, (16, 32, 64), size), CONDITIONS)
 
 
 def test_a_step_trains_all_but_the_frozen_stages(small):
     """The optimizer has met every parameter that may learn, and the first stage is none of them."""
-    small.step(train_step.make_batch(CONDITIONS))
+    small.step(make_batch(CONDITIONS))
     learning = {name: p for name, p in small.model.named_parameters() if p.requires_grad}
     assert any("backbone.layer2" in name for name in learning)
     assert not any("backbone.layer1" in name for name in learning)
@@ -38,13 +43,13 @@ def test_a_step_trains_all_but_the_frozen_stages(small):
 def test_supervision_is_measured_without_touching_gradients(small):
     """Matching, losses and denoising are timed on detached predictions."""
     small.optimizer.zero_grad()
-    assert train_step.supervision_seconds(small.model, train_step.make_batch(CONDITIONS), 1) > 0
+    assert measures.supervision_seconds(small.model, make_batch(CONDITIONS), 1) > 0
     assert all(parameter.grad is None for parameter in small.model.parameters())
 
 
 def test_a_batch_has_the_objects_asked_for_inside_its_images():
     """Equal conditions give equal batches."""
-    batch, again = (train_step.make_batch(CONDITIONS) for _ in range(2))
+    batch, again = (make_batch(CONDITIONS) for _ in range(2))
     assert [tuple(image.shape) for image in batch["inputs"]] == [(3, 64, 96)] * 2
     assert torch.equal(batch["inputs"][1], again["inputs"][1])
     for sample in batch["data_samples"]:
@@ -54,26 +59,30 @@ def test_a_batch_has_the_objects_asked_for_inside_its_images():
         assert (boxes.amax(0) <= torch.tensor([96, 64, 96, 64])).all()
 
 
-@pytest.mark.parametrize("name", list(train_step.families()))
-def test_both_sides_of_a_family_are_of_one_size(name):
-    """Parameters that learn differ in number by less than a hundredth, from the published configs."""
-    family = train_step.families()[name]
+SIDES = [(name, side) for name, family in families().items() for side in (*family.peers, OURS)]
+
+
+@pytest.mark.parametrize(("name", "peer"), [pair for pair in SIDES if pair[1] != OURS], ids="-".join)
+def test_all_sides_of_a_family_are_of_one_size(name, peer):
+    """Parameters that learn differ in number by less than a hundredth, so the same layers are trained."""
+    if peer in families()[name].missing():
+        pytest.skip(f"{peer} is not installed")
     counts = []
-    for side in (train_step.OURS, train_step.PEER):
-        model = train_step.contender(family, side, CONDITIONS).model
+    for side in (OURS, peer):
+        model = make_side(name, side, CONDITIONS).model
         counts.append(sum(p.numel() for p in model.parameters() if p.requires_grad))
     assert counts[0] == pytest.approx(counts[1], rel=0.01)
 
 
 def test_the_harder_peer_runs_on_our_kernel_and_gives_it_back():
     """mmcv's plain attention is replaced inside the block alone, with one that answers the same."""
-    plain = train_step.mmcv_attention.multi_scale_deformable_attn_pytorch
-    with train_step.mmcv_attention_of(train_step.attention_as_mmcv):
-        assert train_step.mmcv_attention.multi_scale_deformable_attn_pytorch is train_step.attention_as_mmcv
-    assert train_step.mmcv_attention.multi_scale_deformable_attn_pytorch is plain
+    plain = mmdet_peers.mmcv_attention.multi_scale_deformable_attn_pytorch
+    with mmdet_peers.mmcv_attention_of(mmdet_peers.attention_as_mmcv):
+        assert mmdet_peers.mmcv_attention.multi_scale_deformable_attn_pytorch is mmdet_peers.attention_as_mmcv
+    assert mmdet_peers.mmcv_attention.multi_scale_deformable_attn_pytorch is plain
     value, shapes = torch.randn(1, 10, 2, 4), torch.tensor([[2, 3], [2, 2]])
     locations, weights = torch.rand(1, 5, 2, 2, 3, 2), torch.rand(1, 5, 2, 2, 3)
-    found = train_step.attention_as_mmcv(value, shapes, locations, weights)
+    found = mmdet_peers.attention_as_mmcv(value, shapes, locations, weights)
     for op in (ms_deform_attn, ms_deform_attn_reference):
         torch.testing.assert_close(found, op(value, shapes, torch.tensor([0, 6]), locations, weights))
     torch.testing.assert_close(found, plain(value, shapes, locations, weights))
@@ -82,8 +91,8 @@ def test_the_harder_peer_runs_on_our_kernel_and_gives_it_back():
 def test_sides_take_turns_and_the_first_turns_are_not_counted():
     """All runs meet the same machine."""
     calls = []
-    times = train_step.take_turns({"a": lambda: calls.append("a"), "b": lambda: calls.append("b")}, 3)
-    assert calls == ["a", "b"] * (3 + train_step.WARM_UP)
+    times = measures.take_turns({"a": lambda: calls.append("a"), "b": lambda: calls.append("b")}, 3)
+    assert calls == ["a", "b"] * (3 + measures.WARM_UP)
     assert all(len(clocks) == 2 for clocks in times.values())
 
 
@@ -101,29 +110,27 @@ def test_a_contender_steps_its_own_model():
 
     class Model(torch.nn.Linear):
         def train_step(self, batch, optimizer):
-            seen.append((train_step.mmcv_attention.multi_scale_deformable_attn_pytorch, optimizer))
+            seen.append((mmdet_peers.mmcv_attention.multi_scale_deformable_attn_pytorch, optimizer))
 
-    Contender(Model(1, 1), "optimizer", len).step({})
+    Contender(Model(1, 1), "optimizer", partial(mmdet_peers.mmcv_attention_of, len)).step({})
     assert seen == [(len, "optimizer")]
 
 
 def test_a_step_waits_for_a_gpu_a_twentieth_as_often_as_mmdets():
     """Counted on a stand-in: matching and clipping, and for DINO the number of denoising pairs."""
-    batch = train_step.make_batch(CONDITIONS)
-    ours, peer = (
-        train_step.contender(train_step.families()["detr"], side, CONDITIONS) for side in ("detassign", "mmdet")
-    )
-    assert train_step.waits_on_stand_in(ours, batch) == 2
-    assert train_step.waits_on_stand_in(peer, batch) >= 40
+    batch = make_batch(CONDITIONS)
+    own, peer = (make_side("detr", side, CONDITIONS) for side in (OURS, MMDET))
+    assert measures.waits_on_stand_in(own, batch) == 2
+    assert measures.waits_on_stand_in(peer, batch) >= 40
 
 
 def test_a_step_of_dino_waits_three_times(small):
     """Runs last on this detector, which stays on the stand-in."""
-    assert train_step.waits_on_stand_in(small, train_step.make_batch(CONDITIONS)) == 3
+    assert measures.waits_on_stand_in(small, make_batch(CONDITIONS)) == 3
 
 
 def test_the_command_prints_ratios_and_writes_json(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(train_step, "measure", lambda names, conditions: iter([ROW]))
+    monkeypatch.setattr(rows, "measure", lambda names, conditions, say: iter([ROW]))
     threads = str(torch.get_num_threads())
     with pytest.raises(SystemExit) as stopped:
         main(["bench", "train-step", "--families", "detr", "--threads", threads, "--out", str(tmp_path / "steps.json")])
@@ -156,3 +163,31 @@ def test_help_says_what_is_measured(capsys):
         main(["bench", "train-step", "--help"])
     assert stopped.value.code == 0
     assert "deformable attention in plain torch" in " ".join(capsys.readouterr().out.split())
+
+
+def test_a_peer_that_is_not_installed_is_named_and_left_out(monkeypatch):
+    monkeypatch.setattr(whole, "find_spec", lambda package: None)
+    said = []
+    monkeypatch.setattr(rows, "_rows", lambda name, sides, conditions: iter([(name, sides)]))
+    assert list(rows.measure(["detr"], CONDITIONS, said.append)) == [("detr", [OURS, MMDET])]
+    assert said == ["detr beside Hugging Face is left out: pip install transformers"]
+
+
+@pytest.mark.parametrize(
+    ("name", "side"), [("fcos", "torchvision"), ("detr", TRANSFORMERS), ("deformable_detr", TRANSFORMERS), ("dw", OURS)]
+)
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_a_peer_learns(name, side, precision):
+    """A step changes what learns, by finite numbers, and leaves the frozen stages."""
+    if side in families()[name].missing():
+        pytest.skip(f"{side} is not installed")
+    conditions = replace(CONDITIONS, precision=precision)
+    contender = make_side(name, side, conditions)
+    before = {key: value.clone() for key, value in contender.model.named_parameters()}
+    contender.step(make_batch(conditions))
+    changed = {key for key, value in contender.model.named_parameters() if not torch.equal(value, before[key])}
+    learning = {key for key, value in contender.model.named_parameters() if value.requires_grad}
+    assert changed <= learning
+    assert changed
+    assert len(contender.optimizer.optimizer.state) == len(learning)  # each has had a gradient
+    assert all(value.isfinite().all() for value in contender.model.parameters())
