@@ -85,7 +85,7 @@ def command(
     if report.errors:
         say("\n".join(faults[:FAULTS]))
         raise ValueError(f"data {source.name}: has errors, which come first; 'detassign data check' shows all of them")
-    train, _ = read_annotations(source.train_annotations)
+    train, _ = read_annotations(source.place("train"))
     facts = facts_of(train)
     if not len(facts.boxes):
         raise ValueError(f"data {source.name}: has no objects to learn from")

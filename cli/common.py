@@ -10,15 +10,15 @@ from typing import Any
 import click
 
 from ..data import DataSource, Report, check, resolve
-from ..data.coco import SPLITS
 from ..data.report import refuse
+from ..data.sources import NEEDED
 from ..evidence.words import printable
 
 HEADERS = 50  # images opened per split before work starts; 'data check' opens more, or all
 
 data_option = click.option(
     "--data", metavar="NAME|PATH",
-    help="A folder with train.json, val.json and images/; 'coco' (see --data-root); or 'synthetic' (the default).",
+    help="A folder in COCO's, YOLO's or VOC's form; 'coco' (see --data-root); or 'synthetic' (the default).",
 )  # fmt: skip
 data_root_option = click.option(
     "--data-root",
@@ -144,7 +144,7 @@ def find_data(data: str, root: Path | None, images: int | None = None) -> DataSo
         return resolve(data, root, progress=progress, **named)
 
 
-def checked(source: DataSource, splits: Sequence[str] = SPLITS) -> Report:
+def checked(source: DataSource, splits: Sequence[str] = NEEDED) -> Report:
     """What `data check` says of data to work with; its warnings go to standard error, once for a command.
 
     Raises:

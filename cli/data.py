@@ -1,4 +1,4 @@
-"""`detassign data make`, `detassign data subset` and `detassign data check`."""
+"""`detassign data`: make, subset, check, convert and split."""
 
 from __future__ import annotations
 
@@ -8,7 +8,12 @@ from typing import Any
 import click
 
 from ..data import DATASETS, Report, check, make_dataset, make_subset
+from ..data.division import divided
 from ..data.files import json_text, new_folder
+from ..data.forms import FORMS
+from ..data.parts import Written, part_of, together, write_parts
+from ..data.report import refuse
+from ..data.sources import Located, locate
 from ..evidence.words import printable
 from .common import data_option, data_progress, data_root_option, find_data
 from .tables import table
@@ -16,11 +21,12 @@ from .tables import table
 
 @click.group("data")
 def command() -> None:
-    """Make, cut or check a data set.
+    """Make, check, convert or divide a data set.
 
     \b
     detassign data make shapes --images 2000 --seed 0
     detassign data check shapes
+    detassign data convert shapes --to yolo --out shapes-yolo
     """
 
 
@@ -68,7 +74,8 @@ def subset(folder: Path, data: str | None, data_root: Path | None, images: int) 
 @click.option("--decode", is_flag=True, help="Read every image to its end, which finds damaged ones.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def check_command(data: str, data_root: Path | None, headers: int, decode: bool, as_json: bool) -> int:
-    """Look for faults before training: DATA is a folder, a COCO annotation file, coco or synthetic.
+    """Look for faults before training: DATA is a folder in COCO's, YOLO's or Pascal VOC's form,
+    a COCO annotation file, coco or synthetic.
 
     The exit status is 1 when there are errors, that is, faults that forbid training. Training, test and inspect run
     the same check, with fewer images opened, and show its warnings.
@@ -78,8 +85,7 @@ def check_command(data: str, data_root: Path | None, headers: int, decode: bool,
     detassign data check shapes --decode
     detassign data check coco --data-root /data/coco
     """
-    by_path = data not in DATASETS and data_root is None and Path(data).exists()
-    source = Path(data) if by_path else find_data(data, data_root)
+    source = Path(data) if _is_path(data, data_root) else find_data(data, data_root)
     with data_progress("reading images") as progress:
         report = check(source, headers=headers, decode=decode, progress=progress if decode else None)
     if as_json:
@@ -87,6 +93,94 @@ def check_command(data: str, data_root: Path | None, headers: int, decode: bool,
     else:
         _show(report)
     return int(bool(report.errors))
+
+
+out_option = click.option(
+    "--out", type=click.Path(path_type=Path), required=True, metavar="DIR", help="A new or empty folder."
+)
+root_option = click.option("--data-root", type=click.Path(path_type=Path), help="Root folder, where DATA is coco.")
+
+
+@command.command("convert", short_help="Write a data set in another form.")
+@click.argument("data", metavar="DATA")
+@root_option
+@click.option("--to", "form", type=click.Choice([*FORMS]), required=True, help="The form to write.")
+@out_option
+def convert(data: str, data_root: Path | None, form: str, out: Path) -> None:
+    """Write a data set in COCO's, YOLO's or Pascal VOC's form, its pictures included; it trains to the same numbers.
+
+    DATA is a folder in any of these forms, a COCO annotation file, coco or synthetic. Order, splits and classes stay; boxes are
+    written so that they come back as they were. What a form cannot hold is said.
+
+    \b
+    detassign data convert shapes --to yolo --out shapes-yolo
+    detassign data convert VOCdevkit/VOC2007 --to coco --out voc2007
+    """
+    new_folder(out)
+    located = _sound(data, data_root)
+    parts = {split: part_of(place) for split, place in located.places.items()}
+    with data_progress("copying images") as progress:
+        _tell(write_parts(parts, form, out, progress), form, out)
+
+
+@command.command("split", short_help="Divide a data set into train, val and test.")
+@click.argument("data", metavar="DATA")
+@root_option
+@click.option("--val", type=float, default=0.2, show_default=True, help="Share of the pictures.")
+@click.option("--test", type=float, default=0.0, show_default=True, help="Share of the pictures; none if 0.")
+@click.option(
+    "--group-by",
+    metavar="folder|prefix|REGEX",
+    help="What stays together: a folder; names alike but for a number at the end, as of frames; or what matches.",
+)
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@click.option("--to", "form", type=click.Choice([*FORMS]), help="The form to write; that of DATA if left out.")
+@out_option
+def split_command(
+    data: str,
+    data_root: Path | None,
+    val: float,
+    test: float,
+    group_by: str | None,
+    seed: int,
+    form: str | None,
+    out: Path,
+) -> None:
+    """Divide the pictures of DATA, of all its splits together, anew: every class in its share, the same every time.
+
+    \b
+    detassign data split export --val 0.2 --test 0.1 --out mine
+    detassign data split frames --val 0.2 --group-by prefix --out mine
+    """
+    new_folder(out)
+    located = _sound(data, data_root)
+    whole = together(part_of(place) for place in located.places.values())
+    parts = divided(whole, val, test, group_by, seed)
+    form = form or next(iter(located.places.values())).form
+    with data_progress("copying images") as progress:
+        _tell(write_parts(parts, form, out, progress), form, out)
+
+
+def _is_path(data: str, root: Path | None) -> bool:
+    return data not in DATASETS and root is None and Path(data).exists()
+
+
+def _sound(data: str, root: Path | None) -> Located:
+    """A data set, whatever splits it has, without faults that forbid reading it; its warnings are said."""
+    with data_progress() as progress:
+        located = locate(data, root, progress=progress)
+    report = check(located)
+    refuse(found for found in report.errors if found.code != "missing-split")
+    for warning in report.warnings:
+        click.echo(f"detassign: warning: {printable(warning)}", err=True)
+    return located
+
+
+def _tell(written: Written, form: str, out: Path) -> None:
+    table(["split", "images", "boxes"], [(split, *counts) for split, counts in written.counts.items()])
+    if written.lost:
+        click.echo(f"not kept, since the form has no place for them: {', '.join(written.lost)}")
+    click.echo(f"data set ({form}): {out}")
 
 
 def _show(report: Report) -> None:

@@ -35,7 +35,7 @@ DETECTOR = "fcos_r50"  # strides 8 to 128
 @click.option("--image", metavar="N|FILE", help="Index in the split, or a file's name; the first if left out.")
 @click.option(
     "--split",
-    type=click.Choice(["val", "train"]),
+    type=click.Choice(["val", "train", "test"]),
     help="val if left out; without --image, statistics over all its images.",
 )
 @click.option(

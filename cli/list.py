@@ -70,7 +70,7 @@ SECTIONS: dict[str, Callable[[], dict[str, str]]] = {
     "extras": _extras,
     "schemes": partial(fragments.names, "schemes"),
     "detectors": partial(fragments.names, "detectors"),
-    "datasets": lambda: {**DATASETS, "PATH": "any folder with train.json, val.json and images/"},
+    "datasets": lambda: {**DATASETS, "PATH": "any folder in COCO's, YOLO's or Pascal VOC's form"},
     "schedules": partial(fragments.names, "schedules"),
     "recipes": partial(fragments.names, "recipes"),
 }

@@ -23,7 +23,7 @@ from .tables import table
 @click.command("test")
 @click.argument("run", type=click.Path(path_type=Path), metavar="RUN_OR_CHECKPOINT")
 @checkpoint_option
-@click.option("--split", type=click.Choice(["val", "train"]), default="val", show_default=True)
+@click.option("--split", type=click.Choice(["val", "train", "test"]), default="val", show_default=True)
 @data_option
 @data_root_option
 @images_option

@@ -1,8 +1,8 @@
-"""Data sets in COCO form: generate one, find one, check one."""
+"""Data sets in COCO's, YOLO's and Pascal VOC's forms: generate one, find one, check one."""
 
 from .check import check
-from .coco import DATASETS, DataSource, cache_folder, read_categories, resolve
 from .report import Finding, Report
+from .sources import DATASETS, DataSource, cache_folder, read_categories, resolve
 from .style import SceneStyle
 from .subset import make_subset
 from .synthetic import Summary, make_dataset

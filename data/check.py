@@ -1,32 +1,25 @@
-"""Check a COCO data set before training: every fault one sentence, nothing raised, nothing changed."""
+"""Check a data set before training: every fault one sentence, nothing raised, nothing changed."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import combinations
 from pathlib import Path
-from typing import NamedTuple
 
-from .coco import SPLITS, DataSource
 from .files import LARGEST_JSON
+from .forms import SPLITS, Place, find
 from .pictures import Progress, check_pictures
 from .reader import read_annotations
 from .report import Finding, Report, finding
+from .sources import NEEDED, DataSource, Located, missing_split
 from .statistics import split_statistics
 from .table import Table
 
 __all__ = ["check"]
 
 
-class _Split(NamedTuple):
-    """The files of one split."""
-
-    name: str
-    annotations: Path
-    images: Path
-
-
 def check(
-    source: str | Path | DataSource,
+    source: str | Path | DataSource | Located,
     *,
     headers: int = 200,
     largest: int = LARGEST_JSON,
@@ -34,52 +27,64 @@ def check(
     decode: bool = False,
     progress: Progress | None = None,
 ) -> Report:
-    """Check a data source, a folder with train.json, val.json and images/, or a single annotation file.
+    """Check a data source, a folder in a form that is known, or a single COCO annotation file.
 
-    The images of a single file are expected in images/ beside it. Every listed image must be there; of `headers`
+    Every listed image must be there; of `headers`
     images per split, spread evenly, the header is read and the size compared (0: none). With `decode` every image is
     read to its end. Annotation files of more than `largest` bytes are not read. Whatever is wrong with the data
     becomes a `Finding`; those about annotations are what training and evaluation go by.
 
-    splits: of these alone; progress: called with (images done, images in all) of a split.
+    splits: of these alone, where they are there; progress: called with (images done, images in all) of a split.
     """
     if isinstance(headers, bool) or not isinstance(headers, int) or headers < 0:
         raise ValueError(f"headers must be a whole number of at least 0, got {headers!r}")
-    name, files = _splits(source)
-    if not isinstance(source, DataSource) and not Path(source).exists():
-        return Report(name, (Finding("error", "missing-file", str(source), "there is no such file or folder"),))
+    try:
+        name, places = _places(source)
+    except (OSError, ValueError) as error:
+        code = "missing-file" if isinstance(error, FileNotFoundError) else "no-data-set"
+        return Report(Path(source).resolve().name, (Finding("error", code, str(source), str(error)),))
     findings, tables = [], {}
-    for split in files:
-        if len(files) > 1 and split.name not in splits:
+    for split, place in places.items():
+        if len(places) > 1 and split not in splits:
             continue
-        table, found = read_annotations(split.annotations, largest)
+        table, found = read_annotations(place, largest)
         findings += found
         if table is not None:
             tables[split] = table
-            findings += check_pictures(table, split.images, headers, decode, progress)
-    findings += _compare_splits(tables)
-    return Report(name, tuple(findings), {split.name: split_statistics(table) for split, table in tables.items()})
+            findings += check_pictures(table, place.images, headers, decode, progress)
+    findings += [*_missing(name, places), *_compared(places, tables)]
+    return Report(name, tuple(findings), {split: split_statistics(table) for split, table in tables.items()})
 
 
-def _splits(source: str | Path | DataSource) -> tuple[str, list[_Split]]:
+def _places(source: str | Path | DataSource | Located) -> Located:
+    if isinstance(source, Located):
+        return source
     if isinstance(source, DataSource):
-        train = _Split("train", source.train_annotations, source.train_images)
-        return source.name, [train, _Split("val", source.val_annotations, source.val_images)]
+        return Located(source.name, {split: source.place(split) for split in source.splits})
     path = Path(source)
-    if path.suffix == ".json" and not path.is_dir():
-        return path.name, [_Split(path.stem, path, path.parent / "images")]
-    return path.resolve().name, [_Split(split, path / f"{split}.json", path / "images") for split in SPLITS]
+    if not path.exists():
+        raise FileNotFoundError("there is no such file or folder")
+    places = find(path)
+    if path.is_file() and path.suffix == ".json":
+        return Located(path.name, {path.stem: places["train"]})
+    return Located(path.resolve().name, places)
 
 
-def _compare_splits(tables: dict[_Split, Table]) -> Iterator[Finding]:
-    """Train and val must have the same categories and should not share images."""
-    if len(tables) < 2:
-        return
-    (train_files, train), (val_files, val) = tables.items()
-    if train.classes != val.classes:
-        text = f"the categories differ from those of {train.where}"
-        yield Finding("error", "different-categories", val.where, text)
-    if train_files.images == val_files.images:
-        shared = sorted(set(train.file_names) & set(val.file_names))
-        text = f"images also occur in {train.where}, so the AP will flatter"
-        yield from finding("warning", "shared-images", val.where, text, [repr(name) for name in shared])
+def _missing(name: str, places: Mapping[str, Place]) -> Iterator[Finding]:
+    """Splits without which nothing can be trained; a single file is asked for none."""
+    for split in NEEDED:
+        if split not in places and set(places) <= set(SPLITS) and not name.endswith(".json"):
+            yield Finding("error", "missing-split", name, f"the data set {missing_split(split, places)}")
+
+
+def _compared(places: Mapping[str, Place], tables: Mapping[str, Table]) -> Iterator[Finding]:
+    """Splits must have the same categories and should not share images."""
+    for first, second in combinations(tables, 2):
+        one, other = tables[first], tables[second]
+        if one.classes != other.classes and first == next(iter(tables)):
+            text = f"the categories differ from those of {one.where}"
+            yield Finding("error", "different-categories", other.where, text)
+        if places[first].images == places[second].images:
+            shared = sorted(set(one.file_names) & set(other.file_names))
+            text = f"images also occur in {one.where}, so the AP will flatter"
+            yield from finding("warning", "shared-images", other.where, text, [repr(name) for name in shared])

@@ -24,8 +24,11 @@ from .report import Finding, finding
 from .rules import is_inside_folder
 from .table import Table
 
-__all__ = ["Picture", "check_pictures", "read_pictures", "silent_decoder"]
+__all__ = ["SUFFIXES", "Picture", "check_pictures", "read_pictures", "silent_decoder"]
 
+SUFFIXES = frozenset(  # of files that the loader takes, in lower case
+    {".avif", ".bmp", ".gif", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
+)
 ORIENTATION, UPRIGHT, SIDEWAYS = 0x0112, 1, (5, 6, 7, 8)  # of EXIF; the last turn by a quarter
 BROKEN_EXIF = (OSError, struct.error, KeyError, SyntaxError, TypeError, ValueError, ZeroDivisionError)  # Pillow's
 BROKEN_IMAGE = (*BROKEN_EXIF, cv2.error, MemoryError, Image.DecompressionBombError)

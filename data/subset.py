@@ -7,10 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from .coco import DataSource
-from .files import json_text, new_folder, read_json, written_aside
-from .reader import read_annotations
-from .report import refuse
+from .files import json_text, new_folder, written_aside
+from .reader import read_annotations, read_document
+from .sources import DataSource
 from .table import Table
 
 __all__ = ["make_subset"]
@@ -35,16 +34,15 @@ def make_subset(source: DataSource, directory: str | Path, images: int) -> int:
         FileNotFoundError: when a picture is missing.
     """
     directory = new_folder(Path(directory))
-    table, findings = read_annotations(source.train_annotations)
-    refuse(findings)
-    document = read_json(source.train_annotations)
+    place = source.place("train")
+    document, table = read_document(place).content, read_annotations(place).table
     places = _first_with_objects(table, images)
     chosen = [document["images"][index] for index in places]
     ids = {image["id"] for image in chosen}
     annotations = [entry for entry in document["annotations"] if entry["image_id"] in ids]
     with written_aside(directory) as aside:
         for index in places:
-            _copy(source.train_images, aside / "images", table.file_names[index])
+            _copy(place.images, aside / "images", table.file_names[index])
         text = json_text({**document, "images": chosen, "annotations": annotations})
         for split in ("train", "val"):
             (aside / f"{split}.json").write_text(text, encoding="utf-8")

@@ -1,4 +1,4 @@
-"""A COCO annotation file as columns, so that rules, statistics and loading are array expressions.
+"""Annotations in COCO's terms as columns, so that rules, statistics and loading are array expressions.
 
 Entries that lack a key or hold a value of the wrong kind are reported and left out of the columns. What nothing is lost
 by is filled in with a remark: 'iscrowd' with 0, 'area' with width times height, an annotation's id with its place.
@@ -27,7 +27,7 @@ _SMALLEST = 1.0  # pixels of a side, inside the image
 
 @dataclass(frozen=True, eq=False)
 class Table:
-    """Columns of one annotation file: I images, A annotations."""
+    """Columns of the annotations of one split: I images, A annotations."""
 
     where: str  # name of the file, for messages
     classes: dict[int, str]  # names by category id
@@ -41,6 +41,7 @@ class Table:
     boxes: np.ndarray  # (A, 4) x, y, width, height, pixels
     areas: np.ndarray  # (A,) above 0 where the box is sound
     crowd: np.ndarray  # (A,) bool: regions that are neither learnt nor counted as misses
+    origins: Sequence[str] = ()  # file and line of each annotation of the list; empty where ids tell
 
     @cached_property
     def inside(self) -> np.ndarray:
@@ -97,6 +98,8 @@ class Table:
 
     def names(self, mask: np.ndarray) -> list[str]:
         """What to call the annotations that `mask` (A,) chooses."""
+        if self.origins:
+            return [self.origins[place] for place in self.places[mask].tolist()]
         rows = zip(self.ids[mask].tolist(), self.places[mask].tolist(), strict=True)
         return [f"annotation {number}" if number else f"annotations[{place}]" for number, place in rows]
 
@@ -122,8 +125,10 @@ class Table:
         }
 
 
-def read_table(document: dict[str, Any], classes: dict[int, str], where: str) -> tuple[Table, list[Finding]]:
-    """Columns of a parsed annotation file, and what is wrong with its single entries or was filled in."""
+def read_table(
+    document: dict[str, Any], classes: dict[int, str], where: str, origins: Sequence[str] = ()
+) -> tuple[Table, list[Finding]]:
+    """Columns of a document, and what is wrong with its single entries or was filled in; `origins` as of `Table`."""
     images, _, image_findings = _entries(document, "images", _IMAGE_KEYS, where)
     annotations, places, annotation_findings = _entries(document, "annotations", _ANNOTATION_KEYS, where)
     place = {image["id"]: index for index, image in enumerate(images)}
@@ -145,6 +150,7 @@ def read_table(document: dict[str, Any], classes: dict[int, str], where: str) ->
         boxes=boxes,
         areas=areas,
         crowd=np.array([1 in flags for flags in zip(crowd, ignore, strict=True)], bool),
+        origins=origins,
     )
     no_flag = np.array([_is_absent(flag) for flag in crowd], bool)
     area = "annotations have no 'area' above 0; width times height is taken"

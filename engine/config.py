@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, fields
+from dataclasses import MISSING, asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,8 @@ from ..assigners.building import assigner_spec
 from ..assigners.registry import EXTRAS, describe_argument, unknown_name
 from ..data import DataSource
 from ..data.files import read_json
+from ..data.forms import FORMS
+from ..data.sources import NEEDED
 from . import fragments
 from .values import check_values
 
@@ -233,10 +235,13 @@ def validate(config: Mapping[str, Any], name: str) -> None:
     for section in ("model", "data", "input", "schedule"):
         if not isinstance(config.get(section), Mapping):
             raise ValueError(f"config {name}: {section} is {config.get(section)!r}; expected a dict with its settings")
-    data, known = config["data"], {field.name for field in fields(DataSource)}
-    if set(data) != known:
-        wrong = sorted(set(data) ^ known)[0]
+    data, known = config["data"], {field.name: field.default is MISSING for field in fields(DataSource)}
+    needed = {name for name, is_needed in known.items() if is_needed}
+    if not needed <= set(data) <= set(known):
+        wrong = sorted((set(data) - set(known)) | (needed - set(data)))[0]
         raise ValueError(f"config {name}: data.{wrong} is {'unknown' if wrong in data else 'missing'}")
+    if data.get("form", "coco") not in FORMS:
+        raise ValueError(f"config {name}: " + unknown_name("data.form", data["form"], FORMS))
     classes, ids = data["classes"], data["category_ids"]
     if not isinstance(classes, list) or not isinstance(ids, list) or len(classes) != len(ids):
         raise ValueError(f"config {name}: data.classes and data.category_ids must be lists of the same length")
@@ -277,7 +282,8 @@ def _is_setting(name: str, value: Any) -> bool:
 
 def described(source: DataSource) -> dict[str, Any]:
     """A data set as a config names it, with whole paths, so that they hold wherever a command is run."""
-    entries = asdict(source)
+    usual = {field.name: field.default for field in fields(source)}
+    entries = {key: value for key, value in asdict(source).items() if value != usual[key]}
     paths = {key: value.absolute() for key, value in entries.items() if isinstance(value, Path)}
     return plain({**entries, **paths})
 
@@ -285,19 +291,24 @@ def described(source: DataSource) -> dict[str, Any]:
 def source_of(config: Mapping[str, Any]) -> DataSource:
     """The data set that a resolved config names."""
     data = dict(config["data"])
-    paths = {key: Path(value) for key, value in data.items() if key.endswith(("_annotations", "_images"))}
+    paths = {
+        key: Path(value)
+        for key, value in data.items()
+        if key.endswith(("_annotations", "_images")) and value is not None
+    }
     classes, ids = tuple(data["classes"]), tuple(data["category_ids"])
     return DataSource(**{**data, **paths, "classes": classes, "category_ids": ids})
 
 
-def find_source(config: Mapping[str, Any], splits: Sequence[str] = ("train", "val")) -> DataSource:
+def find_source(config: Mapping[str, Any], splits: Sequence[str] = NEEDED) -> DataSource:
     """The same, where it lies there.
 
     Raises:
         FileNotFoundError: when it does not.
+        ValueError: when it has no such split.
     """
     source = source_of(config)
-    for path in (getattr(source, f"{split}_{what}") for split in splits for what in ("annotations", "images")):
+    for path in (path for split in splits for path in source.place(split)[2:]):
         if not path.exists():
             raise FileNotFoundError(
                 f"data: {path} does not exist; say where the data set is now with --data or --data-root"

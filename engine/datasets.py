@@ -39,7 +39,7 @@ class DetectionData(BaseDetDataset):
 
     Args:
         source: the data set.
-        split: "train" or "val".
+        split: "train", "val" or "test".
         transforms: mmdet's, from an image's entry to what the model takes.
         indices: of the images that are wanted; None for all.
 
@@ -56,7 +56,7 @@ class DetectionData(BaseDetDataset):
     ) -> None:
         self.source, self.split = source, split
         classes = {"classes": source.classes}
-        options = {"test_mode": split == "val", "max_refetch": 0, "indices": indices}
+        options = {"test_mode": split != "train", "max_refetch": 0, "indices": indices}
         super().__init__(metainfo=classes, pipeline=transforms, **options)
         load, staged = self.pipeline.transforms[:LOADING], self._staged()
         for transform in staged:
@@ -76,7 +76,7 @@ class DetectionData(BaseDetDataset):
 
     def load_data_list(self) -> list[dict[str, Any]]:
         """An entry for each image, with the annotations that are learnt; crowd regions carry a flag."""
-        table, folder = load_split(self.source, self.split), getattr(self.source, f"{self.split}_images")
+        table, folder = load_split(self.source, self.split), self.source.place(self.split).images
         images = zip(table.image_ids.tolist(), table.file_names, table.image_sizes.astype(int).tolist(), strict=True)
         return [
             {"img_id": number, "img_path": str(folder / name), "width": width, "height": height, "instances": objects}

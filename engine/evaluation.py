@@ -27,7 +27,7 @@ class AveragePrecision(BaseMetric):
 
     Args:
         source: the data set.
-        split: "val" or "train".
+        split: "val", "train" or "test".
         max_detections: at most so many detections of an image and class count. COCO's rule is 100; a set with more objects
             in an image needs more, and the number belongs beside the AP.
 

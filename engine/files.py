@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from ..data.files import json_text
+from ..data.forms import FORMS, Place
 
 
 def write_json(value: Any, path: Path) -> None:
@@ -39,6 +41,21 @@ def sha256_of(path: Path) -> str:
         while block := file.read(2**20):
             value.update(block)
     return value.hexdigest()
+
+
+def sha256_of_split(place: Place, content: Callable[[Path], str] = sha256_of) -> str:
+    """Of a split's annotations: of the file, where it is one, and of names and contents, where there are many.
+
+    content: the SHA-256 of a file, for callers that keep them.
+
+    Raises:
+        OSError, ValueError: when they cannot be read.
+    """
+    files = FORMS[place.form].files(place)
+    if files == [place.annotations]:
+        return content(place.annotations)
+    lines = [f"{os.path.relpath(file, place.images)} {content(file)}" for file in files]
+    return hashlib.sha256("\n".join(lines).encode(errors="surrogateescape")).hexdigest()
 
 
 def last_lines(path: Path, size: int = 2**12) -> list[str]:

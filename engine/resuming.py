@@ -12,11 +12,12 @@ from mmengine.runner import Runner
 from torch import nn
 
 from ..data import DataSource
+from ..data.sources import SPLITS
 from .build import mismatch
 from .checkpoints import newest, set_aside, training_problem
 from .config import CONFIG, read, source_of
 from .conversion.reading import weights_of
-from .files import sha256_of, write_json
+from .files import sha256_of_split, write_json
 from .notes import note
 
 FREE = (
@@ -29,7 +30,7 @@ FREE = (
     "evaluation.batch_size",
     "telemetry",
 )
-PLACES = ("data.name", "data.category_ids", *(f"data.{split}_{what}" for split in ("train", "val")
+PLACES = ("data.name", "data.form", "data.category_ids", *(f"data.{split}_{what}" for split in SPLITS
           for what in ("annotations", "images")))  # fmt: skip
 PACE = ("schedule.epochs", "schedule.steps", "schedule.batch_size", "schedule.decay")
 SHOWN = 4  # differences that are named one by one
@@ -129,7 +130,7 @@ def check_changes(changed: Mapping[str, tuple[Any, Any]], folder: Path) -> None:
 
 def fingerprint(source: DataSource) -> dict[str, Any]:
     """What tells a data set from another one wherever it lies: the SHA-256 of its training annotations."""
-    return {"train_sha256": sha256_of(source.train_annotations)}
+    return {"train_sha256": sha256_of_split(source.place("train"))}
 
 
 def catch_up(runner: Runner, schedulers: Sequence[Mapping[str, Any]], rates: Sequence[float]) -> None:

@@ -30,7 +30,7 @@ def load_scene(
         source: the data set.
         settings: the "input" part of a resolved config.
         which: index in the split, or file name.
-        split: "train" or "val".
+        split: "train", "val" or "test".
         stored_size: leave the image at the size it is stored in, unless that exceeds the config's input size.
 
     Raises:

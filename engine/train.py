@@ -153,7 +153,7 @@ def evaluate(
     Args:
         config: resolved.
         checkpoint: of its model. Its classes may be in another order than the data's.
-        split: "val" or "train".
+        split: "val", "train" or "test".
         classes: of the checkpoint where it states none itself; the data's if left out.
 
     Raises:

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from ...data.files import read_json
-from ...engine.config import plain
-from ...engine.files import sha256_of
+from ...data.sources import NEEDED
+from ...engine.config import plain, source_of
+from ...engine.files import sha256_of, sha256_of_split
 from ...engine.resuming import FREE, PLACES
 
 CELLS = "cells"  # folder of a grid's cells
@@ -37,8 +38,8 @@ def conditions(config: Mapping[str, Any]) -> dict[str, Any]:
         for name in parents:
             place = place.get(name, {})
         place.pop(last, None)
-    data = config["data"]
-    kept["data"] |= {f"{split}_sha256": _content_of(data[f"{split}_annotations"]) for split in ("train", "val")}
+    source = source_of(config)
+    kept["data"] |= {f"{split}_sha256": sha256_of_split(source.place(split), _content_of) for split in NEEDED}
     weights = {name: config.get(name) for name in ("init", "pretrained")}
     return _without_none(kept) | {f"{name}_sha256": _content_of(path) for name, path in weights.items() if path}
 

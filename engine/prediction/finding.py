@@ -11,11 +11,7 @@ from pathlib import Path
 import cv2
 from PIL import Image
 
-from ...data.pictures import silent_decoder
-
-SUFFIXES = frozenset(
-    {".avif", ".bmp", ".gif", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
-)  # of images; other files are known by their content
+from ...data.pictures import SUFFIXES, silent_decoder
 
 
 def find_images(paths: Sequence[Path], recursive: bool = False) -> list[Path]:

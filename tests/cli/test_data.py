@@ -93,7 +93,7 @@ def test_check_as_json_is_the_report(shapes, capsys):
     capsys.readouterr()
     assert run("data", "check", shapes, "--json") == 1
     report = json.loads(capsys.readouterr().out)
-    assert [finding["code"] for finding in report["findings"]] == ["missing-file"]
+    assert [finding["code"] for finding in report["findings"]] == ["missing-split"]
     assert set(report["statistics"]) == {"train"}
 
 

@@ -173,20 +173,20 @@ def test_missing_folder_is_one_error(tmp_path):
     assert named(check(tmp_path / "none")) == {("error", "missing-file")}
 
 
-def test_missing_annotation_file_is_an_error(sound_set):
+def test_missing_split_is_an_error(sound_set):
     (sound_set / "val.json").unlink()
-    assert named(check(sound_set)) == {("error", "missing-file")}
+    assert named(check(sound_set)) == {("error", "missing-split")}
 
 
 def test_wrong_json_is_an_error_with_line_and_column(sound_set):
     (sound_set / "train.json").write_text('{"images": [\n1,,]}')
     (error,) = check(sound_set).errors
-    assert error.code == "unreadable-json"
+    assert error.code == "unreadable-file"
     assert "line 2, column 3" in str(error)
 
 
 def test_oversize_json_is_an_error(sound_set):
-    assert named(check(sound_set, largest=10)) == {("error", "unreadable-json")}
+    assert named(check(sound_set, largest=10)) == {("error", "unreadable-file")}
 
 
 def test_missing_folder_of_images_is_an_error(sound_set):

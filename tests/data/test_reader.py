@@ -8,7 +8,8 @@ import sys
 import numpy as np
 import pytest
 
-from detassign.data import check, make_subset, reader, resolve
+from detassign.data import check, make_subset, resolve
+from detassign.data.forms import coco
 from detassign.data.reader import load_split, read_annotations
 
 
@@ -152,8 +153,8 @@ def test_the_area_of_a_cut_box_is_at_most_what_is_left(sound_set, edit):
 
 
 def test_a_file_is_parsed_once_for_all(sound_set, monkeypatch):
-    parsed, parse = [], reader.read_json
-    monkeypatch.setattr(reader, "read_json", lambda path, largest: parsed.append(path.name) or parse(path, largest))
+    parsed, parse = [], coco.read_json
+    monkeypatch.setattr(coco, "read_json", lambda path: parsed.append(path.name) or parse(path))
     for split in ("train", "val"):
         in_the_past(sound_set / f"{split}.json")
     source = resolve(sound_set)

@@ -54,10 +54,12 @@ def test_splits_with_different_categories_are_refused(sound_set, edit):
         resolve(sound_set)
 
 
-@pytest.mark.parametrize("missing", ["train.json", "val.json"])
-def test_missing_annotation_file_is_named(sound_set, missing):
-    (sound_set / missing).unlink()
-    with pytest.raises(FileNotFoundError, match=f"{missing}, which does not exist"):
+@pytest.mark.parametrize(("missing", "there"), [("train", "val"), ("val", "train")])
+def test_missing_split_is_named(sound_set, missing, there):
+    (sound_set / f"{missing}.json").unlink()
+    with pytest.raises(
+        FileNotFoundError, match=f"needs a {missing} split and has {there} alone; 'detassign data split'"
+    ):
         resolve(sound_set)
 
 
@@ -116,6 +118,9 @@ def test_misspelt_folder_suggests_its_neighbour(sound_set):
         resolve(str(sound_set.parent / "sund"))
 
 
-def test_file_instead_of_a_folder_is_refused(sound_set):
-    with pytest.raises(ValueError, match="is a file; data must be a folder"):
+def test_a_single_file_is_no_set_to_train_on(sound_set):
+    with pytest.raises(FileNotFoundError, match="needs a val split and has train alone"):
         resolve(sound_set / "train.json")
+    (sound_set / "notes.txt").write_text("years of work")
+    with pytest.raises(ValueError, match="it is a file, and data must be a folder"):
+        resolve(sound_set / "notes.txt")
