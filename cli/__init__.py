@@ -75,6 +75,7 @@ def _said(message: Warning | str, category: type[Warning], *place: object, **lin
 def _group():
     """The click group; commands are imported when asked for, so `--help` is quick."""
     import click
+    from click.shell_completion import CompletionItem
 
     class LazyGroup(click.Group):
         def list_commands(self, context: click.Context) -> list[str]:
@@ -85,14 +86,20 @@ def _group():
                 return None
             return importlib.import_module(f".{name}", __package__).command
 
+        def shell_complete(self, context: click.Context, incomplete: str) -> list[CompletionItem]:
+            fitting = [
+                CompletionItem(name, help=text) for name, text in COMMANDS.items() if name.startswith(incomplete)
+            ]
+            return fitting + click.Command.shell_complete(self, context, incomplete)  # of the options
+
         def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
             with formatter.section("Commands"):
                 formatter.write_dl([*COMMANDS.items()])
 
         def resolve_command(self, context: click.Context, arguments: list[str]):
-            from ..assigners.registry import unknown_name
-
             if arguments and not arguments[0].startswith("-") and arguments[0] not in COMMANDS:
+                from ..assigners.registry import unknown_name  # needs torch, which a command that is there may not
+
                 context.fail(unknown_name("command", arguments[0], COMMANDS))
             return super().resolve_command(context, arguments)
 

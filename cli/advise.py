@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from . import completion
 from .common import (
     check_files,
     data_option,
@@ -36,7 +37,10 @@ probe_options = options(
         help="Then train the assigners of the short list for so long in all, and say which to take.",
     ),
     click.option(
-        "--detector", metavar="NAME", help=f"Of the probe; {PROBED} with --pretrained, {FROM_SCRATCH} without."
+        "--detector",
+        metavar="NAME",
+        shell_complete=completion.detectors,
+        help=f"Of the probe; {PROBED} with --pretrained, {FROM_SCRATCH} without.",
     ),
     pretrained_option,
     click.option(

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from . import completion
 from .bench_grid import command as assigners
 from .bench_report import compare, report
 from .common import check_files, choose
@@ -122,9 +123,17 @@ def _write(device: str, ceilings: Any, rows: list[Any], path: Path) -> None:
 @click.option(
     "--schemes",
     metavar="A,B,…",
+    shell_complete=completion.schemes,
     help="Measure these on --detector beside the detector alone; see 'detassign list schemes'.",
 )
-@click.option("--detector", metavar="NAME", default="dino_r18_tiny", show_default=True, help="With --schemes.")
+@click.option(
+    "--detector",
+    metavar="NAME",
+    default="dino_r18_tiny",
+    show_default=True,
+    shell_complete=completion.detectors,
+    help="With --schemes.",
+)
 @click.option(
     "--telemetry",
     metavar="A,B,…",

@@ -13,11 +13,12 @@ from ..data import DataSource, Report, check, resolve
 from ..data.report import refuse
 from ..data.sources import NEEDED
 from ..evidence.words import printable
+from . import completion
 
 HEADERS = 50  # images opened per split before work starts; 'data check' opens more, or all
 
 data_option = click.option(
-    "--data", metavar="NAME|PATH",
+    "--data", metavar="NAME|PATH", shell_complete=completion.data,
     help="A folder in COCO's, YOLO's or VOC's form; 'coco' (see --data-root); or 'synthetic' (the default).",
 )  # fmt: skip
 data_root_option = click.option(
@@ -28,10 +29,13 @@ data_root_option = click.option(
 images_option = click.option(
     "--images", type=click.IntRange(min=2), default=None, help="Size of the generated set, for --data synthetic."
 )
-detector_option = click.option("--detector", metavar="NAME", help="A detector; see 'detassign list'.")
+detector_option = click.option(
+    "--detector", metavar="NAME", shell_complete=completion.detectors, help="A detector; see 'detassign list'."
+)
 assigner_option = click.option(
     "--assigner",
     metavar="SPEC",
+    shell_complete=completion.assigner,
     help="An assigner, or matching+weighting[+score]; each may have arguments: 'dw(top_k=9)'.",
 )
 import_option = click.option(
@@ -45,20 +49,28 @@ trust_option = click.option("--trust", is_flag=True, help="Run the code that com
 denoising_option = click.option(
     "--denoising",
     metavar="dn|cdn|none",
+    shell_complete=completion.denoisings,
     help="Noised targets as further queries; the detector's usual way if left out.",
 )
 extra_option = click.option(
     "--extra",
     multiple=True,
     metavar="SPEC",
+    shell_complete=completion.extras,
     help="Further queries in training: 'groups(k=5)', 'branch(queries=300, repeat=4)'. Repeatable.",
 )
 scheme_option = click.option(
     "--scheme",
     metavar="NAME",
+    shell_complete=completion.schemes,
     help="What a paper changed in a query detector; what other options say comes on top.",
 )
-schedule_option = click.option("--schedule", metavar="NAME", help="A schedule; the detector's usual one if left out.")
+schedule_option = click.option(
+    "--schedule",
+    metavar="NAME",
+    shell_complete=completion.schedules,
+    help="A schedule; the detector's usual one if left out.",
+)
 set_option = click.option(
     "--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change any config key; repeatable."
 )

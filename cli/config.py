@@ -7,11 +7,12 @@ from typing import Any
 import click
 
 from ..data.files import json_text
+from . import completion
 from .common import choice_options, run_options, trust_option
 
 
 @click.command("config")
-@click.argument("config", required=False)
+@click.argument("config", required=False, shell_complete=completion.config)
 @choice_options
 @run_options
 @trust_option

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..data.files import json_text
+from . import completion
 from .common import (
     assigner_option,
     data_option,
@@ -33,7 +34,12 @@ SHOWN = 8  # tensors of a kind that are named one by one
 @click.command("convert")
 @click.argument("checkpoint", type=click.Path(path_type=Path))
 @detector_option
-@click.option("--recipe", metavar="NAME", help="A recipe in place of a detector: DW's checkpoints need DW's.")
+@click.option(
+    "--recipe",
+    metavar="NAME",
+    shell_complete=completion.recipes,
+    help="A recipe in place of a detector: DW's checkpoints need DW's.",
+)
 @click.option(
     "--out", type=click.Path(path_type=Path), required=True, help="File to write; its config.json goes beside."
 )

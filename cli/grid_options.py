@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from . import common
+from . import common, completion
 from .common import choose, options
 
 DEMO = "fcos,atss,dw"
@@ -20,6 +20,7 @@ grid_options = options(
         "--detector",
         "detectors",
         metavar="A,B,…",
+        shell_complete=completion.detectors,
         default="fcos_tiny",
         show_default=True,
         help="See 'detassign list'.",
@@ -27,12 +28,14 @@ grid_options = options(
     click.option(
         "--assigners",
         metavar="A,B,…",
+        shell_complete=completion.assigner,
         help=f"Each as --assigner of train: 'fcos,dw(top_k=9),atss+dual'; {DEMO} if left out, with --speed all there are.",
     ),
     click.option(
         "--data",
         multiple=True,
         metavar="A,B,…",
+        shell_complete=completion.data,
         help="Each as --data of train; repeatable. 'synthetic' if left out.",
     ),
     click.option("--data-root", type=click.Path(path_type=Path), help="Folder of COCO 2017, for --data coco."),

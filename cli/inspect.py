@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from . import completion
 from .common import (
     check_files,
     checked,
@@ -41,16 +42,33 @@ DETECTOR = "fcos_r50"  # strides 8 to 128
 @click.option(
     "--assigners",
     metavar="A,B,...",
+    shell_complete=completion.assigner,
     help="Each as --assigner of train; fcos,atss,dw if left out, and a query detector's own.",
 )
-@click.option("--detector", metavar="NAME", help="Use its strides and input size; else strides 8 to 128, stored size.")
-@click.option("--run", type=click.Path(path_type=Path), help="A trained run: show the assigners on its predictions.")
+@click.option(
+    "--detector",
+    metavar="NAME",
+    shell_complete=completion.detectors,
+    help="Use its strides and input size; else strides 8 to 128, stored size.",
+)
+@click.option(
+    "--run",
+    type=click.Path(path_type=Path),
+    shell_complete=completion.run,
+    help="A trained run: show the assigners on its predictions.",
+)
 @click.option(
     "--checkpoint",
     metavar="best|last|FILE[,FILE]",
     help="Of the run; of two, where they disagree under one assigner, the run's own if left out.",
 )
-@click.option("--diff", nargs=2, metavar="A B", help="Where two assigners disagree on the same predictions.")
+@click.option(
+    "--diff",
+    nargs=2,
+    metavar="A B",
+    shell_complete=completion.assigner,
+    help="Where two assigners disagree on the same predictions.",
+)
 @click.option(
     "--why", metavar="IMAGE:OBJECT", help="Why an object, counted from 0, has its samples; prints words and a table."
 )

@@ -10,27 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..assigners import (
-    AGGREGATORS,
-    ASSIGNERS,
-    BOX_LOSSES,
-    BRANCHES,
-    COSTS,
-    DENOISINGS,
-    DISCOUNTS,
-    EXTRAS,
-    MATCHINGS,
-    QUALITIES,
-    SCORES,
-    SIMILARITIES,
-    SOFT_TARGETS,
-    WEIGHTINGS,
-)
-from ..assigners.plugins import load_plugins
-from ..assigners.registry import unknown_name
 from ..data import DATASETS
 from ..data.files import json_text
 from ..engine import fragments
+from . import completion
 from .common import import_option
 from .tables import say, table
 
@@ -47,26 +30,35 @@ def _described(registry: Mapping[str, Callable[..., Any]]) -> dict[str, str]:
     return {name: " ".join(paragraph.split()) for name, paragraph in paragraphs.items()}
 
 
+def _registered(section: str) -> dict[str, str]:
+    from .. import assigners  # needs torch, which completing a section does not wait for
+
+    return _described(getattr(assigners, section.replace("-", "_").upper()))
+
+
 def _extras() -> dict[str, str]:
     from .. import detectors  # noqa: F401 (which has them, and imports mmdet)
 
-    return _described(EXTRAS)
+    return _registered("extras")
 
 
+REGISTRIES = (
+    "assigners",
+    "matchings",
+    "costs",
+    "weightings",
+    "scores",
+    "qualities",
+    "similarities",
+    "soft-targets",
+    "aggregators",
+    "discounts",
+    "branches",
+    "box-losses",
+    "denoisings",
+)
 SECTIONS: dict[str, Callable[[], dict[str, str]]] = {
-    "assigners": partial(_described, ASSIGNERS),
-    "matchings": partial(_described, MATCHINGS),
-    "costs": partial(_described, COSTS),
-    "weightings": partial(_described, WEIGHTINGS),
-    "scores": partial(_described, SCORES),
-    "qualities": partial(_described, QUALITIES),
-    "similarities": partial(_described, SIMILARITIES),
-    "soft-targets": partial(_described, SOFT_TARGETS),
-    "aggregators": partial(_described, AGGREGATORS),
-    "discounts": partial(_described, DISCOUNTS),
-    "branches": partial(_described, BRANCHES),
-    "box-losses": partial(_described, BOX_LOSSES),
-    "denoisings": partial(_described, DENOISINGS),
+    **{section: partial(_registered, section) for section in REGISTRIES},
     "extras": _extras,
     "schemes": partial(fragments.names, "schemes"),
     "detectors": partial(fragments.names, "detectors"),
@@ -77,7 +69,7 @@ SECTIONS: dict[str, Callable[[], dict[str, str]]] = {
 
 
 @click.command("list")
-@click.argument("sections", nargs=-1, metavar="[SECTION]...")
+@click.argument("sections", nargs=-1, metavar="[SECTION]...", shell_complete=completion.among([*SECTIONS, MATRIX]))
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @import_option
 def command(sections: tuple[str, ...], as_json: bool, imports: tuple[str, ...]) -> None:
@@ -92,6 +84,8 @@ def command(sections: tuple[str, ...], as_json: bool, imports: tuple[str, ...]) 
     detassign list matrix
     detassign list assigners --import mine.py
     """
+    from ..assigners.plugins import load_plugins
+    from ..assigners.registry import unknown_name
     from ..engine.imports import load_named
 
     load_named(imports)

@@ -7,11 +7,12 @@ from pathlib import Path
 import click
 
 from ..evidence.words import printable
+from . import completion
 from .common import checkpoint_option, device_option, import_option, new_run_folder, trust_option
 
 
 @click.command("predict")
-@click.argument("run", type=click.Path(path_type=Path), metavar="RUN_OR_CHECKPOINT")
+@click.argument("run", type=click.Path(path_type=Path), metavar="RUN_OR_CHECKPOINT", shell_complete=completion.run)
 @click.argument("images", type=click.Path(path_type=Path), metavar="IMAGES...", nargs=-1, required=True)
 @checkpoint_option
 @click.option("--out", type=click.Path(path_type=Path), help="New or empty folder; runs/predict-NAME if left out.")

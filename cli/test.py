@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from ..data.files import json_text
+from . import completion
 from .common import (
     checked,
     checkpoint_option,
@@ -21,7 +22,7 @@ from .tables import table
 
 
 @click.command("test")
-@click.argument("run", type=click.Path(path_type=Path), metavar="RUN_OR_CHECKPOINT")
+@click.argument("run", type=click.Path(path_type=Path), metavar="RUN_OR_CHECKPOINT", shell_complete=completion.run)
 @checkpoint_option
 @click.option("--split", type=click.Choice(["val", "train", "test"]), default="val", show_default=True)
 @data_option

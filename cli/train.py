@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from . import completion
 from .common import choice_options, new_run_folder, run_options, trust_option
 from .tables import table
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @click.command("train")
-@click.argument("config", required=False)
+@click.argument("config", required=False, shell_complete=completion.config)
 @choice_options
 @run_options
 @trust_option

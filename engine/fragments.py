@@ -10,8 +10,6 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from ..assigners.registry import unknown_name
-
 SHARED = ("parts", "backbones", "query_parts", "query_constants", "tiny_parts", "dw_parts")  # no fragments: helpers
 BACKBONE = re.compile(r"_(?:\dscale_)?(?:r\d+|mobilenetv2|tiny|swin|convnext)(?:_|$)")
 _CONFIGS = Path(__file__).resolve().parent.parent / "configs"
@@ -19,8 +17,12 @@ _CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 
 def names(kind: str) -> dict[str, str]:
     """Name -> first line of its docstring, of all fragments of a kind."""
-    files = sorted((_CONFIGS / kind).glob("*.py"))
-    return {f.stem: _summary(f) for f in files if f.stem != "__init__" and f.stem not in SHARED}
+    return {name: _summary(_CONFIGS / kind / f"{name}.py") for name in stems(kind)}
+
+
+def stems(kind: str) -> list[str]:
+    """The names alone, which need no file to be read."""
+    return sorted(f.stem for f in (_CONFIGS / kind).glob("*.py") if f.stem not in ("__init__", *SHARED))
 
 
 def detectors_by_family() -> dict[str, list[str]]:
@@ -41,8 +43,10 @@ def load(kind: str, name: str) -> dict[str, Any]:
     Raises:
         ValueError: for an unknown name, with the nearest known ones.
     """
-    known = names(kind)
+    known = stems(kind)
     if name not in known:
+        from ..assigners.registry import unknown_name  # which needs torch; names are also asked for without it
+
         raise ValueError(unknown_name(kind.removesuffix("s"), name, known))
     module = importlib.import_module(f"..configs.{kind}.{name}", __package__)
     return {key: value for key, value in vars(module).items() if not key.startswith("_")}
