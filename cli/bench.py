@@ -272,7 +272,8 @@ def _scheme_row(row: Any) -> list[str]:
 def _step_row(row: Any) -> list[str]:
     ratios = [f"{ratio:.2f}" for ratio in (row.ratio, row.cpu_ratio, row.memory_ratio)]
     times = [f"{row.seconds:.2f}", f"{row.peer_seconds:.2f}"]
-    cost = [f"{row.memory / 2**20:.0f}", f"{100 * row.supervision_share:.1f} %", f"{row.waits} : {row.peer_waits}"]
+    waits = " : ".join("?" if count is None else str(count) for count in (row.waits, row.peer_waits))
+    cost = [f"{row.memory / 2**20:.0f}", f"{100 * row.supervision_share:.1f} %", waits]
     return [row.family, row.peer, *times, *ratios, *cost]
 
 

@@ -112,10 +112,17 @@ def _leaves(outputs: Any, names: tuple[str, ...]) -> dict[str, Tensor]:
     return {name: t.detach().requires_grad_() for name, t in tensors.items() if t is not None}
 
 
-def waits_of(contender: Contender, batch: Mapping[str, Any], conditions: Conditions) -> int:
-    """How often a step waits for the GPU; on a CPU, for a stand-in, where the contender stays."""
-    count = waits_on_gpu if torch.device(conditions.device).type == "cuda" else waits_on_stand_in
-    return count(contender, batch)
+def waits_of(contender: Contender, batch: Mapping[str, Any], conditions: Conditions) -> int | None:
+    """How often a step waits for the GPU; on a CPU, for a stand-in, where the contender stays.
+
+    None where a step has an operator that the stand-in does not know.
+    """
+    if torch.device(conditions.device).type == "cuda":
+        return waits_on_gpu(contender, batch)
+    try:
+        return waits_on_stand_in(contender, batch)
+    except NotImplementedError:
+        return None
 
 
 def waits_on_gpu(contender: Contender, batch: Mapping[str, Any]) -> int:

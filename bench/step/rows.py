@@ -28,7 +28,8 @@ class Row:
         cpu_seconds, peer_cpu_seconds: of all threads.
         memory, peer_memory: bytes a training process grows by, from before the model to its peak.
         supervision: seconds of our step that go into matching, losses (forward and backward) and denoising queries.
-        waits, peer_waits: how often a step waits for the GPU; on a CPU, for a stand-in (see `bench.stand_in`).
+        waits, peer_waits: how often a step waits for the GPU; on a CPU, for a stand-in (see `bench.stand_in`), None where
+            that does not know an operator.
     """
 
     family: str
@@ -40,8 +41,8 @@ class Row:
     memory: int
     peer_memory: int
     supervision: float
-    waits: int
-    peer_waits: int
+    waits: int | None
+    peer_waits: int | None
 
     @property
     def ratio(self) -> float:

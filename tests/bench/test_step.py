@@ -165,6 +165,16 @@ def test_help_says_what_is_measured(capsys):
     assert "deformable attention in plain torch" in " ".join(capsys.readouterr().out.split())
 
 
+def test_waits_that_a_stand_in_cannot_count_are_unknown(monkeypatch):
+    """As of an operator that has no form for it."""
+
+    def refuse(contender, batch):
+        raise NotImplementedError("torchvision::nms")
+
+    monkeypatch.setattr(measures, "waits_on_stand_in", refuse)
+    assert measures.waits_of(None, {}, CONDITIONS) is None
+
+
 def test_a_peer_that_is_not_installed_is_named_and_left_out(monkeypatch):
     monkeypatch.setattr(whole, "find_spec", lambda package: None)
     said = []
