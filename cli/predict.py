@@ -3,24 +3,47 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..evidence.words import printable
+from ..evidence.words import many, printable
 from . import completion
-from .common import checkpoint_option, device_option, import_option, new_run_folder, trust_option
+from .common import checkpoint_option, device_option, import_option, new_run_folder, options, trust_option
+
+if TYPE_CHECKING:
+    from ..engine.prediction.wanted import Outcome
+
+FORMS = ("json", "coco", "yolo", "csv")
+
+wanted_options = options(
+    click.option(
+        "--score", type=click.FloatRange(0, 1), default=0.3, show_default=True, help="Leave out what is below."
+    ),
+    click.option("--max", "limit", type=click.IntRange(min=1), help="At most so many detections per image."),
+    click.option("--batch", type=click.IntRange(min=1), default=1, show_default=True, help="Images at a time."),
+    click.option(
+        "--format",
+        "forms",
+        type=click.Choice(FORMS),
+        multiple=True,
+        help="Besides predictions.json: coco.json, labels/*.txt (YOLO's), predictions.csv. Repeatable; of images.",
+    ),
+    click.option("--crops", is_flag=True, help="Cut the detections of images out, into crops/CLASS/."),
+    click.option(
+        "--every", type=click.IntRange(min=1), default=1, show_default=True, help="Of a video, each so-many-th frame."
+    ),
+)
 
 
 @click.command("predict")
 @click.argument("run", type=click.Path(path_type=Path), metavar="RUN_OR_CHECKPOINT", shell_complete=completion.run)
-@click.argument("images", type=click.Path(path_type=Path), metavar="IMAGES...", nargs=-1, required=True)
+@click.argument("files", type=click.Path(path_type=Path), metavar="FILES...", nargs=-1, required=True)
 @checkpoint_option
 @click.option("--out", type=click.Path(path_type=Path), help="New or empty folder; runs/predict-NAME if left out.")
-@click.option("--score", type=click.FloatRange(0, 1), default=0.3, show_default=True, help="Leave out what is below.")
-@click.option("--max", "limit", type=click.IntRange(min=1), help="At most so many detections per image.")
+@wanted_options
 @click.option("--recursive", is_flag=True, help="Look for images in the folders of a folder, too.")
 @device_option
-@click.option("--batch", type=click.IntRange(min=1), default=1, show_default=True, help="Images of one size at a time.")
 @click.option("--half", is_flag=True, help="Compute the network in float16, on a CPU in bfloat16.")
 @click.option(
     "--compile",
@@ -33,43 +56,57 @@ from .common import checkpoint_option, device_option, import_option, new_run_fol
 @trust_option
 def command(
     run: Path,
-    images: tuple[Path, ...],
+    files: tuple[Path, ...],
     checkpoint: str | None,
     out: Path | None,
-    score: float,
-    limit: int | None,
     recursive: bool,
     device: str | None,
-    batch: int,
     half: bool,
     compiled: bool,
     json_only: bool,
     imports: tuple[str, ...],
     trust: bool,
+    **wanted: Any,
 ) -> int:
-    """Draw and write down what a trained model finds in images.
+    """Draw and write down what a trained model finds in images and videos.
 
-    IMAGES are files and folders of images; what a folder holds besides is named. The output folder gets predictions.json,
-    and a PNG for each image. An image that cannot be read is named and left out, and the exit status is then 1. Of a run
-    its best checkpoint is taken.
+    FILES are images, videos, folders of images, patterns ('photos/**/*.jpg', in quotes) and lists (@list.txt, a path a line);
+    what a folder holds besides is named. The output folder gets predictions.json and a PNG for each image, and NAME.jsonl, a
+    line per frame, and NAME.mp4 for each video. A file that cannot be read is named and left out, and the exit status is
+    then 1. Of a run its best checkpoint is taken.
 
     \b
-    detassign predict runs/fcos_tiny-dw-synthetic photos/ --score 0.5 --recursive
+    detassign predict runs/fcos_tiny-dw-synthetic photos/ --score 0.5 --recursive --batch 8
+    detassign predict runs/fcos_tiny-dw-synthetic street.mp4 --half --every 2
+    detassign predict runs/fcos_tiny-dw-synthetic @list.txt --json-only --format coco --crops
     """
     from ..engine.imports import load_named
     from ..engine.predict import find_model, predict
+    from ..engine.prediction.expanding import expanded
     from ..engine.prediction.finding import find_images, left_out
+    from ..engine.prediction.wanted import Wanted
 
     config, chosen = find_model(run, checkpoint, trust, load_named(imports))
     if device:
         config["device"] = device
-    folder = out or new_run_folder(f"predict-{config.get('name', 'run')}")
-    files = find_images(images, recursive)
-    for sentence in left_out(images, recursive):
+    folder, paths = out or new_run_folder(f"predict-{config.get('name', 'run')}"), expanded(files)
+    images = find_images(paths, recursive)
+    for sentence in left_out(paths, recursive):
         click.echo(f"detassign: {printable(sentence)}", err=True)
-    options = {"draw": not json_only, "compiled": compiled, "batch": batch, "half": half}
-    done = predict(config, chosen.path, files, folder, score, limit, **options)
-    for failure in done.failures:
+    done = predict(
+        config, chosen.path, images, folder, Wanted(draw=not json_only, **wanted), compiled=compiled, half=half
+    )
+    for failure in done.outcome.failures:
         click.echo(f"detassign: {printable(failure)}", err=True)
-    click.echo(f"{done.images} images, {done.detections} detections by {chosen}: {folder}")
-    return int(bool(done.failures))
+    click.echo(f"{_told(done.outcome)} by {chosen}: {folder}")
+    pieces = done.outcome.images + done.outcome.frames
+    if pieces:
+        click.echo(done.clock.words(pieces, "image" if done.outcome.images else "frame"))
+    return int(bool(done.outcome.failures))
+
+
+def _told(outcome: Outcome) -> str:
+    """What was done, in words."""
+    videos = f"{many(outcome.frames, 'frame')} of {many(outcome.videos, 'video')}" if outcome.videos else ""
+    images = many(outcome.images, "image") if outcome.images or not videos else ""
+    return ", ".join(filter(None, (images, videos, many(outcome.detections, "detection"))))

@@ -1,154 +1,82 @@
-"""Detections of image files: drawn on a copy of each image, and listed in one JSON file.
-
-Files are read ahead by threads, pass the network in batches of one size, and are drawn by threads again; memory does not
-grow with their number.
-"""
+"""Detections of image and video files: drawn, and written down in the forms that people and programs read."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from ..data.files import new_folder
 from ..data.pictures import silent_decoder
-from ..evidence.drawing.detections import draw_detections
 from ..evidence.drawing.fonts import warn_of_missing_letters
-from ..heads import Detections
-from .batching import ahead, in_batches
 from .checkpoints import Chosen, choose
 from .config import CONFIG, source_of
 from .files import naming
-from .prediction.reading import Picture, read_picture, weight_of
-from .prediction.writing import drawing_names, entry_of, json_list, save_picture
+from .prediction.clock import Clock
+from .prediction.finding import is_video
+from .prediction.images import predict_images
+from .prediction.video import predict_video
+from .prediction.wanted import Outcome, Wanted
+from .prediction.writing import distinct_stems
 from .predictor import Predictor
-from .progress import progress_bar
 from .train import calm, find_config
-
-PREDICTIONS = "predictions.json"
 
 
 @dataclass(frozen=True)
 class Summary:
-    """How many images were done, how many detections they have, and one sentence for each image that failed."""
+    """What became of all files, and where the time went."""
 
-    images: int
-    detections: int
-    failures: tuple[str, ...]
+    outcome: Outcome
+    clock: Clock
 
 
 def predict(
     config: Mapping[str, Any],
     checkpoint: Path,
-    images: Sequence[Path],
+    files: Sequence[Path],
     folder: Path,
-    score: float = 0.3,
-    limit: int | None = None,
-    draw: bool = True,
+    wanted: Wanted | None = None,
     quiet: bool = False,
     compiled: bool = False,
-    batch: int = 1,
     half: bool = False,
 ) -> Summary:
-    """Detect in image files; leaves PREDICTIONS and, with `draw`, a PNG per image in `folder`.
+    """Detect in files; leaves predictions.json of all images, and what is wanted besides, in `folder`.
 
-    An image that cannot be read is left out and named in the summary. PREDICTIONS is a list with an object per image:
-    file, width, height (pixels, turned as its EXIF says), drawing, and detections with label, score and box (xyxy
-    pixels). After an interruption it holds what was done. Drawings of small images are enlarged a whole number of times.
+    A file that cannot be read is left out and named in the summary. predictions.json is a list with an object per image: file,
+    width, height (pixels, turned as its EXIF says), drawing, and detections with label, score and box (xyxy pixels). A video
+    has files of its own. After an interruption they hold what was done. Memory does not grow with the number of files.
 
     Args:
         config: resolved; its data set need not be there.
         checkpoint: of this very model.
-        images: files, as `find_images` gives them.
+        files: images, as `find_images` gives them, and videos.
         folder: new or empty.
-        score: detections at or below it are left out.
-        limit: at most so many detections per image; None keeps the model's own limit. A query detector has no more than
-            queries times classes.
-        draw: write PNGs.
+        wanted: what; the defaults of `Wanted` if left out.
         quiet: no progress bar.
         compiled: translate the network with torch.compile first, which takes about a minute, up to as long again for some
             image sizes, and gains 0 to 10 % of the time per image on a CPU.
-        batch: at most so many images pass the network together, those that have one size there; none is padded for others.
         half: compute the network in float16, on a CPU in bfloat16.
 
     Raises:
         ValueError, OSError: for a checkpoint of another model, a folder in use, and a disk that takes no more.
     """
-    done = detections = 0
-    failures = []
-    if draw:
-        warn_of_missing_letters(source_of(config).classes)
+    wanted, source = wanted or Wanted(), source_of(config)
+    if wanted.draw:
+        warn_of_missing_letters(source.classes)
+    named = list(zip(files, distinct_stems(files), strict=True))
+    images, videos = ([each for each in named if is_video(each[0]) is kind] for kind in (False, True))
     with calm(), silent_decoder(), naming(folder):
         predictor = Predictor.load(config, checkpoint, half, compiled)
-        new_folder(folder).mkdir(parents=True, exist_ok=True)
-        with json_list(folder / PREDICTIONS) as write, progress_bar("predict", len(images), quiet) as advance:
-            for each in _drawn(_found(predictor, images, score, limit, batch, draw), folder, predictor.classes, draw):
-                if isinstance(each.picture, Picture):
-                    write(entry_of(each.path, each.picture, each.found, predictor.classes, each.drawing))
-                    done, detections = done + 1, detections + len(each.found.scores)
-                else:
-                    failures.append(str(each.picture))
-                advance()
-    return Summary(done, detections, tuple(failures))
-
-
-@dataclass(frozen=True)
-class _Done:
-    """An image file, what was read of it or why it could not be, and what was found; its drawing's name, if it has one."""
-
-    path: Path
-    picture: Picture | ValueError
-    found: Detections | None
-    drawing: str | None
-
-
-def _found(
-    predictor: Predictor, images: Sequence[Path], score: float, limit: int | None, batch: int, draw: bool
-) -> Iterator[_Done]:
-    """Every image with what is found in it, in order."""
-    read = ahead(images, partial(_read, predictor=predictor, keep=draw), _threads(predictor), weight_of)
-    names = drawing_names(images) if draw else [None] * len(images)
-    worked = in_batches(
-        read,
-        lambda several: predictor.detect([picture.prepared for _, picture in several], score, limit),
-        batch,
-        kind=lambda one: one[1].kind if isinstance(one[1], Picture) else None,
-        weigh=lambda one: one[1].bytes if isinstance(one[1], Picture) else 0,
-    )
-    for ((path, picture), found), name in zip(worked, names, strict=True):
-        yield _Done(path, picture, found, name)
-
-
-def _read(path: Path, predictor: Predictor, keep: bool) -> Picture | ValueError:
-    """The image, or what is wrong with it."""
-    try:
-        return read_picture(path, predictor, keep)
-    except ValueError as error:
-        return error
-
-
-def _drawn(images: Iterator[_Done], folder: Path, classes: Sequence[str], draw: bool) -> Iterator[_Done]:
-    """The same, in order, when the drawing of each lies in the folder."""
-    if not draw:
-        return images
-
-    def save(each: _Done) -> None:
-        if isinstance(each.picture, Picture):
-            save_picture(draw_detections(each.picture.pixels, each.found, classes), folder / each.drawing)
-
-    return (each for each, _ in ahead(images, save, _drawers(), lambda each: getattr(each.picture, "bytes", 0)))
-
-
-def _threads(predictor: Predictor) -> int:
-    """That read: more than one where the processor has nothing else to do."""
-    return _drawers() if predictor.device.type == "cuda" else 1
-
-
-def _drawers() -> int:
-    return max(1, min(4, (os.cpu_count() or 1) - 1))
+        is_new = not new_folder(folder).exists()
+        folder.mkdir(parents=True, exist_ok=True)
+        clock, outcomes = Clock(), []
+        if images:
+            outcomes.append(predict_images(predictor, source, images, folder, wanted, clock, quiet))
+        outcomes += [predict_video(predictor, video, folder, wanted, clock, quiet) for video in videos]
+        if is_new and not any(folder.iterdir()):  # all were videos that cannot be read
+            folder.rmdir()
+    return Summary(Outcome.together(outcomes), clock)
 
 
 def find_model(

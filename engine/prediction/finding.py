@@ -1,4 +1,4 @@
-"""Which image files a command's paths mean."""
+"""Which image and video files a command's paths mean."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import cv2
 from PIL import Image
 
 from ...data.pictures import SUFFIXES, silent_decoder
+from .frames import VIDEOS
 
 
 def find_images(paths: Sequence[Path], recursive: bool = False) -> list[Path]:
@@ -66,6 +67,11 @@ def _sorted_out(folder: Path, recursive: bool) -> tuple[list[Path], Counter[str]
             else:
                 others[path.suffix.lower() or "without a suffix"] += 1
     return sorted(images), others, folders + len(closed)
+
+
+def is_video(path: Path) -> bool:
+    """Whether a file is taken for a video; its name says so."""
+    return path.suffix.lower() in VIDEOS
 
 
 def _is_image(path: Path) -> bool:

@@ -1,7 +1,10 @@
 """predict on the command line."""
 
 import json
+import re
 
+import cv2
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -31,7 +34,9 @@ def test_a_folder_gives_drawings_and_a_list(tiny_run, photos, tmp_path, capsys):
     entries = json.loads((tmp_path / "out" / "predictions.json").read_text())
     assert [len(entry["detections"]) for entry in entries] == [2, 2]
     by = f"{tiny_run / 'best.pth'}, epoch 1"
-    assert capsys.readouterr().out == f"2 images, 4 detections by {by}: {tmp_path / 'out'}\n"
+    first, second = capsys.readouterr().out.splitlines()
+    assert first == f"2 images, 4 detections by {by}: {tmp_path / 'out'}"
+    assert re.fullmatch(r"\S+ images a second; an image: reading \S+ ms, network \S+ ms, writing \S+ ms", second)
 
 
 def test_what_is_left_out_is_said_and_no_failure(tiny_run, photos, tmp_path, capsys):
@@ -44,6 +49,51 @@ def test_what_is_left_out_is_said_and_no_failure(tiny_run, photos, tmp_path, cap
     assert run("predict", tiny_run, photos, "--out", tmp_path / "all", "--json-only", "--recursive") == 0
     entries = json.loads((tmp_path / "all" / "predictions.json").read_text())
     assert [entry["file"] for entry in entries] == [str(photos / name) for name in ("a.png", "b.jpg", "more/a.jfif")]
+
+
+def test_patterns_lists_forms_and_crops(tiny_run, photos, tmp_path, capsys):
+    (tmp_path / "list.txt").write_text("photos/b.jpg\n")
+    options = (
+        "--json-only",
+        "--score",
+        0,
+        "--max",
+        1,
+        "--crops",
+        "--format",
+        "coco",
+        "--format",
+        "yolo",
+        "--format",
+        "csv",
+    )
+    assert run("predict", tiny_run, "photos/*.png", "@list.txt", "--out", "out", *options) == 0
+    files = {str(path.relative_to(tmp_path / "out")) for path in (tmp_path / "out").rglob("*") if path.is_file()}
+    crops = {name for name in files if name.startswith("crops")}
+    lists = {"predictions.json", "coco.json", "predictions.csv", "classes.txt", "labels/a.txt", "labels/b.txt"}
+    assert files - crops == lists
+    assert len(crops) == 2
+    assert len(json.loads((tmp_path / "out" / "coco.json").read_text())) == 2
+
+
+def test_a_video_beside_images_has_files_of_its_own(tiny_run, photos, tmp_path, capsys):
+    writer = cv2.VideoWriter(str(tmp_path / "a.avi"), cv2.VideoWriter.fourcc(*"MJPG"), 10.0, (64, 48))
+    for _ in range(4):
+        writer.write(np.zeros((48, 64, 3), np.uint8))
+    writer.release()
+    options = ("--score", 0, "--max", 2, "--every", 2, "--batch", 2)
+    assert run("predict", tiny_run, "a.avi", photos / "a.png", "--out", "out", *options) == 0
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"predictions.json", "a-2.png", "a.jsonl", "a.mp4"}
+    assert capsys.readouterr().out.startswith("1 image, 2 frames of 1 video, 6 detections by ")
+
+
+def test_a_video_that_cannot_be_read_is_one_line_and_leaves_nothing(tiny_run, photos, tmp_path, capsys):
+    (tmp_path / "junk.mp4").write_text("no video")
+    assert run("predict", tiny_run, "junk.mp4", "--out", "out") == 1
+    told = capsys.readouterr()
+    assert "detassign: junk.mp4: cannot be read as a video" in told.err.splitlines()
+    assert told.out.startswith("0 images, 0 detections by ")
+    assert not (tmp_path / "out").exists()
 
 
 def test_batches_and_narrow_numbers_are_taken(tiny_run, photos, tmp_path, capsys):
@@ -72,6 +122,8 @@ def test_an_unreadable_image_is_one_line_and_exit_status_1(tiny_run, photos, tmp
     [
         ({"run": "nowhere"}, "run folder nowhere does not exist"),
         ({"images": "nowhere.png"}, "image nowhere.png does not exist"),
+        ({"images": "photos/*.tif"}, "no file matches photos/*.tif"),
+        ({"images": "@list.txt"}, "list list.txt does not exist"),
         ({"out": "photos"}, "photos holds files already, such as 'a.png'; name a new or empty folder"),
         ({"device": "tpu3"}, "device: expected auto, cpu or cuda[:index], got 'tpu3'"),
     ],
@@ -86,4 +138,4 @@ def test_scores_beyond_one_and_no_image_are_refused(tiny_run, photos, capsys):
     assert run("predict", tiny_run, photos, "--score", 2) == 2
     assert "--score" in capsys.readouterr().err
     assert run("predict", tiny_run) == 2
-    assert "IMAGES" in capsys.readouterr().err
+    assert "FILES" in capsys.readouterr().err

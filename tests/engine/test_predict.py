@@ -13,11 +13,12 @@ from detassign.engine.build import build_model, load_checkpoint
 from detassign.engine.checkpoints import Chosen
 from detassign.engine.config import compose, source_of
 from detassign.engine.datasets import eval_loader
-from detassign.engine.predict import PREDICTIONS, find_model, predict
+from detassign.engine.predict import find_model, predict
 from detassign.engine.prediction import reading
 from detassign.engine.prediction.finding import find_images, left_out
 from detassign.engine.prediction.reading import check_header, read_picture
-from detassign.engine.prediction.writing import drawing_names
+from detassign.engine.prediction.wanted import Wanted
+from detassign.engine.prediction.writing import PREDICTIONS
 from detassign.engine.predictor import Predictor, compile_network
 from detassign.engine.train import find_run
 from detassign.evidence.drawing import fonts
@@ -46,8 +47,8 @@ def shapes(tiny_run):
 
 def predicted(run, images, folder, **options):
     """The summary of a prediction and what it wrote down."""
-    summary = predict(*find_run(run), images, folder, quiet=True, **options)
-    return summary, json.loads((folder / PREDICTIONS).read_text())
+    outcome = predict(*find_run(run), images, folder, Wanted(**options), quiet=True).outcome
+    return outcome, json.loads((folder / PREDICTIONS).read_text())
 
 
 def test_detections_are_those_of_the_evaluation(tiny_run, shapes, tmp_path):
@@ -166,12 +167,6 @@ def test_images_of_the_same_stem_have_drawings_of_their_own(tiny_run, picture, t
     assert len({(tmp_path / "out" / entry["drawing"]).read_bytes() for entry in entries}) == 3
 
 
-def test_names_that_differ_by_case_or_look_numbered_stay_apart():
-    names = drawing_names([Path("cat.jpg"), Path("Cat.jpg"), Path("cat-2.jpg"), Path("dog.tar.png")])
-    assert names == ["cat.png", "Cat-2.png", "cat-2-2.png", "dog.tar.png"]
-    assert len({name.lower() for name in names}) == len(names)
-
-
 def test_folder_with_files_is_refused_and_left_alone(tiny_run, picture):
     image = picture("in/cat.png")
     before = image.read_bytes()
@@ -238,7 +233,7 @@ def test_the_data_set_need_not_be_there(tiny_run, picture, tmp_path):
     config, checkpoint = find_run(tiny_run)
     for key in ("train_annotations", "val_annotations", "train_images", "val_images"):
         config["data"][key] = str(tmp_path / "gone")
-    assert predict(config, checkpoint, [picture("cat.png")], tmp_path / "out", quiet=True).images == 1
+    assert predict(config, checkpoint, [picture("cat.png")], tmp_path / "out", quiet=True).outcome.images == 1
 
 
 def test_model_is_found_from_a_run_or_from_a_checkpoint_in_it(tiny_run):

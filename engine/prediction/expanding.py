@@ -1,0 +1,67 @@
+"""What people type for many files: patterns and lists."""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+LIST = "@"  # before the name of a list
+LONGEST_LIST = 2**28  # bytes
+
+
+def expanded(paths: Sequence[Path]) -> list[Path]:
+    """The paths with patterns as what they match, by name, and lists as what they name.
+
+    A pattern has *, ? or [...] and is no path that exists; ** stands for any folders. A list is a text file behind an @, a path
+    a line, seen from the list's folder; empty lines, and those that begin with #, are passed over.
+
+    Raises:
+        FileNotFoundError: when a pattern matches nothing, and when a list or what it names is not there.
+        ValueError: for a list that is no text, or empty.
+    """
+    return [each for path in paths for each in _meant(path)]
+
+
+def _meant(path: Path) -> Iterator[Path]:
+    text = str(path)
+    if path.exists():
+        yield path
+    elif text.startswith(LIST):
+        yield from _listed(Path(text.removeprefix(LIST)))
+    elif glob.has_magic(text):
+        matching = sorted(glob.glob(text, recursive=True))
+        if not matching:
+            raise FileNotFoundError(f"no file matches {text}")
+        yield from map(Path, matching)
+    else:
+        yield path
+
+
+def _listed(file: Path) -> Iterator[Path]:
+    """The paths of a list, each of which exists."""
+    lines = _text(file).splitlines()
+    numbered = [(number, line.strip()) for number, line in enumerate(lines, 1) if line.strip()]
+    named = [(number, file.parent / line) for number, line in numbered if not line.startswith("#")]
+    if not named:
+        raise ValueError(f"list {file}: names no file; expected a path a line")
+    for number, path in named:
+        if not path.exists():
+            raise FileNotFoundError(
+                f"list {file}, line {number}: {path} does not exist; paths are seen from the list's folder"
+            )
+        yield path
+
+
+def _text(file: Path) -> str:
+    if not file.is_file():
+        raise FileNotFoundError(f"list {file} does not exist")
+    if file.stat().st_size > LONGEST_LIST:
+        raise ValueError(f"list {file}: has {file.stat().st_size} bytes, more than the {LONGEST_LIST} that are read")
+    try:
+        text = file.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        text = None
+    if text is None or "\0" in text:
+        raise ValueError(f"list {file}: is no text; expected a path a line")
+    return text
