@@ -29,6 +29,12 @@ wanted_options = options(
         multiple=True,
         help="Besides predictions.json: coco.json, labels/*.txt (YOLO's), predictions.csv. Repeatable; of images.",
     ),
+    click.option(
+        "--ids",
+        type=click.Path(path_type=Path),
+        metavar="FILE",
+        help="Annotations in COCO form, whose image ids coco.json takes; the numbers that files are named by if left out.",
+    ),
     click.option("--crops", is_flag=True, help="Cut the detections of images out, into crops/CLASS/."),
     click.option(
         "--every", type=click.IntRange(min=1), default=1, show_default=True, help="Of a video, each so-many-th frame."
@@ -86,6 +92,8 @@ def command(
     from ..engine.prediction.finding import find_images, left_out
     from ..engine.prediction.wanted import Wanted
 
+    if wanted["ids"] and "coco" not in wanted["forms"]:
+        raise ValueError(f"--ids {wanted['ids']}: belongs to --format coco")
     config, chosen = find_model(run, checkpoint, trust, load_named(imports))
     if device:
         config["device"] = device

@@ -16,9 +16,9 @@ from .files import naming
 from .prediction.clock import Clock
 from .prediction.finding import is_video
 from .prediction.images import predict_images
+from .prediction.naming import named
 from .prediction.video import predict_video
 from .prediction.wanted import Outcome, Wanted
-from .prediction.writing import distinct_stems
 from .predictor import Predictor
 from .train import calm, find_config
 
@@ -64,8 +64,8 @@ def predict(
     wanted, source = wanted or Wanted(), source_of(config)
     if wanted.draw:
         warn_of_missing_letters(source.classes)
-    named = list(zip(files, distinct_stems(files), strict=True))
-    images, videos = ([each for each in named if is_video(each[0]) is kind] for kind in (False, True))
+    images = named([file for file in files if not is_video(file)], wanted.ids)
+    videos = named([file for file in files if is_video(file)])
     with calm(), silent_decoder(), naming(folder):
         predictor = Predictor.load(config, checkpoint, half, compiled)
         is_new = not new_folder(folder).exists()

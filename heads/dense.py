@@ -257,9 +257,9 @@ class DenseHead(nn.Module):
         """(B, 4, H, W) pixels from what the box convolution says."""
         if self.bins:
             share = raw.unflatten(1, (4, self.bins)).softmax(2)
-            return stride * torch.einsum(
-                "bskhw,k->bshw", share, torch.arange(self.bins, device=raw.device, dtype=raw.dtype)
-            )
+            bins = torch.arange(self.bins, device=raw.device, dtype=raw.dtype)
+            with torch.autocast(raw.device.type, enabled=False):  # a step of bfloat16 is pixels on a coarse level
+                return stride * torch.einsum("bskhw,k->bshw", share, bins)
         return raw.exp() if self.distances == "exp" else raw.clamp(min=0) * stride  # "exp_strides" is not negative
 
     def loss(self, features: list[Tensor], targets: Targets) -> dict[str, Tensor]:

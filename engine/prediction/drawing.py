@@ -33,7 +33,7 @@ def cut(found: Found, folder: Path, classes: Sequence[str]) -> None:
         if pixels.size:
             place = folder / CROPS / names[classes[label]]
             place.mkdir(parents=True, exist_ok=True)
-            save(Image.fromarray(np.ascontiguousarray(pixels[..., ::-1])), place / f"{found.stem}-{number}.png")
+            save(Image.fromarray(np.ascontiguousarray(pixels[..., ::-1])), place / f"{found.file.stem}-{number}.png")
 
 
 def inside(box: Sequence[float], pixels: np.ndarray) -> np.ndarray:

@@ -14,12 +14,10 @@ from ..predictor import Predictor
 from ..progress import progress_bar
 from .clock import Clock
 from .drawing import cut, draw
+from .naming import Named
 from .reading import Picture, read_picture, weight_of
 from .wanted import Outcome, Wanted
 from .writing import FORMS, Found
-
-Named = tuple[Path, str]
-"""A file, and the name of what is written of it alone."""
 
 
 def predict_images(
@@ -36,7 +34,7 @@ def predict_images(
     Args:
         predictor: of the model.
         source: the data whose classes it knows.
-        images: files, each with a stem of its own.
+        images: files.
         folder: that is written into.
         wanted: what.
         clock: of the command.
@@ -67,20 +65,20 @@ def _found(predictor: Predictor, images: Sequence[Named], wanted: Wanted, clock:
             return predictor.detect([picture.prepared for _, picture in several], wanted.score, wanted.limit)
 
     read = partial(_read, predictor=predictor, keep=wanted.draw or wanted.crops, clock=clock)
-    pictures = ahead(images, read, readers(predictor), lambda image: weight_of(image[0]))
+    pictures = ahead(images, read, readers(predictor), lambda image: weight_of(image.path))
     kind = {"kind": lambda one: getattr(one[1], "kind", None), "weigh": lambda one: getattr(one[1], "bytes", 0)}
-    for ((path, stem), picture), detections in in_batches(pictures, detect, wanted.batch, **kind):
+    for (file, picture), detections in in_batches(pictures, detect, wanted.batch, **kind):
         if isinstance(picture, ValueError):
             yield picture
         else:
-            yield Found(path, stem, picture, detections, f"{stem}.png" if wanted.draw else None)
+            yield Found(file, picture, detections, f"{file.stem}.png" if wanted.draw else None)
 
 
 def _read(image: Named, predictor: Predictor, keep: bool, clock: Clock) -> Picture | ValueError:
     """The image, or what is wrong with it."""
     with clock.during("reading"):
         try:
-            return read_picture(image[0], predictor, keep)
+            return read_picture(image.path, predictor, keep)
         except ValueError as error:
             return error
 

@@ -22,7 +22,8 @@ from ..predictor import Predictor, size_of
 from ..progress import progress_bar
 from .clock import Clock
 from .frames import DrawnVideo, Frame, Video
-from .images import Named, drawers
+from .images import drawers
+from .naming import Named
 from .wanted import Outcome, Wanted
 from .writing import listed, written
 
@@ -30,7 +31,7 @@ LEAST_SHARE = 0.9  # of the frames that a file says it has: containers may be a 
 
 
 def predict_video(
-    predictor: Predictor, named: Named, folder: Path, wanted: Wanted, clock: Clock, quiet: bool = False
+    predictor: Predictor, file: Named, folder: Path, wanted: Wanted, clock: Clock, quiet: bool = False
 ) -> Outcome:
     """Detect in a video; leaves STEM.jsonl and, if it is to be drawn, STEM.mp4, or nothing where no frame can be read.
 
@@ -39,7 +40,7 @@ def predict_video(
 
     Args:
         predictor: of the model.
-        named: the file and the stem.
+        file: of the video.
         folder: that is written into.
         wanted: what.
         clock: of the command.
@@ -48,11 +49,11 @@ def predict_video(
     Raises:
         OSError: for a disk that takes no more.
     """
-    path, stem = named
+    path, base = file.path, folder / file.stem
     try:
         with closing(Video(path, wanted.every)) as video, closing(_read(video, predictor, clock)) as frames:
             all_frames = itertools.chain([next(frames)], frames)  # what has none leaves no file
-            done, detections = _done(predictor, video, all_frames, folder / stem, wanted, clock, quiet)
+            done, detections = _done(predictor, video, all_frames, base, wanted, clock, quiet)
     except ValueError as error:
         return Outcome(failures=(str(error),))
     said = -(-video.said // wanted.every)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -19,6 +20,7 @@ class Wanted:
         crops: a PNG of each detection in an image.
         forms: of `FORMS`, besides the list.
         every: of a video's frames, each so-many-th.
+        ids: an annotation file in COCO form, of which the image ids are taken for COCO results; None has those of the names.
     """
 
     score: float = 0.3
@@ -28,6 +30,7 @@ class Wanted:
     crops: bool = False
     forms: tuple[str, ...] = ()
     every: int = 1
+    ids: Path | None = None
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from ...data.files import json_text
 from ...heads import Detections
 from ..evaluation import coco_detections
 from ..files import write_bytes
+from .naming import Named
 from .reading import Picture
 
 PREDICTIONS, COCO, TABLE, LABELS, CLASSES = "predictions.json", "coco.json", "predictions.csv", "labels", "classes.txt"
@@ -31,15 +32,13 @@ class Found:
     """An image file, what was read of it, and what was found.
 
     Attributes:
-        path: as it was named.
-        stem: that no other image of the run has; what is written of this one alone is called so.
+        file: and its names.
         picture: what was read.
         detections: in pixels of the image.
         drawing: its file's name, or None.
     """
 
-    path: Path
-    stem: str
+    file: Named
     picture: Picture
     detections: Detections
     drawing: str | None = None
@@ -65,7 +64,7 @@ def as_coco(folder: Path, source: DataSource) -> Iterator[Write]:
     with json_list(folder / COCO) as write:
 
         def add(found: Found) -> None:
-            own = {"image_id": image_id(found.path), "file_name": found.path.name}
+            own = {"image_id": found.file.image_id, "file_name": found.file.path.name}
             parts = found.detections
             instances = {"bboxes": parts.boxes, "scores": parts.scores, "labels": parts.labels}
             for entry in coco_detections(own["image_id"], instances, source.category_ids):
@@ -81,7 +80,7 @@ def as_table(folder: Path, source: DataSource) -> Iterator[Write]:
         table = csv.writer(file, lineterminator="\n")
         table.writerow(COLUMNS)
         yield lambda found: table.writerows(
-            [str(found.path), source.classes[label], f"{score:.4f}", *(f"{side:.2f}" for side in box)]
+            [str(found.file.path), source.classes[label], f"{score:.4f}", *(f"{side:.2f}" for side in box)]
             for box, score, label in found.rows()
         )
 
@@ -102,7 +101,7 @@ def as_yolo(folder: Path, source: DataSource) -> Iterator[Write]:
             f"{label} {' '.join(f'{share:.6f}' for share in box)} {score:.4f}\n"
             for box, (_, score, label) in zip(shares, found.rows(), strict=True)
         ]
-        write_bytes("".join(lines).encode(), folder / LABELS / f"{found.stem}.txt")
+        write_bytes("".join(lines).encode(), folder / LABELS / f"{found.file.stem}.txt")
 
     yield add
 
@@ -115,37 +114,10 @@ FORMS: Mapping[str, Callable[[Path, DataSource], AbstractContextManager[Write]]]
 }
 
 
-def image_id(path: Path) -> int | str:
-    """What COCO results call an image: the number that its file is named by, as COCO's are, else the file's name.
-
-    >>> image_id(Path("val2017/000000000139.jpg")), image_id(Path("cats/tom.png"))
-    (139, 'tom.png')
-    """
-    return int(path.stem) if path.stem.isascii() and path.stem.isdecimal() else path.name
-
-
-def distinct_stems(images: Sequence[Path]) -> list[str]:
-    """A name for each image's own files; no two are the same, on file systems without upper case either.
-
-    >>> distinct_stems([Path("a/cat.jpg"), Path("b/cat.png"), Path("dog.jpg")])
-    ['cat', 'cat-2', 'dog']
-    """
-    taken: set[str] = set()
-    names = []
-    for image in images:
-        name, number = image.stem, 1
-        while name.casefold() in taken:
-            number += 1
-            name = f"{image.stem}-{number}"
-        taken.add(name.casefold())
-        names.append(name)
-    return names
-
-
 def entry_of(found: Found, classes: Sequence[str]) -> dict[str, Any]:
     """What PREDICTIONS says of an image."""
     return {
-        "file": str(found.path),
+        "file": str(found.file.path),
         "width": found.picture.width,
         "height": found.picture.height,
         "drawing": found.drawing,

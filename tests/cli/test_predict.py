@@ -76,6 +76,16 @@ def test_patterns_lists_forms_and_crops(tiny_run, photos, tmp_path, capsys):
     assert len(json.loads((tmp_path / "out" / "coco.json").read_text())) == 2
 
 
+def test_results_take_the_ids_of_annotations(tiny_run, photos, tmp_path, capsys):
+    images = [{"id": 7, "file_name": "b.jpg"}, {"id": 8, "file_name": "photos/b.jpg"}]
+    (tmp_path / "val.json").write_text(json.dumps({"images": images}))
+    options = ("--json-only", "--score", 0, "--max", 1, "--out", "out", "--ids", "val.json")
+    assert run("predict", tiny_run, "photos/b.jpg", *options, "--format", "coco") == 0
+    assert [entry["image_id"] for entry in json.loads((tmp_path / "out" / "coco.json").read_text())] == [8]
+    assert run("predict", tiny_run, "photos/b.jpg", *options) == 1
+    assert capsys.readouterr().err.endswith("detassign: --ids val.json: belongs to --format coco\n")
+
+
 def test_a_video_beside_images_has_files_of_its_own(tiny_run, photos, tmp_path, capsys):
     writer = cv2.VideoWriter(str(tmp_path / "a.avi"), cv2.VideoWriter.fourcc(*"MJPG"), 10.0, (64, 48))
     for _ in range(4):
@@ -83,7 +93,7 @@ def test_a_video_beside_images_has_files_of_its_own(tiny_run, photos, tmp_path, 
     writer.release()
     options = ("--score", 0, "--max", 2, "--every", 2, "--batch", 2)
     assert run("predict", tiny_run, "a.avi", photos / "a.png", "--out", "out", *options) == 0
-    assert {path.name for path in (tmp_path / "out").iterdir()} == {"predictions.json", "a-2.png", "a.jsonl", "a.mp4"}
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"predictions.json", "a.png", "a.jsonl", "a.mp4"}
     assert capsys.readouterr().out.startswith("1 image, 2 frames of 1 video, 6 detections by ")
 
 

@@ -237,6 +237,13 @@ def test_under_autocast_boxes_scores_and_losses_are_float32():
     assert head.refinement.reg_offset.weight.grad.isfinite().all()
 
 
+def test_autocast_does_not_narrow_the_distances_of_a_distribution():
+    head, raw = small_head("tal_v8"), torch.randn(1, 4 * 16, 2, 2, generator=torch.Generator().manual_seed(0))
+    with torch.autocast("cpu", torch.bfloat16):
+        distances = head._distances(raw, 64)
+    assert torch.equal(distances, head._distances(raw, 64))
+
+
 def test_the_last_convolution_of_a_tower_may_be_deformable():
     tower = make_tower(CHANNELS, 8, 2, norm_groups=2, bias=True, deformable=True)
     assert [type(layer.conv).__name__ for layer in tower] == ["Conv2d", "ModulatedDeformConv2dPack"]

@@ -12,8 +12,9 @@ from pycocotools.coco import COCO
 
 from detassign.data import DataSource
 from detassign.engine.prediction.drawing import cut
+from detassign.engine.prediction.naming import Named, distinct_stems, named
 from detassign.engine.prediction.reading import Picture
-from detassign.engine.prediction.writing import FORMS, Found, distinct_stems
+from detassign.engine.prediction.writing import FORMS, Found
 from detassign.heads import Detections
 
 NOWHERE = Path("nowhere")
@@ -25,12 +26,13 @@ BOXES = [[10.0, 5.0, 30.0, 25.0], [-4.0, 30.5, 20.0, 60.0]]
 def found():
     """Two detections in an image of 80 x 40 pixels, and none in another."""
     pixels = np.arange(40 * 80 * 3, dtype=np.int64).astype(np.uint8).reshape(40, 80, 3)
+    first, second = named([Path("in/000000000139.jpg"), Path('in/a "b", c.jpg')])
     picture = Picture(80, 40, {"inputs": torch.zeros(3, 4, 8)}, pixels)
     some = Detections(torch.tensor(BOXES), torch.tensor([0.75, 0.5]), torch.tensor([1, 0]))
     none = Detections(torch.zeros(0, 4), torch.zeros(0), torch.zeros(0, dtype=torch.long))
     return [
-        Found(Path("in/000000000139.jpg"), "000000000139", picture, some, "000000000139.png"),
-        Found(Path('in/a "b", c.jpg'), 'a "b", c', picture, none),
+        Found(first, picture, some, "000000000139.png"),
+        Found(second, picture, none),
     ]
 
 
@@ -61,7 +63,7 @@ def test_pycocotools_reads_the_results(found, tmp_path):
 
 
 def test_an_image_without_a_number_is_called_by_its_file(found, tmp_path):
-    write("coco", [Found(Path("in/cat.jpg"), "cat", found[0].picture, found[0].detections)], tmp_path)
+    write("coco", [Found(named([Path("in/cat.jpg")])[0], found[0].picture, found[0].detections)], tmp_path)
     assert {one["image_id"] for one in json.loads((tmp_path / "coco.json").read_text())} == {"cat.jpg"}
 
 
@@ -110,7 +112,7 @@ def test_crops_are_what_the_boxes_hold_inside_the_image(found, tmp_path):
 
 def test_a_box_beside_the_image_has_no_crop(found, tmp_path):
     beside = Detections(torch.tensor([[90.0, 0.0, 99.0, 9.0]]), torch.tensor([0.9]), torch.tensor([0]))
-    cut(Found(Path("a.png"), "a", found[0].picture, beside), tmp_path, SOURCE.classes)
+    cut(Found(Named(Path("a.png"), "a", "a.png"), found[0].picture, beside), tmp_path, SOURCE.classes)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -118,3 +120,20 @@ def test_names_that_differ_by_case_or_look_numbered_stay_apart():
     names = distinct_stems([Path("cat.jpg"), Path("Cat.jpg"), Path("cat-2.jpg"), Path("dog.tar.png")])
     assert names == ["cat", "Cat-2", "cat-2-2", "dog.tar"]
     assert len({name.lower() for name in names}) == len(names)
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        ([], "val.json: expected COCO annotations, with images that have an id and a file_name"),
+        ({"images": [{"id": "7", "file_name": "b.jpg"}]}, "val.json: expected COCO annotations"),
+        (
+            {"images": [{"id": 7, "file_name": "in/b.jpg"}, {"id": 8, "file_name": ""}]},
+            "val.json: lists no image b.jpg",
+        ),
+    ],
+)
+def test_annotations_without_the_ids_are_one_sentence(content, sentence, tmp_path):
+    (tmp_path / "val.json").write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=sentence):
+        named([Path("b.jpg")], tmp_path / "val.json")
