@@ -3,6 +3,10 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 KERNELS := $(shell find csrc -type f)
+# The package as ordinary files for editors and type checkers, which run no import hooks: a folder of links.
+LINKS := $(abspath $(VENV))/editable/detassign
+ROOT := $(wildcard api/*.py) api/py.typed
+FOLDERS := $(filter-out api,$(patsubst %/__init__.py,%,$(wildcard */__init__.py)))
 # The CUDA architectures that `make cuda-check` compiles for where no GPU names its own.
 CUDA_ARCHITECTURES ?= 8.0;9.0+PTX
 # What `make asan` looks for; the first report ends it.
@@ -16,7 +20,7 @@ ABI_TORCH ?= torch==2.13.0 torch
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-setup: $(VENV)/.installed ## Create the environment, build the kernels, install the package editable
+setup: $(VENV)/.linked ## Create the environment, build the kernels, install the package editable
 
 $(VENV)/.dependencies: requirements/build.txt requirements/runtime.txt requirements/openmmlab.txt requirements/dev.txt
 	$(PYTHON) -m venv $(VENV)
@@ -28,6 +32,12 @@ $(VENV)/.dependencies: requirements/build.txt requirements/runtime.txt requireme
 $(VENV)/.installed: $(VENV)/.dependencies setup.py pyproject.toml $(KERNELS)
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	$(BIN)/python -c "from detassign.ops import extension_status; print(*extension_status().values(), sep='\n')"
+	touch $@
+
+$(VENV)/.linked: $(VENV)/.installed $(ROOT) $(addsuffix /__init__.py,$(FOLDERS))
+	rm -rf $(LINKS) && mkdir -p $(LINKS)
+	ln -s $(addprefix $(CURDIR)/,$(ROOT) $(FOLDERS)) $(LINKS)
+	echo $(dir $(LINKS)) > "$$($(BIN)/python -c "import sysconfig; print(sysconfig.get_path('purelib'))")/detassign_links.pth"
 	touch $@
 
 demo: setup ## Train FCOS, ATSS and DW on generated data and compare them
@@ -43,9 +53,11 @@ docs: setup ## Build the documentation's site in build/site, links checked
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict
 	@echo build/site/index.html
 
-lint: setup ## Check style without changing anything
+lint: setup ## Check style and types without changing anything
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/python tests/support/documented.py build/documented
+	$(BIN)/basedpyright --pythonpath $(BIN)/python
 
 format: setup ## Bring the style in order
 	$(BIN)/ruff check --fix .
@@ -84,5 +96,5 @@ dist: setup ## Build the source distribution and the wheel, and check what they 
 	DETASSIGN_DIST=dist $(BIN)/python -m pytest tests/packaging/test_distribution.py
 
 clean: ## Remove what was built, except the environment
-	rm -rf build dist *.egg-info ops/*.so $(VENV)/.installed .pytest_cache .ruff_cache .hypothesis
+	rm -rf build dist *.egg-info ops/*.so $(VENV)/.installed $(VENV)/.linked .pytest_cache .ruff_cache .hypothesis
 	find . -path ./$(VENV) -prune -o -name __pycache__ -type d -exec rm -rf {} +

@@ -20,7 +20,6 @@ WIDTH = 100  # of a line, before what encloses it is indented
 UNDESCRIBED = (object.__repr__, nn.Module.__repr__)
 
 
-@recursive_repr("…")
 def describe(part: Any) -> str:
     """`Class(name=value, …)`, one argument per line where a line would be long.
 
@@ -30,6 +29,11 @@ def describe(part: Any) -> str:
     >>> describe(Ruler(unit="inch"))
     "Ruler(length=30.0, unit='inch')"
     """
+    return _described(part)
+
+
+@recursive_repr("…")
+def _described(part: Any) -> str:
     return _enclosed(f"{type(part).__name__}(", [f"{name}={shown(value)}" for name, value in _kept(part)], ")")
 
 

@@ -10,11 +10,13 @@ from functools import lru_cache
 from inspect import Parameter, formatannotation, signature
 from itertools import chain
 from numbers import Integral, Real
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from .description import self_describing, shown
 from .needs import needs_of
 from .spec import PARTS, Part, files, module_name, parse
+
+Entry = TypeVar("Entry", bound=Callable[..., Any])
 
 
 class Weighted(NamedTuple):
@@ -53,7 +55,7 @@ class Registry(Mapping[str, Callable[..., Any]]):
         self.given = frozenset(given)
         self._entries: dict[str, Callable[..., Any]] = {}
 
-    def register(self, name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    def register(self, name: str) -> Callable[[Entry], Entry]:
         """Decorator: give a class or function a name; a class without a `__repr__` gets one that shows its constants.
 
         Raises:
@@ -64,7 +66,7 @@ class Registry(Mapping[str, Callable[..., Any]]):
                 f"{self.kind} {name!r}: expected letters, digits and _ only, so that specs can say the name"
             )
 
-        def add(entry: Callable[..., Any]) -> Callable[..., Any]:
+        def add(entry: Entry) -> Entry:
             taken = self._entries.get(name)
             if taken is not None and (taken.__module__, taken.__qualname__) != (entry.__module__, entry.__qualname__):
                 raise ValueError(

@@ -8,6 +8,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -404,7 +405,7 @@ class Assignment:
 
     matches: Matches
     positive: Tensor
-    negative: Tensor = _Dense()
+    negative: Tensor = _Dense()  # pyright: ignore[reportAssignmentType]
     box: Tensor
     normalizers: Tensor
     background: Tensor | None = None
@@ -412,6 +413,23 @@ class Assignment:
     further: Mapping[str, Tensor] = field(default_factory=dict)
     details: Mapping[str, Tensor] = field(default_factory=dict)
     of_classes: Matches | None = None
+
+    if TYPE_CHECKING:  # what `_Dense` makes of it
+        pushes: Pushes
+
+        def __init__(
+            self,
+            matches: Matches,
+            positive: Tensor,
+            negative: Tensor | Pushes,
+            box: Tensor,
+            normalizers: Tensor,
+            background: Tensor | None = None,
+            bag: Tensor | None = None,
+            further: Mapping[str, Tensor] = ...,
+            details: Mapping[str, Tensor] = ...,
+            of_classes: Matches | None = None,
+        ) -> None: ...
 
     @property
     def class_matches(self) -> Matches:

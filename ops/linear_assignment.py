@@ -174,7 +174,7 @@ def _scipy(cost: Tensor) -> tuple[Tensor, Tensor]:
 
 def _fake(cost: Tensor, rows: Tensor, columns: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     B, N, M = cost.shape
-    row = cost.new_empty((B, torch.sym_min(N, M)), dtype=torch.long)
+    row = cost.new_empty((B, torch.sym_min(N, M)), dtype=torch.long)  # pyright: ignore[reportCallIssue, reportArgumentType]
     return row, torch.empty_like(row), torch.empty_like(row, dtype=torch.bool)
 
 

@@ -115,12 +115,16 @@ def ms_deform_attn_backward(
         leaves = [tensor.detach().requires_grad_() for tensor in differentiated]
         with torch.enable_grad():
             output = ms_deform_attn_reference(leaves[0], spatial_shapes, level_start_index, leaves[1], leaves[2])
-        return torch.autograd.grad(output, leaves, grad)
+        of_value, of_locations, of_weights = torch.autograd.grad(output, leaves, grad)
+        return of_value, of_locations, of_weights
     arguments = (value, spatial_shapes, level_start_index, sampling_locations, attention_weights)
     _check_arguments(*arguments, wait=not value.is_cuda)
     computed = _kernel_arguments(*arguments)
     gradients = _kernel_gradients(grad.to(computed[0].dtype), *computed)
-    return tuple(gradient.to(tensor.dtype) for gradient, tensor in zip(gradients, differentiated, strict=True))
+    of_value, of_locations, of_weights = (
+        gradient.to(tensor.dtype) for gradient, tensor in zip(gradients, differentiated, strict=True)
+    )
+    return of_value, of_locations, of_weights
 
 
 def _kernel_gradients(grad: Tensor, *arguments: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -206,7 +210,8 @@ def _check_arguments(
     wait: bool = True,
 ) -> None:
     """``wait``: read the levels also where they are on a GPU, and so wait for it."""
-    if torch.jit.is_tracing():  # which shows sizes as tensors and warns of every decision that rests on one
+    # tracing shows sizes as tensors and warns of every decision that rests on one
+    if torch.jit.is_tracing():  # pyright: ignore[reportPrivateImportUsage]
         return
     _check_shapes(value, spatial_shapes, level_start_index, sampling_locations, attention_weights)
     floating = {"value": value, "sampling_locations": sampling_locations, "attention_weights": attention_weights}
@@ -269,9 +274,10 @@ def _fake_backward(
     weights: Tensor,
     deterministic: bool = False,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    return tuple(
+    of_value, of_locations, of_weights = (
         torch.empty_like(tensor, memory_format=torch.contiguous_format) for tensor in (value, locations, weights)
     )
+    return of_value, of_locations, of_weights
 
 
 def _setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
