@@ -1,5 +1,5 @@
 """`python -m detassign`: the same as the `detassign` command."""
 
-from .cli import main
+from detassign.cli import main
 
 main()

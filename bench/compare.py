@@ -17,7 +17,7 @@ from ..evidence.report.tables import document_of_difference
 from ..evidence.statistics import Difference, Sample, holm, paired
 from .report import read_records
 
-__all__ = ["LEGEND", "Comparison", "Measured", "Pair", "Side", "compare", "read_side", "to_dict"]
+__all__ = ["LEGEND", "Comparison", "Measured", "Pair", "Side", "compare", "read_side"]
 
 LARGEST = 2**24  # bytes of a summary
 NAMES = ("name", "seed")  # keys of a config that are a run's own
@@ -60,15 +60,38 @@ class Comparison:
     """All that differs.
 
     Attributes:
+        sides: the two.
         config, environment: values of the two sides by dotted key, where they differ.
         pairs: rows that both have.
         alone: rows of one side only, first and second.
     """
 
+    sides: tuple[Side, Side]
     config: Mapping[str, tuple[list[Any], list[Any]]]
     environment: Mapping[str, tuple[list[Any], list[Any]]]
     pairs: list[Pair]
     alone: tuple[list[Row], list[Row]]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything for JSON, in a summary's units."""
+        first, second = self.sides
+        return {
+            "a": first.name,
+            "b": second.name,
+            "config": {key: {"a": own, "b": theirs} for key, (own, theirs) in self.config.items()},
+            "environment": {key: {"a": own, "b": theirs} for key, (own, theirs) in self.environment.items()},
+            "rows": [
+                {
+                    "a": pair.first._asdict(),
+                    "b": pair.second._asdict(),
+                    "measures": {one.name: _document(one) for one in pair.measures},
+                    "classes": {one.name: _document(one, tested=False) for one in pair.classes},
+                }
+                for pair in self.pairs
+            ],
+            "only_a": [row._asdict() for row in self.alone[0]],
+            "only_b": [row._asdict() for row in self.alone[1]],
+        }
 
 
 def read_side(path: Path) -> Side:
@@ -97,6 +120,7 @@ def compare(first: Side, second: Side) -> Comparison:
     conditions = [[side.analysis.conditions] for side in (first, second)]
     configs = [side.configs for side in (first, second)]
     return Comparison(
+        (first, second),
         _different(*(configs if all(configs) else conditions), NAMES),
         _different(*environment),
         _corrected([_pair(*both) for both in pairs]),
@@ -189,27 +213,6 @@ def _flat(mapping: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, A
             yield from _flat(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value
-
-
-def to_dict(first: Side, second: Side, found: Comparison) -> dict[str, Any]:
-    """Everything for JSON, in a summary's units."""
-    return {
-        "a": first.name,
-        "b": second.name,
-        "config": {key: {"a": own, "b": theirs} for key, (own, theirs) in found.config.items()},
-        "environment": {key: {"a": own, "b": theirs} for key, (own, theirs) in found.environment.items()},
-        "rows": [
-            {
-                "a": pair.first._asdict(),
-                "b": pair.second._asdict(),
-                "measures": {one.name: _document(one) for one in pair.measures},
-                "classes": {one.name: _document(one, tested=False) for one in pair.classes},
-            }
-            for pair in found.pairs
-        ],
-        "only_a": [row._asdict() for row in found.alone[0]],
-        "only_b": [row._asdict() for row in found.alone[1]],
-    }
 
 
 def _document(one: Measured, tested: bool = True) -> dict[str, Any]:

@@ -8,7 +8,9 @@ import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
+from ..data.report import DataWarning
 from ..engine.terminal import take_all_letters
 from ..evidence.words import printable
 from .errors import sentence
@@ -59,13 +61,24 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 @contextmanager
 def _warnings_as_sentences() -> Iterator[None]:
-    """Warnings and notes without the line of code that gave them."""
-    usual = warnings.formatwarning
-    warnings.formatwarning = _said
-    try:
-        yield
-    finally:
-        warnings.formatwarning = usual
+    """Warnings and notes without the line of code that gave them; one about data is said once, whatever filters say."""
+    usual, show = warnings.formatwarning, warnings.showwarning
+    data: set[str] = set()
+
+    def show_once(message: Warning | str, category: type[Warning], *place: Any, **line: Any) -> None:
+        if not issubclass(category, DataWarning):
+            show(message, category, *place, **line)
+        elif str(message) not in data:
+            data.add(str(message))
+            print(_said(message, category), end="", file=sys.stderr)
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("always", category=DataWarning)
+        warnings.formatwarning, warnings.showwarning = _said, show_once
+        try:
+            yield
+        finally:
+            warnings.formatwarning = usual
 
 
 def _said(message: Warning | str, category: type[Warning], *place: object, **line: object) -> str:

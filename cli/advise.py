@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..engine.files import check_files, new_run_folder
+from ..engine.finding import find_data
 from . import completion
 from .common import (
-    check_files,
     data_option,
     data_root_option,
-    find_data,
     images_option,
-    new_run_folder,
     options,
     pretrained_option,
 )

@@ -9,10 +9,11 @@ from typing import Any
 
 import click
 
+from ..engine.files import check_files
 from . import completion
 from .bench_grid import command as assigners
 from .bench_report import compare, report
-from .common import check_files, choose
+from .common import choose
 from .tables import say, table
 
 

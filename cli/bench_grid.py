@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..engine.files import new_run_folder
 from ..evidence.words import printable
 from .bench_report import show
 from .bench_speed import measure_speed, speed_options
-from .common import choose, new_run_folder
+from .common import choose
 from .grid_options import (
     DEMO,
     Where,
@@ -176,7 +177,7 @@ def _configs(
     from ..assigners.spec import name_of
     from ..bench.grid.plan import Row
     from ..engine.config import ASSIGNER
-    from .configs import load_code, resolve_config
+    from ..engine.resolving import load_code, resolve_config
 
     if any(setting.startswith(f"{ASSIGNER}=") for setting in settings):
         raise ValueError(f"--set {ASSIGNER}: would give all rows the same one; name them with --assigners")

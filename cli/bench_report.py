@@ -61,12 +61,12 @@ def compare(first: Path, second: Path, as_json: bool) -> None:
     detassign bench compare runs/fcos_tiny-fcos-synthetic runs/fcos_tiny-dw-synthetic
     detassign bench compare runs/bench-before runs/bench-after --json
     """
-    from ..bench import compare as comparing
+    from .. import compare as compared
+    from ..bench.compare import LEGEND
 
-    sides = comparing.read_side(first), comparing.read_side(second)
-    found = comparing.compare(*sides)
+    found = compared(first, second)
     if as_json:
-        click.echo(json_text(comparing.to_dict(*sides, found), indent=2))
+        click.echo(json_text(found.to_dict(), indent=2))
         return
     _say_differences("config", found.config)
     _say_differences("environment", found.environment)
@@ -75,7 +75,7 @@ def compare(first: Path, second: Path, as_json: bool) -> None:
     for side, rows in zip((first, second), found.alone, strict=True):
         if rows:
             say(f"only in {side}: {', '.join(map(_named, rows))}")
-    say(comparing.LEGEND)
+    say(LEGEND)
 
 
 def show(written: Report) -> None:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .common import check_files, choose, options
+from ..engine.files import check_files
+from .common import choose, options
 from .tables import say, table
 
 if TYPE_CHECKING:

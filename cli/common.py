@@ -1,21 +1,14 @@
-"""What commands share: options that appear in several, data sets and folders."""
+"""What commands share: options that appear in several, and new files and folders."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 
-from ..data import DataSource, Report, check, resolve
-from ..data.report import refuse
-from ..data.sources import NEEDED
-from ..evidence.words import printable
 from . import completion
-
-HEADERS = 50  # images opened per split before work starts; 'data check' opens more, or all
 
 data_option = click.option(
     "--data", metavar="NAME|PATH", shell_complete=completion.data,
@@ -145,34 +138,6 @@ run_options = options(
 )
 
 
-def find_data(data: str, root: Path | None, images: int | None = None) -> DataSource:
-    """The data set that --data names, made first if it is the generated one."""
-    named: dict[str, Any] = {}
-    if images is not None:
-        if data != "synthetic":
-            raise ValueError(f"--images: belongs to --data synthetic, got --data {data}")
-        named["images"] = images
-    with data_progress() as progress:
-        return resolve(data, root, progress=progress, **named)
-
-
-def checked(source: DataSource, splits: Sequence[str] = NEEDED) -> Report:
-    """What `data check` says of data to work with; its warnings go to standard error, once for a command.
-
-    Raises:
-        ValueError: with its first error.
-    """
-    report = check(source, headers=HEADERS, splits=splits)
-    refuse(report.errors)
-    context = click.get_current_context(silent=True)
-    said = context.find_root().meta.setdefault("detassign.warnings", set()) if context else set()
-    for warning in map(str, report.warnings):
-        if warning not in said:
-            click.echo(f"detassign: warning: {printable(warning)}", err=True)
-        said.add(warning)
-    return report
-
-
 def choose(names: str) -> list[str]:
     """A comma-separated option as a list without empties and repetitions; commas inside brackets are a name's own."""
     from ..assigners.spec import split  # imports torch
@@ -181,50 +146,3 @@ def choose(names: str) -> list[str]:
         return split(names, "name")
     except ValueError as error:
         raise click.BadParameter(str(error)) from None
-
-
-def new_run_folder(name: str) -> Path:
-    """runs/NAME, or runs/NAME-2, … : the first that does not exist."""
-    from ..assigners.spec import slug  # imports torch
-
-    return new_path(Path("runs") / slug(name), suffix="")
-
-
-def new_path(path: Path, suffix: str | None = None) -> Path:
-    """The path, or with -2, -3, … before its suffix: the first that does not exist."""
-    suffix = path.suffix if suffix is None else suffix
-    stem, number, found = path.name.removesuffix(suffix), 1, path
-    while found.exists():
-        number += 1
-        found = path.with_name(f"{stem}-{number}{suffix}")
-    return found
-
-
-def check_files(*paths: Path | None) -> None:
-    """Refuse before the work is done what could not be written after it."""
-    for path in paths:
-        if path and not path.resolve().parent.is_dir():
-            raise FileNotFoundError(f"{path}: the folder {path.parent} does not exist")
-        if path and path.is_dir():
-            raise ValueError(f"{path}: expected a file's name, this is a folder")
-
-
-@contextmanager
-def data_progress(title: str = "making images") -> Iterator[Callable[[int, int], None]]:
-    """A progress bar that appears with the first image and leaves the terminal in order, whatever happens."""
-    from ..engine.progress import make_bar
-    from ..engine.terminal import terminal
-
-    bar = make_bar(terminal(stderr=True))
-
-    def advance(done: int, total: int) -> None:
-        if not bar.tasks:
-            bar.add_task(title, total=total, note="")
-            bar.start()
-        bar.update(bar.task_ids[0], completed=done)
-
-    try:
-        yield advance
-    finally:
-        if bar.tasks:
-            bar.stop()

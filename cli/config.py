@@ -22,6 +22,6 @@ def command(config: str | None, **given: Any) -> None:
     \b
     detassign config --detector fcos_tiny --assigner dw --set model.head.stacked_convs=1
     """
-    from .configs import resolve_config
+    from ..engine.resolving import resolve_config
 
     click.echo(json_text(resolve_config(config, **given), indent=2))

@@ -112,7 +112,7 @@ def _source(data: str | None, root: Path | None, classes: str | None, count: int
     """The data set, or COCO's classes, or so many without a name; files that are not named are not looked for."""
     from ..data import DataSource
     from ..engine.conversion.classes import COCO_CLASSES, COCO_IDS, COCO_ROWS, unnamed
-    from .common import find_data
+    from ..engine.finding import find_data
 
     clash = [name for name, value in {"--classes": classes, "--data": data}.items() if value is not None]
     if len(clash) == 2 or (classes and count):
@@ -149,7 +149,7 @@ def _config(
 ) -> dict[str, Any]:
     """The target's config; the recipe's data set is not looked for."""
     from ..engine import config as configs
-    from .configs import load_code
+    from ..engine.resolving import load_code
 
     parts = configs.read_recipe(recipe) if recipe else {}
     if detector and "detector" in parts:

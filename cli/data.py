@@ -14,8 +14,9 @@ from ..data.forms import FORMS
 from ..data.parts import Written, part_of, together, write_parts
 from ..data.report import refuse
 from ..data.sources import Located, locate
+from ..engine.finding import data_progress, find_data
 from ..evidence.words import printable
-from .common import data_option, data_progress, data_root_option, find_data
+from .common import data_option, data_root_option
 from .tables import table
 
 

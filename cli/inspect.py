@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Container
 from importlib import import_module
 from pathlib import Path
-from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
+from ..engine.files import check_files
 from . import completion
 from .common import (
-    check_files,
-    checked,
     data_option,
     data_root_option,
     images_option,
@@ -22,13 +19,7 @@ from .common import (
     trust_option,
 )
 
-if TYPE_CHECKING:
-    from ..engine.checkpoints import Chosen
-    from .inspect_asked import Asked
-
 ASKED = ("assigners", "detector", "run", "checkpoint", "diff", "why", "out", "json_file", "outputs", "theme", "seed")
-
-DETECTOR = "fcos_r50"  # strides 8 to 128
 
 
 @click.command("inspect")
@@ -128,17 +119,12 @@ def command(
     if telemetry:
         _show_telemetry(given["run"], given["out"], given["json_file"])
         return
-    from ..engine.config import find_source
-    from .configs import load_code
-    from .inspect_asked import asked
+    from ..engine.inspecting.asked import asked
+    from ..engine.inspecting.subject import find_subject
 
     wanted = asked(image, split, **{name: given.pop(name) for name in ASKED})
-    config, checkpoints = _config(wanted, load_code(imports, ",".join(wanted.specs or ()) or None, {}), trust, **given)
-    form = _form(config, wanted)
-    source = find_source(config, [wanted.split])
-    checked(source, [wanted.split])
-    answer = import_module(f".inspect_{wanted.question}", __package__).answer
-    answer(wanted, form, config, checkpoints, source)
+    subject = find_subject(wanted, imports=imports, trust=trust, **given)
+    import_module(f".inspect_{wanted.question}", __package__).answer(wanted, subject)
 
 
 def _show_telemetry(run: Path | None, out: Path | None, json_file: Path | None) -> None:
@@ -148,38 +134,3 @@ def _show_telemetry(run: Path | None, out: Path | None, json_file: Path | None) 
 
     check_files(out, json_file)
     show(run, out, json_file)
-
-
-def _form(config: dict[str, Any], wanted: Asked) -> ModuleType:
-    """The module that shows detectors of this kind."""
-    if "queries" not in config["model"]:
-        if wanted.outputs:
-            raise ValueError("--outputs: belongs to query detectors, and this is a dense one; leave it out")
-        return import_module(".inspect_points", __package__)
-    if wanted.run is None:
-        raise ValueError(
-            f"--detector {wanted.detector}: a query detector has no matches to show before it is trained; give a trained "
-            "run's folder with --run"
-        )
-    return import_module(".inspect_outputs" if wanted.outputs else ".inspect_queries", __package__)
-
-
-def _config(
-    wanted: Asked, code: Container[str], trust: bool, data: str | None, **given: Any
-) -> tuple[dict[str, Any], list[Chosen]]:
-    """The config that gives image size, strides and model, and the run's checkpoints: none without a run, two to compare."""
-    from .configs import on_data, resolve_config
-
-    nothing = {"config": None, "assigner": None, "schedule": None, "settings": ()}
-    if wanted.run is None:
-        return resolve_config(detector=wanted.detector or DETECTOR, data=data, **nothing, **given), []
-    from ..engine.predict import find_model
-
-    found = [find_model(wanted.run, name, trust, code) for name in wanted.checkpoints or [None]]
-    config = found[0][0]
-    there = on_data(config, data, given["data_root"], given["images"])
-    if there["data"]["classes"] != config["data"]["classes"]:
-        raise ValueError(
-            f"--data {data}: has the classes of the run {wanted.run} in another order; expected the same ids"
-        )
-    return there, [chosen for _, chosen in found]

@@ -4,50 +4,46 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from .inspect_picture import as_json, kind_of, path_of, scene_of, write_picture
+from ..engine.files import write_json
+from .inspect_picture import write_picture
 from .tables import say, table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from ..data import DataSource
-    from ..engine.checkpoints import Chosen
+    from ..engine.inspecting.asked import Asked
+    from ..engine.inspecting.subject import Subject
     from ..evidence.inspection.difference import Difference
     from ..evidence.inspection.samples import Samples
     from ..evidence.inspection.scene import Scene
-    from .inspect_asked import Asked
 
 
-def answer(
-    wanted: Asked, form: ModuleType, config: Mapping[str, Any], checkpoints: Sequence[Chosen], source: DataSource
-) -> None:
+def answer(wanted: Asked, subject: Subject) -> None:
     """Draw and tell where the two disagree."""
-    from ..engine.files import write_json
+    from ..engine.inspecting.picture import Inspection, scene_of
     from ..evidence.pages.content import content_of
 
-    scene, origin = scene_of(wanted, config, checkpoints, source)
-    inspections = _two(wanted, form, config, checkpoints, scene)
-    picture = write_picture(
-        wanted, scene, inspections, origin, draw, lambda *shown: marked(content_of(*shown), inspections)
+    scene, origin = scene_of(wanted, subject)
+    inspections = _two(wanted, subject, scene)
+    found = Inspection(
+        scene, inspections, origin, wanted.split, draw, lambda *shown: marked(content_of(*shown), inspections)
     )
+    picture = write_picture(wanted, found)
     if wanted.json_file:
-        whole = as_json(scene, inspections, wanted.split, origin)
-        write_json({**whole, "difference": difference_as_json(inspections)}, wanted.json_file)
+        write_json({**found.to_dict(), "difference": difference_as_json(inspections)}, wanted.json_file)
     print_tables(scene, inspections, origin)
-    click.echo(f"{kind_of(picture)}: {picture}")
+    click.echo(picture)
 
 
-def _two(
-    wanted: Asked, form: ModuleType, config: Mapping[str, Any], checkpoints: Sequence[Chosen], scene: Scene
-) -> list[Any]:
+def _two(wanted: Asked, subject: Subject, scene: Scene) -> list[Any]:
     """Inspections of two assigners, or of one under two checkpoints, which are called by those."""
+    form, config, checkpoints, _ = subject
     if len(checkpoints) < 2:
-        return form.inspections_of(wanted.specs, config, path_of(checkpoints), scene, wanted.seed)
+        return form.inspections_of(wanted.specs, config, subject.checkpoint, scene, wanted.seed)
     first, second = (chosen.path for chosen in checkpoints)
     if first == second:
         raise ValueError(f"--checkpoint {','.join(wanted.checkpoints)}: both are {first}; name two different ones")

@@ -2,50 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from .common import new_path
-from .inspect_asked import PAGE
-from .inspect_picture import origin_of, path_of, write_figure
+from ..engine.files import new_path, write_json
 from .tables import say, table
 
 if TYPE_CHECKING:
-    from ..data import DataSource
-    from ..engine.checkpoints import Chosen
+    from ..engine.inspecting.asked import Asked
+    from ..engine.inspecting.subject import Subject
     from ..evidence.inspection.split import SplitStatistics
-    from .inspect_asked import Asked
 
 
-def answer(
-    wanted: Asked, form: ModuleType, config: Mapping[str, Any], checkpoints: Sequence[Chosen], source: DataSource
-) -> None:
+def answer(wanted: Asked, subject: Subject) -> None:
     """Go through all images, one at a time, and tell means and spreads."""
-    from ..engine.files import write_json
+    from ..engine.inspecting.asked import PAGE
+    from ..engine.inspecting.picture import origin_of, write_figure
     from ..evidence.drawing.split import draw
 
     if wanted.out and wanted.out.suffix.lower() == PAGE:
         raise ValueError(
             f"--out {wanted.out}: statistics of a split are a picture (.png, .pdf, .svg); --json has the numbers"
         )
-    found = _gathered(wanted, form, config, path_of(checkpoints), source)
-    origin = origin_of(wanted, checkpoints)
-    title = f"{source.name}, {wanted.split}: {found.images} images, {len(found.sides)} objects   ·   {origin}"
+    found = _gathered(wanted, subject)
+    origin = origin_of(wanted, subject)
+    title = f"{subject.source.name}, {wanted.split}: {found.images} images, {len(found.sides)} objects   ·   {origin}"
     path = wanted.out or new_path(Path(f"inspect-{wanted.split}.png"))
-    picture = write_figure(wanted, lambda: draw(found, title), path)
+    write_figure(lambda: draw(found, title), path, wanted.theme)
     if wanted.json_file:
         write_json({"split": wanted.split, "predictions": origin, **found.plain()}, wanted.json_file)
     _print_table(found, title)
-    click.echo(f"picture: {picture}")
+    click.echo(f"picture: {path}")
 
 
-def _gathered(
-    wanted: Asked, form: ModuleType, config: Mapping[str, Any], checkpoint: Path | None, source: DataSource
-) -> SplitStatistics:
+def _gathered(wanted: Asked, subject: Subject) -> SplitStatistics:
     """The statistics; a bar shows how far they are."""
     from ..engine.progress import progress_bar
     from ..engine.scenes import scenes, stored_boxes
@@ -53,8 +46,9 @@ def _gathered(
     from ..evidence.inspection.split import Gathering
     from ..evidence.inspection.subjects import at_the_end
 
+    form, config, _, source = subject
     built = at_the_end(wanted.specs or form.usual(config), len(source.classes))
-    see = form.seeing(config, checkpoint, wanted.seed)
+    see = form.seeing(config, subject.checkpoint, wanted.seed)
     gathering = Gathering(tuple(built))
     count, images = scenes(source, config["input"], wanted.split, wanted.stored_size)
     with progress_bar(f"inspect {wanted.split}", count) as advance:

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from .common import new_path
+from ..engine.files import new_path
 from .tables import table
 
 COLUMNS = {

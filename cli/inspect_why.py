@@ -5,18 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from .inspect_picture import path_of, scene_of
 from .tables import say, table
 
 if TYPE_CHECKING:
-    from ..data import DataSource
-    from ..engine.checkpoints import Chosen
+    from ..engine.inspecting.asked import Asked
+    from ..engine.inspecting.subject import Subject
     from ..evidence.inspection.reasons import Candidate, Reasons
     from ..evidence.inspection.scene import Scene
-    from .inspect_asked import Asked
 
 MEANING = {
     "learns": "learns it",
@@ -28,17 +25,17 @@ MEANING = {
 }
 
 
-def answer(
-    wanted: Asked, form: ModuleType, config: Mapping[str, Any], checkpoints: Sequence[Chosen], source: DataSource
-) -> None:
+def answer(wanted: Asked, subject: Subject) -> None:
     """Tell why the object has its samples, under every assigner."""
     from ..engine.files import write_json
+    from ..engine.inspecting.picture import scene_of
     from ..evidence.inspection.reasons import reasons
     from ..evidence.inspection.subjects import at_the_end
 
-    scene, origin = scene_of(wanted, config, checkpoints, source)
+    scene, origin = scene_of(wanted, subject)
     _check_object(wanted, scene)
-    seen = form.seeing(config, path_of(checkpoints), wanted.seed)(scene)
+    form, config = subject.form, subject.config
+    seen = form.seeing(config, subject.checkpoint, wanted.seed)(scene)
     built = at_the_end(wanted.specs or form.usual(config), len(scene.classes))
     found = [reasons(name, assigner, seen(assigner), scene.targets, wanted.object) for name, assigner in built.items()]
     name, size = scene.objects()[wanted.object]

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..engine.files import new_run_folder
 from ..evidence.words import many, printable
 from . import completion
-from .common import checkpoint_option, device_option, import_option, new_run_folder, options, trust_option
+from .common import checkpoint_option, device_option, import_option, options, trust_option
 
 if TYPE_CHECKING:
     from ..engine.prediction.wanted import Outcome

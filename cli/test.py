@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
+from typing import Any
 
 import click
 
 from ..data.files import json_text
 from . import completion
 from .common import (
-    checked,
     checkpoint_option,
     data_option,
     data_root_option,
@@ -32,18 +31,7 @@ from .tables import table
 @click.option("--device", metavar="NAME", help="auto, cpu or cuda[:index].")
 @import_option
 @trust_option
-def command(
-    run: Path,
-    checkpoint: str | None,
-    split: str,
-    data: str | None,
-    data_root: Path | None,
-    images: int | None,
-    as_json: bool,
-    device: str | None,
-    imports: tuple[str, ...],
-    trust: bool,
-) -> None:
+def command(run: Path, as_json: bool, **given: Any) -> None:
     """Measure the AP of a trained run on its own data, or on other data of the same classes.
 
     Without --checkpoint that of the run's best epoch is taken. --data says where the data set lies now if it was moved.
@@ -52,30 +40,20 @@ def command(
     detassign test runs/fcos_tiny-dw-synthetic
     detassign test runs/mine --checkpoint last --data /new/place/mine
     """
-    from ..engine.config import find_source
+    from .. import evaluate
     from ..engine.evaluation import CLASSES
-    from ..engine.imports import load_named
-    from ..engine.predict import find_model
-    from ..engine.processes import is_first, joined, once
-    from ..engine.train import evaluate
-    from .configs import on_data
+    from ..engine.processes import is_first, joined
 
     with joined():
-        config, chosen = find_model(run, checkpoint, trust, load_named(imports))
-        classes = config["data"]["classes"]
-        config = once(partial(on_data, config, data, data_root, images))
-        if device:
-            config["device"] = device
-        once(lambda: checked(find_source(config, [split]), [split]))
-        metrics = evaluate(config, chosen.path, split, classes)
+        found = evaluate(run, **given)
         speaks = is_first()
     if not speaks:
         return
-    click.echo(f"checkpoint: {chosen}", err=True)
+    click.echo(f"checkpoint: {found.checkpoint}", err=True)
     if as_json:
-        click.echo(json_text(metrics, indent=2))
+        click.echo(json_text(found.metrics, indent=2))
         return
-    limit = config["evaluation"]["max_detections"]
-    shown = {name: value for name, value in metrics.items() if name != CLASSES}
+    shown = {name: value for name, value in found.metrics.items() if name != CLASSES}
     values = ["-" if value != value else f"{100 * value:.1f}" for value in shown.values()]
-    table([*shown], [values], title=f"{config['name']} on {split}, at most {limit} detections per image")
+    title = f"{found.name} on {found.split}, at most {found.max_detections} detections per image"
+    table([*shown], [values], title=title)

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from . import completion
-from .common import choice_options, new_run_folder, run_options, trust_option
+from .common import choice_options, run_options, trust_option
 from .tables import table
-
-if TYPE_CHECKING:
-    from ..assigners.imports import Imported
 
 
 @click.command("train")
@@ -42,31 +39,16 @@ def command(config: str | None, work_dir: Path | None, resume: bool, quiet: bool
 
     The last line trains on 8 GPUs, each with an eighth of every batch.
     """
-    from ..engine.config import CONFIG
+    from .. import train
     from ..engine.evaluation import CLASSES
-    from ..engine.imports import adopt, code_of
-    from ..engine.processes import is_first, joined, once
-    from ..engine.train import train
-    from .configs import resolve_config
-
-    if resume and work_dir is None:
-        raise ValueError("--resume: name the run's folder with --work-dir")
-
-    def resolve() -> tuple[dict[str, Any], list[Imported]]:
-        if not config and resume and not (work_dir / CONFIG).is_file():
-            raise ValueError(f"--resume: {work_dir} holds no run; a new one starts without --resume")
-        resolved = resolve_config(config or (str(work_dir / CONFIG) if resume else None), **given)
-        return resolved, code_of(resolved)
+    from ..engine.processes import is_first, joined
 
     with joined():
-        resolved, code = once(resolve)
-        adopt(code)
-        folder = once(lambda: work_dir or new_run_folder(resolved["name"]))
-        summary = train(resolved, folder, resume=resume, quiet=quiet)
+        run = train(config, work_dir=work_dir, resume=resume, quiet=quiet, **given)
         if is_first() and not no_table:
-            metrics = {name: value for name, value in summary["metrics"].items() if name != CLASSES}
+            metrics = {name: value for name, value in run.metrics.items() if name != CLASSES}
             table([*metrics], [[_percent(value) for value in metrics.values()]])
-            click.echo(f"run folder: {folder}{_best(summary)}")
+            click.echo(f"run folder: {run.folder}{_best(run.summary)}")
 
 
 def _best(summary: Mapping[str, Any]) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-__all__ = ["Finding", "Report", "finding", "refuse"]
+__all__ = ["DataWarning", "Finding", "Report", "finding", "refuse"]
 
 Severity = Literal["error", "warning", "info"]
 _EXAMPLES = 3  # enough to find the fault, few enough for one line
@@ -30,6 +30,10 @@ class Finding:
     def __str__(self) -> str:
         often = f"{self.count}, such as {', '.join(self.examples)}" if self.examples else ""
         return f"{self.where}: {self.sentence}" + (f" ({often})" if often else "")
+
+
+class DataWarning(UserWarning):
+    """Of data that is changed or left out when it is loaded."""
 
 
 def finding(severity: Severity, code: str, where: str, sentence: str, cases: Sequence[str]) -> list[Finding]:

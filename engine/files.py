@@ -67,6 +67,32 @@ def last_lines(path: Path, size: int = 2**12) -> list[str]:
         return file.read().decode(errors="replace").splitlines()
 
 
+def new_run_folder(name: str) -> Path:
+    """runs/NAME, or runs/NAME-2, … : the first that does not exist."""
+    from ..assigners.spec import slug  # imports torch
+
+    return new_path(Path("runs") / slug(name), suffix="")
+
+
+def new_path(path: Path, suffix: str | None = None) -> Path:
+    """The path, or with -2, -3, … before its suffix: the first that does not exist."""
+    suffix = path.suffix if suffix is None else suffix
+    stem, number, found = path.name.removesuffix(suffix), 1, path
+    while found.exists():
+        number += 1
+        found = path.with_name(f"{stem}-{number}{suffix}")
+    return found
+
+
+def check_files(*paths: Path | None) -> None:
+    """Refuse before the work is done what could not be written after it."""
+    for path in paths:
+        if path and not path.resolve().parent.is_dir():
+            raise FileNotFoundError(f"{path}: the folder {path.parent} does not exist")
+        if path and path.is_dir():
+            raise ValueError(f"{path}: expected a file's name, this is a folder")
+
+
 @contextmanager
 def naming(path: Path) -> Iterator[None]:
     """Lets an error that names no file, as that of a full disk, name this one, or the folder that is written to."""

@@ -6,7 +6,7 @@ found in a picture depends on the batch by no more than the rounding of sums.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -75,12 +75,12 @@ class Predictor:
         return predictor
 
     def __call__(
-        self, images: Sequence[np.ndarray], score: float = 0.3, limit: int | None = None, batch: int = 1
+        self, images: Iterable[np.ndarray], score: float = 0.3, limit: int | None = None, batch: int = 1
     ) -> list[Detections]:
         """Detections of each image in its own pixels, on the CPU, scores falling.
 
         Args:
-            images: (H, W, 3) uint8 each, RGB, of any sizes.
+            images: (H, W, 3) uint8 each, RGB, of any sizes; taken one at a time.
             score: detections at or below it are left out.
             limit: at most so many detections per image; None keeps the model's own limit.
             batch: at most so many images pass the network together, those of one size after resizing.

@@ -17,7 +17,7 @@ from ..evidence.inspection.scene import Scene
 from ..heads.query import QueryOutputs
 from .build import Detector, build_model, load_checkpoint
 from .datasets import DetectionData, at_settings, eval_loader
-from .predict import check_header
+from .prediction.reading import check_header
 from .train import calm
 
 

@@ -482,6 +482,9 @@ def _remove_if_empty(folder: Path) -> None:
 class calm(warnings.catch_warnings):
     """Keeps third parties' warnings and start-up talk off the terminal, and lets this project's through."""
 
+    def __init__(self) -> None:
+        super().__init__()
+
     def __enter__(self) -> None:
         super().__enter__()
         warnings.simplefilter("ignore")

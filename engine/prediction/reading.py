@@ -46,13 +46,22 @@ def read_picture(path: Path, predictor: Predictor, keep: bool = True) -> Picture
     Raises:
         ValueError: naming the file, when it is no image, is damaged, too large or too narrow.
     """
-    check_header(path)
-    try:
-        pixels = predictor.load_pixels(path)
-    except Exception as error:  # a hostile file can make the decoder fail in any way
-        raise ValueError(f"{path}: the image is damaged or of an unknown kind") from error
+    pixels = read_pixels(path, predictor)
     prepared = predictor.prepare(pixels, path)
     return Picture(pixels.shape[1], pixels.shape[0], prepared, pixels if keep else None)
+
+
+def read_pixels(path: Path, predictor: Predictor) -> np.ndarray:
+    """An image's pixels (H, W, 3) uint8 in BGR.
+
+    Raises:
+        ValueError: naming the file, when it is no image, is damaged or too large.
+    """
+    check_header(path)
+    try:
+        return predictor.load_pixels(path)
+    except Exception as error:  # a hostile file can make the decoder fail in any way
+        raise ValueError(f"{path}: the image is damaged or of an unknown kind") from error
 
 
 def weight_of(path: Path) -> int:

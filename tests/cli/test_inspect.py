@@ -7,12 +7,12 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from detassign.cli import inspect_queries
 from detassign.cli.inspect import command
 from detassign.data import make_dataset, resolve
 from detassign.engine.build import build_model
 from detassign.engine.config import compose
 from detassign.engine.files import write_json
+from detassign.engine.inspecting import queries
 from detassign.evidence.telemetry.history import COLUMNS, History
 
 
@@ -269,7 +269,7 @@ def test_assigners_whose_matches_cannot_be_followed_show_what_the_last_layer_lea
 
 def test_a_run_whose_outputs_have_assigners_of_their_own_shows_the_decoders():
     head = {"assigner": {"type": "hungarian", "encoder": "atss", "denoising": "hungarian"}}
-    assert inspect_queries.own({"model": {"head": head}}) == [{"type": "hungarian"}]
+    assert queries.own({"model": {"head": head}}) == [{"type": "hungarian"}]
 
 
 def test_outputs_show_what_training_adds(query_run, run_folder, tmp_path):

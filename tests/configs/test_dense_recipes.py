@@ -10,10 +10,10 @@ from mmengine.registry import DefaultScope
 from support.zoo import ZOO
 
 from detassign.assigners import build
-from detassign.cli.configs import resolve_config
 from detassign.data import make_dataset
 from detassign.engine import fragments
 from detassign.engine.build import build_model
+from detassign.engine.resolving import resolve_config
 from detassign.heads.branch_towers import Convolutions, MaxFilter
 from detassign.heads.task_aligned import TaskAlignedTower
 

@@ -1,8 +1,8 @@
-"""From command-line options to a resolved config."""
+"""From options, of the command line or of a call, to a resolved config."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import reduce
 from operator import getitem
 from pathlib import Path
@@ -10,36 +10,37 @@ from typing import Any
 
 from ..assigners import spec
 from ..data import DataSource, Report
-from ..engine import config as configs
-from ..engine.imports import load_named, restore
 from ..heads import PostProcess
-from .common import checked, find_data
+from . import config as configs
+from .finding import checked, find_data
+from .imports import load_named, restore
 
 DETECTIONS = 100  # COCO's limit per image
 DEFAULT_DETECTOR = "fcos_tiny"
 
 
 def resolve_config(
-    config: str | None,
-    detector: str | None,
-    assigner: str | None,
-    data: str | None,
-    data_root: Path | None,
-    images: int | None,
-    schedule: str | None,
-    settings: tuple[str, ...],
+    config: str | None = None,
+    detector: str | None = None,
+    assigner: str | None = None,
+    data: str | None = None,
+    data_root: Path | None = None,
+    images: int | None = None,
+    schedule: str | None = None,
+    settings: Mapping[str, Any] | Iterable[str] = (),
     denoising: str | None = None,
-    imports: tuple[str, ...] = (),
+    imports: Iterable[str] = (),
     trust: bool = False,
     scheme: str | None = None,
-    extra: tuple[str, ...] = (),
+    extra: Sequence[str] = (),
     **run: Any,
 ) -> dict[str, Any]:
     """The config of a run: a recipe or a run's config.json if named, with what the options say on top.
 
     Code that the options name is loaded; code that a run brings is, too, if it has run here before or `trust` is given.
+    `settings` are dotted keys with their values, or texts of the form key=value.
     """
-    changes = configs.parse_changes(settings)
+    changes = dict(settings) if isinstance(settings, Mapping) else configs.parse_changes([*settings])
     if config and config.endswith(".json"):
         chosen = {"--detector": detector, "--assigner": assigner, "--denoising": denoising}
         chosen |= {"--schedule": schedule, "--scheme": scheme, "--extra": extra or None}

@@ -1,4 +1,4 @@
-"""What `detassign inspect` is asked for, from options that go together."""
+"""What is asked for, from options that go together."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .common import check_files, choose
+from ...assigners.spec import split as split_names
+from ...evidence.drawing.canvas import FORMATS
+from ..files import check_files
 
 PAGE = ".html"
 
@@ -46,13 +48,14 @@ class Asked:
 
 
 def asked(
-    image: str | None,
-    split: str | None,
-    assigners: str | None,
-    checkpoint: str | None,
-    diff: tuple[str, str] | None,
-    why: str | None,
-    out: Path | None,
+    image: str | None = None,
+    split: str | None = None,
+    assigners: str | None = None,
+    checkpoint: str | None = None,
+    diff: tuple[str, str] | None = None,
+    why: str | None = None,
+    out: Path | None = None,
+    json_file: Path | None = None,
     **given: Any,
 ) -> Asked:
     """What the options ask for, once they go together.
@@ -60,11 +63,11 @@ def asked(
     Raises:
         ValueError, OSError: when they do not, or a file could not be written.
     """
-    check_files(out, given["json_file"])
+    check_files(out, json_file)
     check_suffix(out)
     checkpoints = _checkpoints(checkpoint, given["run"], given["detector"])
     question = _question(image, split, diff, why, checkpoints)
-    specs = choose(assigners) if assigners else None
+    specs = split_names(assigners, "name") if assigners else None
     if diff:
         specs = _two(diff, assigners)
     if len(checkpoints) == 2 and specs and len(specs) > 1:
@@ -76,13 +79,12 @@ def asked(
         image, number = _object(why, image)
         if out:
             raise ValueError(f"--out {out}: --why prints words and a table; --json writes them down")
-    return Asked(question, image or "0", split or "val", specs, number, checkpoints=checkpoints, out=out, **given)
+    files = {"out": out, "json_file": json_file}
+    return Asked(question, image or "0", split or "val", specs, number, checkpoints=checkpoints, **files, **given)
 
 
 def check_suffix(path: Path | None) -> None:
     """Raise ValueError for a name that no picture or page has."""
-    from ..evidence.drawing.canvas import FORMATS
-
     if path and path.suffix and path.suffix.lower() not in (*FORMATS, PAGE):
         raise ValueError(f"--out {path}: expected a name that ends in {', '.join(FORMATS)} or {PAGE}")
 
@@ -119,7 +121,7 @@ def _checkpoints(text: str | None, run: Path | None, detector: str | None) -> li
 def _two(diff: tuple[str, str], assigners: str | None) -> list[str]:
     if assigners:
         raise ValueError(f"--assigners {assigners}: --diff names two already; leave one of the two out")
-    specs = choose(",".join(diff))
+    specs = split_names(",".join(diff), "name")
     if len(specs) != 2:
         raise ValueError(f"--diff {' '.join(diff)}: expected two different assigners")
     return specs
