@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from ..assigners import BRANCHES, Assigner, Assignment, Predictions, Targets, TwoHeaded, build
 from ..assigners.boxes import boxes_from_distances, side_distances
-from ..assigners.checks import check_norm_groups
+from ..assigners.checks import check_choice, check_norm_groups
 from ..assigners.description import constants
 from .branch_towers import BRANCH_TOWERS
 from .outputs import assigners_of
@@ -30,10 +30,6 @@ from .task_aligned import TaskAlignedTower, TaskFeatures
 
 PROVIDES = frozenset({"logits", "boxes", "points", "strides", "level_sizes", "distribution"})
 ASSIGNERS_OF_HEAD = ("assigner", "home", "one_to_one")  # arguments that say who assigns, not what the head is like
-CHOICES = {
-    "branch_on": ("reg", "cls"),
-    "distances": ("exp", "relu", "exp_strides"),
-}
 
 
 class DenseHead(nn.Module):
@@ -102,23 +98,14 @@ class DenseHead(nn.Module):
             name: value for name, value in locals().items() if name not in ("self", "__class__", *ASSIGNERS_OF_HEAD)
         }
         super().__init__()
-        for name, value in (("branch_on", branch_on), ("distances", distances)):
-            if value not in CHOICES[name]:
-                raise ValueError(f"{name}: expected one of {CHOICES[name]}, got {value!r}")
-        if stacked_convs:
-            check_norm_groups(norm_groups, feat_channels)
-        self.num_classes = num_classes
-        self.strides = tuple(strides)
-        self.distances = distances
-        self.point_offset = point_offset
-        self.branch_on = branch_on
+        check_choice("branch_on", branch_on, ("reg", "cls"))
+        check_choice("distances", distances, ("exp", "relu", "exp_strides"))
+        check_norm_groups(norm_groups if stacked_convs else None, feat_channels)
+        self.num_classes, self.strides, self.point_offset = num_classes, tuple(strides), point_offset
+        self.distances, self.branch_on = distances, branch_on
         numbers = Streams()  # the towers start alike under every assigner
         with numbers.of("assigner"):
-            self.assigner, others = assigners_of(assigner, ("one_to_one",), num_classes, home)
-            if one_to_one is not None:
-                others = {"one_to_one": build(one_to_one, num_classes, home)}
-        if others:
-            self.assigner = TwoHeaded(**others, one_to_many=self.assigner)
+            self.assigner = whole_assigner(assigner, one_to_one, num_classes, home)
         self.branch = second_branch(self.assigner) if branch == "auto" else take_branch(self.assigner, branch)
         check_assigner(self.assigner, self.branch)
         check_towers(self.branch, branch_tower, task_aligned, dcn_on_last_conv)
@@ -317,6 +304,19 @@ def take_branch(assigner: Assigner, branch: str | None) -> str | None:
     if branch != "objectness":
         assigner.branch = branch and BRANCHES.build(branch)
     return branch
+
+
+def whole_assigner(
+    assigner: Assigner | str | dict[str, Any],
+    one_to_one: Assigner | str | dict[str, Any] | None,
+    num_classes: int,
+    home: str | dict[str, Any],
+) -> Assigner | TwoHeaded:
+    """The assigner, with that of a second head where there is one; see `DenseHead`."""
+    own, others = assigners_of(assigner, ("one_to_one",), num_classes, home)
+    if one_to_one is not None:
+        others = {"one_to_one": build(one_to_one, num_classes, home)}
+    return TwoHeaded(**others, one_to_many=own) if others else own
 
 
 def check_assigner(assigner: Assigner, branch: str | None) -> None:

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 from matplotlib.colors import to_hex, to_rgb
 
+from ..palette import DARK, LIGHT
+
 
 @dataclass(frozen=True)
 class Theme:
@@ -38,8 +40,8 @@ class Theme:
 
 
 THEMES = {
-    "dark": Theme("#ffffff", "#c8ccd4", "#16181d", "#5c6370"),
-    "light": Theme("#16181d", "#4a505c", "#ffffff", "#9aa0aa", 0.45),
+    "dark": Theme(DARK["ink"], DARK["soft"], DARK["ground"], "#5c6370"),
+    "light": Theme(LIGHT["ink"], LIGHT["soft"], LIGHT["ground"], "#9aa0aa", 0.45),
 }
 _current = ContextVar("theme", default=THEMES["dark"])
 

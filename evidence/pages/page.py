@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image
 
 from ...data.files import json_text
+from ..palette import as_css
 from ..words import printable
 
 QUALITY = 90  # of the embedded JPEG
@@ -28,7 +29,7 @@ def page(content: Mapping[str, Any], theme: str | None = None) -> str:
     parts = {
         "title": escape(printable(str(content["title"]))),
         "theme": f' data-theme="{escape(theme)}"' if theme else "",
-        "style": _file("page.css"),
+        "style": as_css() + _file("page.css"),
         "data": embedded(content),
         "script": _file("page.js"),
     }

@@ -1,13 +1,12 @@
 """How the page of a report looks, in light and in dark, on a telephone and on paper."""
 
+from ..palette import as_css
+
 __all__ = ["STYLE"]
 
-STYLE = """
-:root { color-scheme: light dark; --ground: #fff; --card: #f6f7f9; --ink: #1b1f24; --soft: #59626d; --edge: #d5dae0;
-  --c0: #0072b2; --c1: #c44e00; --c2: #00805c; --c3: #b0478c; --c4: #8a6d00; --c5: #2b7fb8; --c6: #882255; --c7: #555; }
-@media screen and (prefers-color-scheme: dark) { :root { --ground: #14171b; --card: #1d2127; --ink: #e8ebef;
-  --soft: #a7b0bb; --edge: #3a424c; --c0: #5cb0ee; --c1: #ff9257; --c2: #43cf9f; --c3: #ea9fcb; --c4: #e5c04b;
-  --c5: #9ad7ff; --c6: #de86b5; --c7: #bbb; } }
+STYLE = (
+    as_css()
+    + """
 * { box-sizing: border-box; }
 body { margin: 0; background: var(--ground); color: var(--ink); font: 16px/1.5 system-ui, sans-serif; }
 main { max-width: 1240px; margin: 0 auto; padding: 16px; }
@@ -27,14 +26,14 @@ ul { margin: .2em 0; padding-left: 1.2em; max-width: 90ch; overflow-wrap: anywhe
 .scroll { overflow-x: auto; border: 1px solid var(--edge); border-radius: 6px; }
 table { border-collapse: collapse; font-size: .875rem; font-variant-numeric: tabular-nums; min-width: 100%; }
 th, td { padding: .35em .7em; text-align: right; white-space: nowrap; border-bottom: 1px solid var(--edge); }
-thead th { color: var(--soft); font-weight: 600; background: var(--card); }
-th:first-child { text-align: left; position: sticky; left: 0; background: var(--card); min-width: 7.5em; max-width: 42vw;
+thead th { color: var(--soft); font-weight: 600; background: var(--raised); }
+th:first-child { text-align: left; position: sticky; left: 0; background: var(--raised); min-width: 7.5em; max-width: 42vw;
   white-space: normal; overflow-wrap: anywhere; }
 tbody th { font-weight: 600; }
 tbody tr:last-child > * { border-bottom: 0; }
 .figures { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 350px), 1fr)); gap: 16px;
   align-items: start; margin: .6em 0; }
-figure { margin: 0; padding: 10px; background: var(--card); border: 1px solid var(--edge); border-radius: 6px;
+figure { margin: 0; padding: 10px; background: var(--raised); border: 1px solid var(--edge); border-radius: 6px;
   max-width: 480px; }
 figcaption { font-weight: 600; font-size: .875rem; margin-bottom: .3em; overflow-wrap: anywhere; }
 svg { display: block; width: 100%; height: auto; color: var(--ink); }
@@ -62,3 +61,4 @@ summary { cursor: pointer; margin-bottom: .5em; }
   figure, tr { break-inside: avoid; } .scroll { overflow: visible; border: 0; } table { font-size: 7pt; }
   th, td { padding: .2em .4em; } .figures { grid-template-columns: 1fr 1fr; } }
 """
+)
