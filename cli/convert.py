@@ -73,7 +73,8 @@ def command(
     as_json: bool,
     **target: Any,
 ) -> int:
-    """Turn a checkpoint of the papers' code, of detrex, mmdet, torchvision or DW into one that train, test and predict load.
+    """Turn a checkpoint of the papers' code, of detrex, mmdet, torchvision, transformers or DW into one that train,
+    test and predict load.
 
     Every tensor is accounted for. Where one of the checkpoint's cannot be used, or one of the model's is not found, nothing
     is written and the exit status is 1. What others compute differently goes into the config beside the new checkpoint.
@@ -81,6 +82,7 @@ def command(
     \b
     detassign convert checkpoint0011_4scale.pth --detector dino_4scale_r50 --out dino/dino.pth
     detassign predict dino/dino.pth photos/
+    detassign convert detr-resnet-50/model.safetensors --detector detr_r50 --out detr/detr.pth
     detassign convert detr.pth --detector detr_r50 --data my/folder --finetune-classes 3 --out mine/start.pth
     detassign train mine/config.json --init mine/start.pth
     """

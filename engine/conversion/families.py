@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
-from . import co_detr, detrex, mmdet, official, relation_detr, torchvision
+from . import co_detr, detrex, mmdet, official, relation_detr, torchvision, transformers
 from .co_detr import from_co_detr
 from .detrex import from_detrex
 from .mmdet import from_dense, from_mmdet
@@ -18,6 +18,7 @@ from .reading import Checkpoint
 from .relation_detr import class_names, from_relation_detr
 from .rules import Translation, translate
 from .torchvision import from_torchvision
+from .transformers import from_transformers
 
 Settings = Callable[[Mapping[str, Tensor], Mapping[str, Any]], dict[str, Any]]
 
@@ -58,6 +59,7 @@ PROJECTS = {
     "relation_detr": Project(r"transformer\.encoder_class_head\.", from_relation_detr, relation_detr.settings_of),
     "detrex": Project(r"transformer\.(en|de)coder\.layers\.0\.attentions\.", from_detrex, detrex.settings_of),
     "co_detr": Project(r"query_head\.", from_co_detr, co_detr.settings_of),
+    "transformers": Project(transformers.PATTERN, from_transformers, transformers.settings_of),
     "official": Project(r"transformer\.|backbone\.0\.", from_official, official.settings_of),
     "detassign": Project(r"bbox_head\.classes\.0\.bias$", lambda state: translate(state, ())),
     "mmdet": Project(r"bbox_head\.(fc_cls|cls_branches)\.", from_mmdet, mmdet.settings_of),
@@ -94,8 +96,8 @@ def source_of(state: Mapping[str, Tensor]) -> str:
     raise ValueError(
         f"none of the projects whose checkpoints can be converted names its tensors like {example!r}; known are the "
         "papers' DETR, Conditional, Deformable, DAB-, DN-DETR, DINO, H-, Group, MS-, DAC-, Relation- and Co-DETR and DETA, "
-        "detrex's DINO, Align-, Stable-, Deformable, H- and Rank-DETR, DW, mmdet 3's FCOS and DETRs, and torchvision's "
-        "FCOS and RetinaNet"
+        "detrex's of DETR, Conditional, DAB-, DN-, Deformable, H-, Rank- and Align-DETR, DINO and Stable-DINO, DW, mmdet 3's "
+        "FCOS and DETRs, torchvision's FCOS and RetinaNet, and transformers' DETR, Conditional, Deformable and DAB-DETR"
     )
 
 

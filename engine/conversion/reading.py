@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import ast
+import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ PLACES = ("state_dict", "model", "model_state_dict")
 AVERAGED = ("ema_model", "ema_state_dict", "model_ema", "state_dict_ema", "ema_state", "ema")
 WRAPPERS = re.compile(r"^(module\.)+|\b_orig_mod\.")  # of parallel and of compiled models
 OUTER = "model."  # in front of every name where the detector is part of something that trains it
+BESIDE = "config.json"  # what transformers writes beside the weights
+LARGEST = 2**20  # bytes of such a file that are read
 COUNTERS = {"n_averaged", "steps"}  # what averaging counts beside its weights
 
 
@@ -53,7 +56,8 @@ def read_checkpoint(path: Path, ema: bool = False) -> Checkpoint:
     Raises:
         FileNotFoundError, ValueError: when the file is missing, unsafe, or holds no weights.
     """
-    return weights_of(safe_load(path), path, ema)
+    found = weights_of(safe_load(path), path, ema)
+    return found if found.classes is not None else replace(found, classes=labels_beside(path))
 
 
 def weights_of(loaded: Any, path: Path, ema: bool = False) -> Checkpoint:
@@ -76,6 +80,18 @@ def weights_of(loaded: Any, path: Path, ema: bool = False) -> Checkpoint:
         raise ValueError(f"{path}: holds some tensors twice, with 'module.' in front of their names and without")
     meta = meta if isinstance(meta, dict) else {}
     return Checkpoint(bare, _classes(meta), _model(meta), place)
+
+
+def labels_beside(path: Path) -> tuple[str, ...] | None:
+    """Names of the classes in the config that transformers saves beside its weights; None where it says none."""
+    beside = path.parent / BESIDE
+    try:
+        names = json.loads(beside.read_text())["id2label"] if beside.stat().st_size <= LARGEST else {}
+        rows = [names[str(row)] for row in range(len(names))]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return None
+    named = all(isinstance(name, str) for name in rows) and rows != [f"LABEL_{row}" for row in range(len(rows))]
+    return tuple(rows) if rows and named else None
 
 
 def check_finite(state: Mapping[str, Tensor], path: Path) -> None:
