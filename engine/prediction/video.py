@@ -49,15 +49,17 @@ def predict_video(
     Raises:
         OSError: for a disk that takes no more.
     """
-    path, base = file.path, folder / file.stem
-    try:
-        with closing(Video(path, wanted.every)) as video, closing(_read(video, predictor, clock)) as frames:
-            all_frames = itertools.chain([next(frames)], frames)  # what has none leaves no file
-            done, detections = _done(predictor, video, all_frames, base, wanted, clock, quiet)
-    except ValueError as error:
-        return Outcome(failures=(str(error),))
+    with ExitStack() as stack:
+        try:
+            video = stack.enter_context(closing(Video(file.path, wanted.every)))
+            frames = stack.enter_context(closing(_read(video, predictor, clock)))
+            first = next(frames)  # what has none leaves no file
+        except ValueError as error:
+            return Outcome(failures=(str(error),))
+        every_frame = itertools.chain([first], frames)
+        done, detections = _done(predictor, video, every_frame, folder / file.stem, wanted, clock, quiet)
     said = -(-video.said // wanted.every)
-    failures = () if done >= LEAST_SHARE * said else (f"{path}: ends after {done} of its {said} frames",)
+    failures = () if done >= LEAST_SHARE * said else (f"{file.path}: ends after {done} of its {said} frames",)
     return Outcome(videos=1, frames=done, detections=detections, failures=failures)
 
 

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from detassign.engine.build import build_model, load_checkpoint
+from detassign.engine.config import compose, source_of
 from detassign.engine.predictor import Predictor
 from detassign.engine.train import find_run
 
@@ -36,6 +37,19 @@ def test_the_batch_changes_nothing_and_the_order_is_kept(predictor, monkeypatch)
         torch.testing.assert_close(other.boxes, one.boxes, atol=1e-3, rtol=0)
         torch.testing.assert_close(other.scores, one.scores, atol=1e-5, rtol=0)
         assert torch.equal(other.labels, one.labels)
+
+
+@pytest.mark.parametrize("detector", ["detr_tiny", "dino_r18_tiny"])
+def test_neither_does_it_for_query_detectors(detector, tiny_run):
+    source = source_of(find_run(tiny_run)[0])
+    config = compose(detector, None, source, changes={"input.scale": (96, 96)})
+    torch.manual_seed(0)
+    predictor, images = Predictor(config, build_model(config)), pictures((60, 90), (90, 60), (60, 90), (60, 90))
+    several = zip(predictor(images, score=0, limit=30), predictor(images, score=0, limit=30, batch=3), strict=True)
+    for one, other in several:
+        assert len(one.scores) == 30
+        torch.testing.assert_close(other.boxes, one.boxes, atol=1e-3, rtol=0)
+        torch.testing.assert_close(other.scores, one.scores, atol=1e-5, rtol=0)
 
 
 def test_images_are_rgb_and_boxes_in_their_pixels(predictor):
