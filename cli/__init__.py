@@ -19,6 +19,7 @@ COMMANDS = {
     "train": "Train a detector under an assigner.",
     "test": "Measure a trained detector's AP.",
     "predict": "Draw and write down detections of images.",
+    "export": "Write a trained detector to an ONNX, TorchScript or torch.export file.",
     "convert": "Take over a checkpoint of the papers' code or of mmdet.",
     "bench": "Compare assigners under equal conditions.",
     "inspect": "Show which point or query learns which object, and how strongly.",

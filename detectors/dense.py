@@ -54,6 +54,10 @@ class DenseDetector(BaseDetector):
         """What the head says of images (B, 3, H, W), undecided; points need to know no sizes."""
         return self.bbox_head(self.extract_feat(batch_inputs))
 
+    def predictions_within(self, images: Tensor, sizes: Tensor) -> Predictions:
+        """The same of images whose valid sizes (B, 2) are a tensor, as an exported network is given them."""
+        return self.predictions(images)
+
     def loss(self, batch_inputs: Tensor, batch_data_samples: list[DetDataSample]) -> dict[str, Tensor]:
         """The head's losses, and beside them, for the log, what each sum was divided by (norm_pos, norm_neg, norm_box)."""
         targets = targets_on(batch_inputs.device, batch_data_samples, self.bbox_head.num_classes)

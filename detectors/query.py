@@ -166,6 +166,11 @@ class QueryDetector(BaseDetector):
         sizes = to_device(sizes_of(batch_data_samples), batch_inputs.device)
         return last_predictions(self._outputs(batch_inputs, batch_data_samples, sizes), sizes)
 
+    def predictions_within(self, images: Tensor, sizes: Tensor) -> Predictions:
+        """The same of images whose valid sizes (B, 2) are a tensor, as an exported network is given them."""
+        shape = (images.shape[-2], images.shape[-1])
+        return last_predictions(self.outputs(self.extract_feat(images), sizes, shape, padded=True), sizes)
+
     def _outputs(
         self, images: Tensor, samples: list[DetDataSample], sizes: Tensor, targets: Targets | None = None
     ) -> QueryOutputs:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from ..data import DataSource
 from ..data.files import new_folder
 from ..data.pictures import silent_decoder
 from ..evidence.drawing.fonts import warn_of_missing_letters
@@ -61,13 +63,26 @@ def predict(
     Raises:
         ValueError, OSError: for a checkpoint of another model, a folder in use, and a disk that takes no more.
     """
-    wanted, source = wanted or Wanted(), source_of(config)
+    load = partial(Predictor.load, config, checkpoint, half, compiled)
+    return predict_with(load, source_of(config), files, folder, wanted, quiet)
+
+
+def predict_with(
+    load: Callable[[], Any],
+    source: DataSource,
+    files: Sequence[Path],
+    folder: Path,
+    wanted: Wanted | None = None,
+    quiet: bool = False,
+) -> Summary:
+    """`predict` by what `load` gives, a `Predictor` or an `ExportedPredictor`, which knows the classes of `source`."""
+    wanted = wanted or Wanted()
     if wanted.draw:
         warn_of_missing_letters(source.classes)
     images = named([file for file in files if not is_video(file)], wanted.ids)
     videos = named([file for file in files if is_video(file)])
     with calm(), silent_decoder(), naming(folder):
-        predictor = Predictor.load(config, checkpoint, half, compiled)
+        predictor = load()
         is_new = not new_folder(folder).exists()
         folder.mkdir(parents=True, exist_ok=True)
         clock, outcomes = Clock(), []

@@ -191,9 +191,9 @@ class DenseHead(nn.Module):
         if self.branch_tower is not None:
             branch = [self.conv_centerness(feature) for feature in self.branch_tower(branch)]
         points = [p.flatten(0, 1) for p in points]
-        sizes = tuple(len(p) for p in points)
+        sizes = tuple(p.shape[0] for p in points)
         all_points = torch.cat(points)
-        strides = torch.cat([p.new_full((len(p),), float(s)) for p, s in zip(points, level_strides, strict=True)])
+        strides = torch.cat([p.new_full((p.shape[0],), float(s)) for p, s in zip(points, level_strides, strict=True)])
         return Predictions(
             flatten_levels(logits),
             boxes_from_distances(all_points, flatten_levels(distances)),

@@ -1,6 +1,7 @@
 """The compiled ops: one file each, with its reference, shape rule and gradient."""
 
 from ._library import ExtensionStatus, MissingKernelWarning, extension_status
+from ._portable import portable_ops
 from .linear_assignment import LinearAssignment, linear_assignment, linear_assignment_reference
 from .ms_deform_attn import ms_deform_attn, ms_deform_attn_reference
 from .sample_maps import sample_maps, sample_maps_reference
@@ -14,6 +15,7 @@ __all__ = [
     "linear_assignment_reference",
     "ms_deform_attn",
     "ms_deform_attn_reference",
+    "portable_ops",
     "sample_maps",
     "sample_maps_reference",
 ]

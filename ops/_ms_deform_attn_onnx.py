@@ -10,13 +10,7 @@ from itertools import product
 import torch
 from torch import Tensor
 
-__all__ = ["attend_in_gathers", "exporting_to_onnx"]
-
-
-def exporting_to_onnx() -> bool:
-    """Whether ``torch.onnx.export``, either of its exporters, is tracing."""
-    tracing = torch.compiler.is_exporting() or torch.jit.is_tracing()  # pyright: ignore[reportPrivateImportUsage]
-    return tracing and torch.onnx.is_in_onnx_export()
+__all__ = ["attend_in_gathers"]
 
 
 def attend_in_gathers(

@@ -6,6 +6,7 @@ elsewhere: it runs on any device, is differentiable any number of times, and is 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -13,7 +14,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ._library import has_kernels, tell_missing
-from ._ms_deform_attn_onnx import attend_in_gathers, exporting_to_onnx
+from ._ms_deform_attn_onnx import attend_in_gathers
+from ._portable import portable
 from .transfer import to_device
 
 __all__ = ["ms_deform_attn", "ms_deform_attn_backward", "ms_deform_attn_reference"]
@@ -27,6 +29,7 @@ def ms_deform_attn(
     level_start_index: Tensor,
     sampling_locations: Tensor,
     attention_weights: Tensor,
+    level_shapes: Sequence[tuple[int, int]] | None = None,
 ) -> Tensor:
     """Sum, over levels and points, of attention weight times the value sampled at that location.
 
@@ -41,6 +44,8 @@ def ms_deform_attn(
         level_start_index: (L,) int, where each level begins among the S values.
         sampling_locations: (B, Q, H, L, P, 2) xy, fractions of the map.
         attention_weights: (B, Q, H, L, P), usually a softmax over L * P; used as they are.
+        level_shapes: ``spatial_shapes`` on the host, where the caller has them, for levels without gaps between them. They
+            are read where the op is exported, which then writes grid_sample.
 
     Returns:
         (B, Q, H * D) in the dtype of ``value``.
@@ -55,7 +60,7 @@ def ms_deform_attn(
     the samples by the cell that they reach and adds them in that order instead, which is slower, repeats every bit and
     takes 64 bytes more for each point of one head of one image. All kernels have first derivatives only, and neither
     vmap nor any other transform of ``torch.func``: for those, call the reference. ``torch.onnx.export`` writes gathers,
-    with any axis dynamic and the levels' sizes read when the model runs.
+    with any axis dynamic and the levels' sizes read when the model runs; or grid_sample, with ``level_shapes``.
 
     Example:
         >>> value = torch.tensor([1.0, 2.0, 3.0, 4.0]).view(1, 4, 1, 1)  # one level of 2 x 2
@@ -65,11 +70,13 @@ def ms_deform_attn(
         2.5
     """
     arguments = (value, spatial_shapes, level_start_index, sampling_locations, attention_weights)
-    if not has_kernels(value.device.type) and not exporting_to_onnx():
+    if not has_kernels(value.device.type) and not portable():
         tell_missing(value.device.type)
         return ms_deform_attn_reference(*arguments)
     _check_arguments(*arguments, wait=not value.is_cuda)
-    if exporting_to_onnx():
+    if portable() and level_shapes is not None:
+        return _attend(value, _without_gaps(level_shapes), sampling_locations, attention_weights)
+    if portable():
         return attend_in_gathers(*_kernel_arguments(*arguments)).to(value.dtype)
     return torch.ops.detassign.ms_deform_attn(*_kernel_arguments(*arguments)).to(value.dtype)
 
@@ -88,7 +95,7 @@ def ms_deform_attn_reference(
     """
     arguments = (value, spatial_shapes, level_start_index, sampling_locations, attention_weights)
     _check_arguments(*arguments)
-    return _attend(*arguments)
+    return _attend(value, _levels(spatial_shapes, level_start_index), sampling_locations, attention_weights)
 
 
 def ms_deform_attn_backward(
@@ -155,11 +162,7 @@ def _kernel_arguments(
 
 
 def _attend(
-    value: Tensor,
-    spatial_shapes: Tensor,
-    level_start_index: Tensor,
-    sampling_locations: Tensor,
-    attention_weights: Tensor,
+    value: Tensor, levels: Sequence[tuple[int, int, int]], sampling_locations: Tensor, attention_weights: Tensor
 ) -> Tensor:
     B, _, H, D = value.shape
     Q = sampling_locations.shape[1]
@@ -167,7 +170,7 @@ def _attend(
     locations, weights = sampling_locations.to(computed), attention_weights.to(computed)
     unread = sum(tensor[:, :0].sum() for tensor in (value, locations, weights))  # zero, and has all three's gradients
     output = value.new_zeros((B * H, D, Q), dtype=computed) + unread
-    for level, (start, height, width) in enumerate(_levels(spatial_shapes, level_start_index)):
+    for level, (start, height, width) in enumerate(levels):
         if height * width == 0:
             continue
         level_map = value[:, start : start + height * width].to(computed)
@@ -199,6 +202,15 @@ def _sample(level_map: Tensor, grid: Tensor) -> Tensor:
 def _levels(spatial_shapes: Tensor, level_start_index: Tensor) -> list[tuple[int, int, int]]:
     """Start, height and width of each level."""
     return [tuple(level) for level in torch.cat((level_start_index.view(-1, 1), spatial_shapes), dim=1).tolist()]
+
+
+def _without_gaps(level_shapes: Sequence[tuple[int, int]]) -> list[tuple[int, int, int]]:
+    """Start, height and width of levels that follow each other."""
+    levels, start = [], 0
+    for height, width in level_shapes:
+        levels.append((start, height, width))
+        start = start + height * width
+    return levels
 
 
 def _check_arguments(

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from ._library import has_kernels, tell_missing
+from ._portable import portable
 
 __all__ = ["sample_maps", "sample_maps_reference"]
 
@@ -44,6 +45,7 @@ def sample_maps(maps: Tensor, offsets: Tensor, *, border: str = "zeros") -> Tens
     The backward of the CPU kernel is deterministic. The CUDA kernel's adds with atomics; under
     ``torch.use_deterministic_algorithms(True)`` the reference takes its place. The kernels have first derivatives only,
     and neither vmap nor any other transform of ``torch.func``: for those, call the reference.
+    ``torch.onnx.export`` writes the reference.
 
     >>> maps = torch.tensor([[[[0.0, 10.0], [20.0, 30.0]]]])
     >>> half_a_cell_down = torch.tensor([0.5, 0.0]).view(1, 1, 2, 1, 1).expand(1, 1, 2, 2, 2)
@@ -52,7 +54,7 @@ def sample_maps(maps: Tensor, offsets: Tensor, *, border: str = "zeros") -> Tens
               [20., 30.]]]])
     """
     maps, offsets = _checked(maps, offsets, border)
-    if not has_kernels(maps.device.type):
+    if not has_kernels(maps.device.type) and not portable():
         tell_missing(maps.device.type)
     if not _kernel_serves(maps):
         return _sample(maps, offsets, border == "clamp")
@@ -67,7 +69,7 @@ def sample_maps_reference(maps: Tensor, offsets: Tensor, *, border: str = "zeros
 
 def _kernel_serves(maps: Tensor) -> bool:
     nondeterministic = maps.is_cuda and torch.are_deterministic_algorithms_enabled()
-    return has_kernels(maps.device.type) and not nondeterministic
+    return has_kernels(maps.device.type) and not nondeterministic and not portable()
 
 
 def _checked(maps: Tensor, offsets: Tensor, border: str) -> tuple[Tensor, Tensor]:

@@ -71,6 +71,7 @@ class DeformableAttention(nn.Module):
             memory.level_starts,
             locations.unflatten(-1, (self.levels, self.points, 2)),
             weights.unflatten(-1, (self.levels, self.points)),
+            memory.level_shapes,
         )
         return self.output_proj(sampled)
 

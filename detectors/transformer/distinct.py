@@ -9,8 +9,8 @@ from torch import Tensor
 from torchvision.ops import box_convert
 
 from ...assigners.checks import check_share
+from ...ops.suppression import survivors
 from .attention import InFront
-from .suppression import survivors
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Distinct:
             scores: (B, Q), of a query's best class.
             counting: (B, Q) bool, those that counted so far; others are neither kept nor suppress any.
         """
-        kept = counting & survivors(box_convert(boxes, "cxcywh", "xyxy"), scores, self.overlap, (~counting).long())
+        kept = counting & survivors(box_convert(boxes, "cxcywh", "xyxy"), scores, self.overlap, (~counting).long(), 2)
         return kept, kept | kept[:, :1] if self.first_row else kept
 
 

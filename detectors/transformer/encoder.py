@@ -29,7 +29,7 @@ class TokenDeformableAttention(DeformableAttention):
     """Every token samples around its own centre on all levels."""
 
     def forward(self, x: Tensor, positions: Tensor, memory: Memory) -> Tensor:
-        centers = memory.centers.expand(len(x), -1, -1)
+        centers = memory.centers.expand(x.shape[0], -1, -1)
         return super().forward(x + positions, on_levels(centers, memory), x, memory)
 
 

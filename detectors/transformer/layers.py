@@ -21,7 +21,7 @@ class ReLUBothWays(nn.Module):
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        if torch.compiler.is_compiling():
+        if torch.compiler.is_compiling() or torch.jit.is_tracing():
             return torch.relu(x)
         return _ReLUBothWays.apply(x)
 

@@ -90,7 +90,7 @@ class TokenProposals(nn.Module):
     def forward(self, memory: Memory) -> tuple[Tensor, Tensor]:
         """Tokens (B, S, C) and proposals (B, S, 4), logits of cx, cy, w, h; +inf where void."""
         places, void = token_boxes(memory)
-        void = void.expand(len(memory.features), -1, -1)
+        void = void.expand(memory.features.shape[0], -1, -1)
         return self.norm(self.linear(memory.features.masked_fill(void, 0.0))), places
 
 
@@ -98,7 +98,7 @@ def token_boxes(memory: Memory) -> tuple[Tensor, Tensor]:
     """Logits (B or 1, S, 4) of each token's box, +inf where void, and which are void (B or 1, S, 1)."""
     device = memory.features.device
     sides = [torch.full((n,), BASE_SIZE * 2.0**level, device=device) for level, n in enumerate(memory.level_sizes)]
-    size = torch.cat(sides)[None, :, None].expand(len(memory.centers), -1, 2)
+    size = torch.cat(sides)[None, :, None].expand(memory.centers.shape[0], -1, 2)
     boxes = torch.cat((memory.centers, size), -1)
     void = ~((boxes > MARGIN) & (boxes < 1 - MARGIN)).all(-1, keepdim=True)
     if memory.padding is not None:

@@ -357,4 +357,4 @@ def _check_count(num_queries: int) -> None:
 
 def _for_batch(rows: Tensor, memory: Memory) -> Tensor:
     """(Q, K) -> (B, Q, K)."""
-    return rows.expand(len(memory.features), *rows.shape)
+    return rows.expand(memory.features.shape[0], *rows.shape)  # which stays open in an export, as len() does not

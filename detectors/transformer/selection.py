@@ -13,8 +13,8 @@ from torchvision.ops import box_convert
 from ...assigners.checks import check_count, check_share
 from ...assigners.registry import Registry
 from ...heads.reference import shares
+from ...ops.suppression import survivors
 from .proposals import Proposals, foremost, gather_rows
-from .suppression import survivors
 
 SELECTIONS = Registry("selection")
 
@@ -84,7 +84,7 @@ class LevelNMS:
 
     def _kept(self, boxes: Tensor, rank: Tensor, sizes: Sequence[int]) -> Tensor:
         level = torch.cat([torch.full((size,), index, device=rank.device) for index, size in enumerate(sizes)])
-        return survivors(unit_boxes(boxes).clamp(0, 1), rank, self.overlap, level)
+        return survivors(unit_boxes(boxes).clamp(0, 1), rank, self.overlap, level, len(sizes))
 
 
 def within_quota(rank: Tensor, kept: Tensor, sizes: Sequence[int], quota: int) -> Tensor:

@@ -5,7 +5,8 @@ import torch
 from torch import Tensor, nn
 
 from detassign.ops import ms_deform_attn, ms_deform_attn_reference
-from detassign.ops._ms_deform_attn_onnx import attend_in_gathers, exporting_to_onnx
+from detassign.ops._ms_deform_attn_onnx import attend_in_gathers
+from detassign.ops._portable import exporting_to_onnx
 
 NEEDED = {True: ("onnx", "onnxscript"), False: ("onnx",)}  # by whether torch.export traces, or TorchScript
 NAMES = ["value", "queries", "spatial_shapes", "level_start_index"]

@@ -8,8 +8,8 @@ from detassign.detectors.targets import targets_of
 from detassign.detectors.transformer import SELECTIONS
 from detassign.detectors.transformer.proposals import Proposals
 from detassign.detectors.transformer.selection import NMS, LevelNMS
-from detassign.detectors.transformer.suppression import survivors
 from detassign.heads.reference import inverse_sigmoid
+from detassign.ops.suppression import survivors
 
 SIZES = (12, 6, 3)
 
@@ -56,7 +56,7 @@ def test_nms_is_within_images_and_groups():
     scores = torch.tensor([[0.3, 0.9, 0.1], [0.5, 0.2, 0.1]])
     assert survivors(box, scores, 0.5).tolist() == [[False, True, False], [True, False, False]]
     groups = torch.tensor([0, 0, 1])
-    assert survivors(box, scores, 0.5, groups).tolist() == [[False, True, True], [True, False, True]]
+    assert survivors(box, scores, 0.5, groups, 2).tolist() == [[False, True, True], [True, False, True]]
 
 
 def test_a_level_has_no_more_than_its_share_unless_others_leave_some():

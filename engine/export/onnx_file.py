@@ -1,0 +1,134 @@
+"""ONNX: one file with weights and metadata, run by onnxruntime."""
+
+from __future__ import annotations
+
+import importlib.util
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .metadata import KEY, Metadata, parse
+from .network import Network
+from .tracing import axes
+
+LOWEST = -3.0e38  # below every score but that of a box that is none
+MOST = 2**31 - 1  # boxes of a group that may be left
+TRUSTED = True  # a graph of operators; nothing in it is code, and what it names outside is refused
+
+
+def write(network: Network, example: tuple[Tensor, Tensor], free: Sequence[str], path: Path) -> None:
+    """Write the network; metadata follow by `describe`.
+
+    Raises:
+        ImportError: where what writes or reads ONNX is not installed.
+    """
+    _check_installed("onnx", "onnxscript", "onnxruntime")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        program = torch.onnx.export(
+            network,
+            example,
+            dynamo=True,
+            input_names=["images", "sizes"],
+            output_names=list(network.outputs),
+            dynamic_shapes=axes(free),
+            custom_translation_table={torch.ops.detassign.survivors.default: _survivors},
+            external_data=False,
+            verbose=False,
+        )
+        program.save(path, external_data=False)
+
+
+def describe(path: Path, metadata: Metadata) -> None:
+    """Put the metadata into the file."""
+    import onnx
+
+    model = onnx.load(path, load_external_data=False)
+    onnx.helper.set_model_props(model, {KEY: metadata.text()})
+    model.producer_name = "detassign"
+    onnx.save(model, path)
+
+
+def read(path: Path) -> tuple[Metadata, Callable[[np.ndarray, np.ndarray], list[np.ndarray]]]:
+    """What the file says of itself, and what runs it on images (B, 3, H, W) and sizes (B, 2), both float32.
+
+    Raises:
+        ValueError: for a file that is no ONNX, not of `detassign export`, or that names files outside of it.
+    """
+    _check_installed("onnx", "onnxruntime")
+    import onnx
+    import onnxruntime
+
+    content = path.read_bytes()
+    try:
+        model = onnx.load_from_string(content)
+    except Exception as error:  # a hostile file can make the parser fail in any way
+        raise ValueError(f"{path}: no ONNX file, or a damaged one") from error
+    about = parse({each.key: each.value for each in model.metadata_props}.get(KEY), path)
+    if any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in _tensors(model)):
+        raise ValueError(f"{path}: its weights lie in another file, which is not opened; export it again")
+    try:
+        session = onnxruntime.InferenceSession(content, _options(onnxruntime))
+    except Exception as error:
+        raise ValueError(f"{path}: onnxruntime cannot run it ({_line(error)})") from error
+    return about, lambda images, sizes: session.run(list(about.outputs), {"images": images, "sizes": sizes})
+
+
+def _check_installed(*names: str) -> None:
+    missing = [name for name in names if importlib.util.find_spec(name) is None]
+    if missing:
+        raise ImportError(
+            f"ONNX needs {', '.join(missing)}; install what is missing with: pip install 'detassign[export]'"
+        )
+
+
+def _options(onnxruntime: Any) -> Any:
+    """As many threads as torch uses, and no word on standard error about operators that it turns into others."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    options.log_severity_level = 3
+    return options
+
+
+def _tensors(model: Any) -> Iterator[Any]:
+    """Every tensor in the file, those of inner graphs and functions included."""
+    nodes, graphs = [node for function in model.functions for node in function.node], [model.graph]
+    while graphs or nodes:
+        if graphs:
+            graph = graphs.pop()
+            yield from graph.initializer
+            for sparse in graph.sparse_initializer:
+                yield from (sparse.values, sparse.indices)
+            nodes.extend(graph.node)
+            continue
+        for attribute in nodes.pop().attribute:
+            yield from (attribute.t, *attribute.tensors)
+            for sparse in (attribute.sparse_tensor, *attribute.sparse_tensors):
+                yield from (sparse.values, sparse.indices)
+            if attribute.HasField("g"):
+                graphs.append(attribute.g)
+            graphs.extend(attribute.graphs)
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]
+
+
+def _survivors(boxes: Any, scores: Any, overlap: float, groups: Any, count: int) -> Any:
+    """`detassign.ops.suppression.survivors` by ONNX's operator, whose classes are the groups."""
+    from onnxscript import opset18 as op
+
+    numbers = op.Reshape(op.Constant(value_ints=[*range(count)]), op.Constant(value_ints=[1, count, 1]))
+    own = op.Equal(op.Unsqueeze(groups, op.Constant(value_ints=[1])), numbers)  # (B, groups, N)
+    ranked = op.Where(own, op.Unsqueeze(scores, op.Constant(value_ints=[1])), op.Constant(value_float=LOWEST))
+    all_of_them, lowest = op.Constant(value_ints=[MOST]), op.Constant(value_floats=[LOWEST])
+    kept = op.NonMaxSuppression(boxes, ranked, all_of_them, op.Constant(value_floats=[overlap]), lowest)
+    places = op.Gather(kept, op.Constant(value_ints=[0, 2]), axis=1)  # of image and box
+    ones = op.Expand(op.Constant(value_float=1.0), op.Shape(kept, start=0, end=1))
+    none = op.Expand(op.Constant(value_float=0.0), op.Shape(scores))
+    return op.Cast(op.ScatterND(none, places, ones), to=9)  # 9 is bool

@@ -1,0 +1,57 @@
+"""The graph of a network by torch.export, which ONNX and the pt2 format share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+from torch.export import Dim, ExportedProgram
+
+from .metadata import SIDE
+from .network import Network
+
+MOST = 1024  # images of a batch
+
+
+class CannotTrace(ValueError):
+    """The network has a part that this format cannot hold."""
+
+
+def axes(free: Sequence[str]) -> tuple[dict[int, Dim], dict[int, Dim]] | None:
+    """The free axes of images and sizes, None where all are fixed."""
+    dims = {"batch": Dim("batch", min=1, max=MOST)} if "batch" in free else {}
+    if "height" in free:
+        dims |= {side: Dim(side, min=32, max=SIDE) for side in ("height", "width")}
+    places = {"batch": 0, "height": 2, "width": 3}
+    images = {places[name]: dim for name, dim in dims.items()}
+    return (images, {0: dims["batch"]}) if dims else None
+
+
+def traced(network: Network, example: tuple[Tensor, Tensor], free: Sequence[str]) -> ExportedProgram:
+    """The graph, open in the free axes."""
+    return torch.export.export(
+        network,
+        example,
+        dynamic_shapes=axes(free),
+        strict=False,
+        prefer_deferred_runtime_asserts_over_guards=bool(free),
+    )
+
+
+def freest(wanted: Sequence[str], make: Callable[[Sequence[str]], None]) -> tuple[str, ...]:
+    """Which of the wanted axes are free in what `make` made: all, the batch alone, or none.
+
+    Raises:
+        CannotTrace: when it can make nothing.
+    """
+    for free in dict.fromkeys((tuple(wanted), tuple(wanted[:1]), ())):
+        try:
+            make(free)
+            return free
+        except (ImportError, OSError):  # which no other axes would mend
+            raise
+        except Exception as error:  # torch's exporters fail in many ways
+            failure = error
+    reason = " ".join(str(failure).split())[:300] or type(failure).__name__
+    raise CannotTrace(f"the network cannot be written in this format ({reason})") from failure

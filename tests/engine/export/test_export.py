@@ -1,0 +1,150 @@
+"""Files that are exported give what their model gives, and say how they are to be used."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from detassign.data import DataSource
+from detassign.engine.build import build_model
+from detassign.engine.config import compose
+from detassign.engine.export import export as module
+from detassign.engine.export.check import compare
+from detassign.engine.export.export import Wish, export
+from detassign.engine.export.predictor import ExportedPredictor
+from detassign.engine.predictor import Predictor
+from detassign.engine.train import find_run
+
+DOCUMENT = Path(__file__).parents[3] / "docs" / "export.md"
+CLOSE = 1e-3  # pixels
+QUICK = {"detr_tiny": None, "conditional_detr_tiny": None, "dino_r18_tiny": "ddq"}
+"""Detectors that are always tried, with the scheme of each: dense, conditional and deformable attention, and NMS of queries."""
+LONG = {
+    "dab_detr_tiny": None,
+    "dn_detr_tiny": None,
+    "deformable_detr_tiny": None,
+    "deformable_detr_two_stage_tiny": None,
+    "dab_deformable_detr_tiny": None,
+    "dn_dab_deformable_encoder_only_tiny": None,
+    "dino_r18_tiny": "deta",
+}
+long = pytest.mark.skipif("DETASSIGN_LONG" not in os.environ, reason="takes minutes; DETASSIGN_LONG=1 runs it")
+
+
+def exported(name, tmp_path, pictures, wish, scheme=None):
+    """How far a file of an untrained detector of two classes is from it."""
+    config = compose(name, None, source(), changes={"input.scale": (96, 64)}, scheme=scheme)
+    torch.manual_seed(0)
+    model = build_model(config)
+    for parameter in model.parameters():  # boxes that differ from picture to picture, and scores that are not all alike
+        parameter.data += 0.02 * torch.randn_like(parameter)
+    torch.save({"state_dict": model.state_dict()}, tmp_path / "start.pth")
+    return export(config, tmp_path / "start.pth", tmp_path / f"model.{wish.format}", wish, pictures)
+
+
+def source():
+    nowhere = Path("nowhere")
+    return DataSource("mine", nowhere, nowhere, nowhere, nowhere, ("cat", "dog"), (1, 2))
+
+
+def agrees(found):
+    assert found.detections > 0
+    assert found.boxes < CLOSE
+    assert found.scores < CLOSE
+    assert found.alone == 0
+
+
+def test_onnx_agrees_with_its_model_and_says_how_it_is_used(onnx_run, tiny_run):
+    _, about, found = onnx_run
+    agrees(found)
+    assert (found.pictures, found.batches) == (3, (1,))
+    config, _ = find_run(tiny_run)
+    assert about.classes == tuple(config["data"]["classes"])
+    assert (about.batch, about.height, about.width, about.scale) == (1, 96, 96, (96, 96))
+    assert (about.channels, about.most, about.half) == ("RGB", 100, False)
+
+
+def test_torchscript_agrees_with_any_number_of_images(torchscript_run):
+    _, about, found = torchscript_run
+    agrees(found)
+    assert (about.free, found.batches) == (("batch",), (1, 4))
+
+
+@pytest.mark.parametrize("which", ["onnx_run", "torchscript_run"])
+def test_a_file_predicts_what_its_run_does(which, request, tiny_run, pictures):
+    file, run = ExportedPredictor(request.getfixturevalue(which)[0]), Predictor.load(*find_run(tiny_run))
+    square = [pictures[0], np.ascontiguousarray(pictures[0][::-1]), np.zeros_like(pictures[0])]  # no padding in either
+    wanted, found = (predictor(square, score=0.001, limit=7) for predictor in (run, file))
+    assert [len(each.scores) for each in wanted] == [7, 7, 7]
+    for pair in zip(wanted, found, strict=True):
+        boxes, scores, alone = compare(*pair, 0.001, 7)
+        assert (boxes < CLOSE, scores < 1e-5, alone) == (True, True, 0)
+
+
+@pytest.mark.parametrize(
+    ("name", "scheme"), [*QUICK.items(), *(pytest.param(*each, marks=long) for each in LONG.items())]
+)
+def test_families_agree_with_any_number_of_images(name, scheme, tmp_path, pictures):
+    about, found = exported(name, tmp_path, pictures[:1], Wish("torchscript", batch=None), scheme)
+    agrees(found)
+    assert about.free == ("batch",)
+
+
+@long
+@pytest.mark.parametrize(("name", "scheme"), [*QUICK.items(), *LONG.items()])
+def test_families_agree_as_onnx(name, scheme, tmp_path, pictures):
+    agrees(exported(name, tmp_path, pictures[:2], Wish("onnx"), scheme)[1])
+
+
+def test_undecided_outputs_agree(tmp_path, pictures):
+    about, found = exported("detr_tiny", tmp_path, pictures[:1], Wish("torchscript", raw=True))
+    agrees(found)
+    assert (about.outputs, about.most, about.score) == (("boxes", "scores"), None, None)
+    with pytest.raises(ValueError, match="exported with --raw"):
+        ExportedPredictor(tmp_path / "model.torchscript")
+
+
+def test_half_is_half_as_large_and_near(tmp_path, pictures):
+    sizes = []
+    for half in (False, True):
+        about, found = exported("fcos_tiny", tmp_path, pictures[:1], Wish("torchscript", half=half, score=0.001))
+        assert about.half is half
+        sizes.append((tmp_path / "model.torchscript").stat().st_size)
+    assert 0 < found.boxes < 5
+    assert sizes[1] < 0.6 * sizes[0]
+
+
+def test_torch_export_agrees(tmp_path, pictures):
+    about, found = exported("fcos_tiny", tmp_path, pictures[:1], Wish("pt2", score=0.001, limit=11))
+    agrees(found)
+    assert (about.score, about.most) == (0.001, 11)
+    assert ExportedPredictor(tmp_path / "model.pt2").about == about
+
+
+def test_a_file_that_differs_is_not_written(tmp_path, pictures, monkeypatch):
+    monkeypatch.setattr(module, "FARTHEST", -1.0)
+    with pytest.raises(ValueError, match="differs from its model by"):
+        exported("fcos_tiny", tmp_path, pictures[:1], Wish("torchscript"))
+    assert {path.name for path in tmp_path.iterdir()} == {"start.pth"}
+
+
+def test_the_documented_script_prints_what_predict_finds(onnx_run, pictures, tmp_path):
+    script = re.search(r"```py\n(.*?)```", DOCUMENT.read_text(encoding="utf-8"), re.DOTALL)[1]
+    assert len([line for line in script.splitlines() if line.strip()]) <= 16
+    cv2.imwrite(str(tmp_path / "photo.png"), pictures[1])
+    (tmp_path / "script.py").write_text(script)
+    command = [sys.executable, "script.py", str(onnx_run[0]), "photo.png"]
+    said = subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path).stdout.splitlines()
+    predictor = ExportedPredictor(onnx_run[0])
+    found = predictor([pictures[1][..., ::-1]], score=0)[0]
+    assert len(said) == len(found.scores) > 0
+    for line, box, score, label in zip(said, found.boxes, found.scores, found.labels, strict=True):
+        name, *numbers = line.rsplit(" ", 5)
+        assert name == predictor.classes[label]
+        np.testing.assert_allclose([float(number) for number in numbers], [score, *box], atol=0.006)
