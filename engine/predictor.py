@@ -45,7 +45,7 @@ class Predictor:
     >>> from detassign.engine.config import compose
     >>> nowhere = Path("nowhere")
     >>> config = compose("fcos_tiny", "fcos", DataSource("mine", nowhere, nowhere, nowhere, nowhere, ("cat", "dog"), (1, 2)))
-    >>> predictor = Predictor(config, build_model(config))
+    >>> predictor = Predictor(config, build_model(config, initialise=False))
     >>> found = predictor([np.zeros((40, 60, 3), np.uint8)], score=0, limit=5)
     >>> found[0].boxes.shape, found[0].scores.shape, predictor.classes
     (torch.Size([5, 4]), torch.Size([5]), ('cat', 'dog'))
