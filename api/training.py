@@ -41,6 +41,11 @@ class TrainOptions(TypedDict, total=False):
     schedule: str | None
     epochs: int | None
     batch_size: int | None
+    accumulate: int | None
+    augment: Sequence[str] | None
+    ema: float | None
+    patience: int | None
+    log: Sequence[str] | None
     pretrained: Place | None
     init: Place | None
     device: str | None

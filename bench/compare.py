@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from ..assigners.spec import name_of
 from ..data.files import json_text, read_json
 from ..engine.config import CONFIG, read
-from ..engine.train import SUMMARY
+from ..engine.summary import SUMMARY
 from ..evidence.report.analysis import DECIDING, Analysis, Entry, analyse
 from ..evidence.report.records import Row, Run
 from ..evidence.report.tables import document_of_difference

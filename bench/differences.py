@@ -8,7 +8,7 @@ from typing import Any
 from ..assigners.description import shown
 from ..assigners.losses import box_terms
 from ..engine.build import build_model
-from ..engine.train import calm
+from ..engine.runner import calm
 
 __all__ = ["besides", "facts"]
 

@@ -17,7 +17,7 @@ from torch import Tensor
 from ..detectors import QueryDetector
 from ..detectors.targets import targets_of
 from ..engine.config import compose
-from ..engine.train import calm
+from ..engine.runner import calm
 from .memory import extra_bytes
 from .step.conditions import Conditions, make_batch, simulated_source
 from .step.contender import Contender, ours

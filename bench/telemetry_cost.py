@@ -18,8 +18,8 @@ import torch
 from ..detectors.observer import Observation
 from ..engine.config import TELEMETRY, compose
 from ..engine.hooks import AssignmentStatistics
+from ..engine.runner import calm
 from ..engine.telemetry import look_of
-from ..engine.train import calm
 from ..evidence.telemetry.learnt import learnt
 from .step.conditions import Conditions, make_batch, simulated_source
 from .step.contender import Contender, ours

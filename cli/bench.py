@@ -172,7 +172,7 @@ def train_step(
     from ..bench.step.rows import LEGEND, measure
     from ..engine.device import device_of
     from ..engine.files import write_json
-    from ..engine.train import calm
+    from ..engine.runner import calm
 
     chosen = choose(families)
     check_files(out)

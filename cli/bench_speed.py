@@ -46,7 +46,7 @@ def measure_speed(names: Sequence[str] | None, objects: str, threads: str, repea
     from ..bench.assigner_speed import conditions, measure
     from ..engine.files import write_json
     from ..engine.provenance import processor
-    from ..engine.train import calm
+    from ..engine.runner import calm
 
     counts, pools = _numbers(objects, "--objects"), _numbers(threads, "--threads")
     check_files(out)

@@ -10,6 +10,24 @@ import click
 
 from . import completion
 
+EMA_DECAY = 0.9998
+
+
+class Decay(click.ParamType):
+    """A number between 0 and 1, in an option that may be without; what follows it is then easily taken for one."""
+
+    name = "decay"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        try:
+            number = float(value)
+        except ValueError:
+            number = 0.0
+        if not 0 < number < 1:
+            self.fail(f"expected a number between 0 and 1, got {value!r}; --ema without one comes last", param, ctx)
+        return number
+
+
 data_option = click.option(
     "--data", metavar="NAME|PATH", shell_complete=completion.data,
     help="A folder in COCO's, YOLO's or VOC's form; 'coco' (see --data-root); or 'synthetic' (the default).",
@@ -58,6 +76,13 @@ scheme_option = click.option(
     shell_complete=completion.schemes,
     help="What a paper changed in a query detector; what other options say comes on top.",
 )
+augment_option = click.option(
+    "--augment",
+    callback=lambda context, option, names: choose(names) if names else (),
+    metavar="A,B,…",
+    shell_complete=completion.augmentations,
+    help="What else is done to training pictures: color, zoom, mosaic, mixup, rare; see 'detassign list augmentations'.",
+)
 schedule_option = click.option(
     "--schedule",
     metavar="NAME",
@@ -71,6 +96,12 @@ seed_option = click.option("--seed", type=click.IntRange(min=0), default=None, h
 epochs_option = click.option("--epochs", type=click.IntRange(min=1), default=None)
 batch_size_option = click.option(
     "--batch-size", type=click.IntRange(min=1), default=None, help="The learning rate is scaled with it."
+)
+accumulate_option = click.option(
+    "--accumulate",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Take each batch in N parts and add up their gradients: the memory of an Nth, the steps and the rate of the whole.",
 )
 device_option = click.option("--device", metavar="NAME", help="auto, cpu or cuda[:index].")
 amp_option = click.option(
@@ -91,6 +122,25 @@ telemetry_option = click.option(
     default=None,
     help="Write down whom the assigner serves and how steadily; see 'inspect --run RUN --telemetry'.",
 )
+ema_option = click.option(
+    "--ema",
+    is_flag=False,
+    flag_value=EMA_DECAY,
+    type=Decay(),
+    metavar="[DECAY]",
+    help=f"Average the weights as well (decay {EMA_DECAY} if left out), measured beside them and kept in best_ema.pth.",
+)
+patience_option = click.option(
+    "--patience",
+    type=click.IntRange(min=1),
+    help="End after so many evaluations in a row without a better AP; the schedule's end if left out.",
+)
+log_option = click.option(
+    "--log",
+    callback=lambda context, option, names: choose(names) if names else None,
+    metavar="A,B,…",
+    help="Metrics to tensorboard, mlflow, wandb as well; the run's folder has them in any case.",
+)
 pretrained_option = click.option(
     "--pretrained",
     type=click.Path(path_type=Path),
@@ -98,8 +148,8 @@ pretrained_option = click.option(
 )
 checkpoint_option = click.option(
     "--checkpoint",
-    metavar="best|last|FILE",
-    help="Of the run; its best if left out, or its last where none is the best.",
+    metavar="best|last|ema|FILE",
+    help="Of the run; its best if left out, or its last where none is the best; ema: the best averaged weights.",
 )
 init_option = click.option(
     "--init",
@@ -125,14 +175,19 @@ run_options = options(
     scheme_option,
     extra_option,
     denoising_option,
+    augment_option,
     schedule_option,
     epochs_option,
     batch_size_option,
+    accumulate_option,
     pretrained_option,
     init_option,
     device_option,
     amp_option,
     precision_option,
+    ema_option,
+    patience_option,
+    log_option,
     telemetry_option,
     set_option,
 )

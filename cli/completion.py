@@ -40,7 +40,7 @@ def _fitting(names: Iterable[str], incomplete: str) -> list[CompletionItem]:
 
 
 def fragment(kind: str) -> Completer:
-    """Names of config fragments: "detectors", "schedules", "schemes" or "recipes"."""
+    """Names of config fragments: "detectors", "schedules", "schemes", "augmentations" or "recipes"."""
     return lambda context, parameter, incomplete: _fitting(fragments.stems(kind), incomplete)
 
 
@@ -68,6 +68,7 @@ def assigner(context: click.Context, parameter: click.Parameter, incomplete: str
 
 detectors, schedules, schemes = (fragment(kind) for kind in ("detectors", "schedules", "schemes"))
 recipes = fragment("recipes")
+augmentations = fragment("augmentations")
 extras = of_registry("EXTRAS")
 denoisings = of_registry("DENOISINGS", more=["none"])
 

@@ -10,7 +10,9 @@ __all__ = ["sentence"]
 DOCTOR = "'detassign doctor' says more"
 INSTALL = "install what is missing with: pip install 'detassign[full]'"
 MEMORY = "the memory is full; a smaller --batch-size or --set input.scale=... needs less, or --set input.workers=0"
-GPU_MEMORY = "the GPU's memory is full; a smaller --batch-size or --set input.scale=... needs less"
+GPU_MEMORY = (
+    "the GPU's memory is full; --accumulate 2 (or more), a smaller --batch-size or --set input.scale=... needs less"
+)
 WORKERS = (
     "a process that reads data was killed, most often because memory ran out; --set input.workers=0 does without them"
 )

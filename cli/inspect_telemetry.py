@@ -59,7 +59,7 @@ def lines_of(run: Path) -> list[Mapping[str, Any]]:
         ValueError: when there are none.
     """
     from ..engine.hooks import read_metrics
-    from ..engine.train import METRICS
+    from ..engine.summary import METRICS
 
     if not (run / METRICS).is_file():
         raise FileNotFoundError(f"--run {run}: holds no {METRICS}; name the folder of a run")

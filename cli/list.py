@@ -63,6 +63,7 @@ SECTIONS: dict[str, Callable[[], dict[str, str]]] = {
     "schemes": partial(fragments.names, "schemes"),
     "detectors": partial(fragments.names, "detectors"),
     "datasets": lambda: {**DATASETS, "PATH": "any folder in COCO's, YOLO's or Pascal VOC's form"},
+    "augmentations": partial(fragments.names, "augmentations"),
     "schedules": partial(fragments.names, "schedules"),
     "recipes": partial(fragments.names, "recipes"),
 }
@@ -76,8 +77,8 @@ def command(sections: tuple[str, ...], as_json: bool, imports: tuple[str, ...]) 
     """List what can be named: assigners and their parts, detectors, data sets, schedules, recipes; and what goes with what.
 
     SECTION is one of assigners, matchings, costs, weightings, scores, qualities, similarities, soft-targets, aggregators,
-    discounts, branches, box-losses, denoisings, extras, schemes, detectors, datasets, schedules, recipes, matrix; all of them
-    if left out.
+    discounts, branches, box-losses, denoisings, extras, schemes, detectors, datasets, augmentations, schedules, recipes,
+    matrix; all of them if left out.
 
     \b
     detassign list matchings weightings

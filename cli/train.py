@@ -46,17 +46,26 @@ def command(config: str | None, work_dir: Path | None, resume: bool, quiet: bool
     with joined():
         run = train(config, work_dir=work_dir, resume=resume, quiet=quiet, **given)
         if is_first() and not no_table:
-            metrics = {name: value for name, value in run.metrics.items() if name != CLASSES}
-            table([*metrics], [[_percent(value) for value in metrics.values()]])
+            scores = {
+                "weights": run.summary["metrics"],
+                **({"average": run.summary["ema"]["metrics"]} if run.summary["ema"] else {}),
+            }
+            names = [name for name in run.summary["metrics"] if name != CLASSES]
+            rows = [[key, *(_percent(metrics.get(name)) for name in names)] for key, metrics in scores.items()]
+            lead = [""] if run.summary["ema"] else []
+            table([*lead, *names], [row if lead else row[1:] for row in rows])
             click.echo(f"run folder: {run.folder}{_best(run.summary)}")
 
 
 def _best(summary: Mapping[str, Any]) -> str:
-    """Which epoch is the best, if any is."""
-    from ..engine.checkpoints import BEST
+    """Which epochs are the best, if any are."""
+    from ..engine.checkpoints import BEST, BEST_EMA
 
-    best = summary["best"]
-    return f", best epoch {best['epoch']} (AP {_percent(best['AP'])}) in {BEST}" if best else ""
+    bests = {BEST: summary["best"], BEST_EMA: summary["best_ema"]}
+    told = [
+        f", best epoch {best['epoch']} (AP {_percent(best['AP'])}) in {name}" for name, best in bests.items() if best
+    ]
+    return "".join(told)
 
 
 def _percent(value: float | None) -> str:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from .dense_objects import DenseObjects
 
+PICTURES = ("color", "zoom", "mosaic", "mixup")
+PLAIN_FROM = 0.9  # of the training: as YOLOX and ultralytics leave mosaics out of the last epochs
 UNLIMITED = 100_000  # pixels, a long side that no image has
 SHORT_SIDES = [share / 25 for share in range(15, 26)]  # of the scale's short side: 480, 512, …, 800 of 800
 SHORT_SIDES_BEFORE_CROP = (1 / 2, 5 / 8, 3 / 4)  # 400, 500, 600
@@ -48,6 +50,31 @@ def dense(scale: tuple[int, int], keep_ratio: bool = True) -> dict[str, Any]:
         keep_ratio: in resizing.
     """
     return {"type": DenseObjects, "scale": scale, "keep_ratio": keep_ratio}
+
+
+def pictures(settings: Mapping[str, Any], sizing: dict[str, Any]) -> dict[str, Any]:
+    """What a config's input does to pictures before their size is chosen, and that choice; it alone where nothing else is done.
+
+    Args:
+        settings: "color", "zoom", "mosaic" and "mixup" are probabilities, None for never; from "plain_from" of the training on,
+            usually PLAIN_FROM, there are no mosaics and no mixtures.
+        sizing: the transform that gives a picture its size.
+
+    Raises:
+        ValueError: for `dense`, which does all of that in its own way.
+    """
+    chosen = {name: settings[name] for name in PICTURES if settings.get(name)}
+    if not chosen:
+        return sizing
+    if sizing["type"] is DenseObjects:
+        raise ValueError(
+            f"input.{next(iter(chosen))}: 'dense' of input.augmentation has its own colours, mosaics and mixtures; leave one "
+            "out"
+        )
+    plain = settings.get("plain_from")
+    end = PLAIN_FROM if plain is None else plain
+    shares = {**dict.fromkeys(PICTURES, 0.0), **chosen, "stages": (0.0, end, 1.0)}
+    return {"type": DenseObjects, "scale": tuple(settings["scale"]), "sizing": sizing, **shares}
 
 
 AUGMENTATIONS: dict[str, Callable[[tuple[int, int], bool], dict[str, Any]]] = {"detr": detr, "dense": dense}

@@ -1,31 +1,25 @@
-"""The checkpoints of a run's folder: writing them, and choosing among them.
+"""The checkpoints of a run's folder, and choosing among them.
 
 They are found by their names in the folder and by nothing else, so a run that was moved or copied is whole where it lies.
 """
 
 from __future__ import annotations
 
-import math
 import os
 import re
-import shutil
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-from mmengine.hooks import Hook
-
 from ..compat import check_intact, safe_load
-from . import processes
 from .conversion.reading import check_finite, weights_of
-from .files import write_whole
 from .notes import note
 
-BEST = "best.pth"
+BEST, BEST_EMA = "best.pth", "best_ema.pth"  # of weights, of averaged weights
 EPOCH = re.compile(r"epoch_([1-9]\d{0,8})\.pth")
 NEEDED = {"meta", "state_dict", "optimizer", "message_hub"}  # to go on training
+NONE = {"best": BEST, "ema": f"{BEST_EMA}; 'train --ema' makes one"}
 Problem = Callable[[Path, Any], str | None]
 
 
@@ -38,6 +32,7 @@ class Chosen:
         epoch: how many epochs it has behind it; None where it does not say.
         skipped: files that would have come first and cannot be used, with the reason.
         best: epoch of the run's best checkpoint, None where there is none that can be used.
+        best_ema: epoch of the best averaged weights, likewise.
         record: what the run has written down in it: its config, and a fingerprint of its data.
     """
 
@@ -45,6 +40,7 @@ class Chosen:
     epoch: int | None
     skipped: dict[Path, str] = field(default_factory=dict)
     best: int | None = None
+    best_ema: int | None = None
     record: dict[str, Any] = field(default_factory=dict)
 
     def __str__(self) -> str:
@@ -55,6 +51,11 @@ def epochs(folder: Path) -> dict[Path, int]:
     """The checkpoints of single epochs in a run's folder, the newest first."""
     found = {path: int(match[1]) for path in folder.iterdir() if (match := EPOCH.fullmatch(path.name))}
     return dict(sorted(found.items(), key=lambda item: -item[1]))
+
+
+def epoch_file(folder: Path, epoch: int) -> Path:
+    """The checkpoint of an epoch."""
+    return folder / f"epoch_{epoch}.pth"
 
 
 def any_checkpoint(folder: Path) -> bool:
@@ -68,18 +69,19 @@ def choose(folder: Path, wanted: str | os.PathLike[str] | None = None) -> Chosen
 
     Args:
         folder: of the run.
-        wanted: "best" or "last" for that one, or a file, as a path or by its name in the folder.
+        wanted: "best", "last" or "ema" (the best averaged weights) for that one, or a file, as a path or by its name in the
+            folder.
 
     Raises:
         FileNotFoundError: when there is no such checkpoint.
         ValueError: when none of them can be read.
     """
-    if wanted is not None and str(wanted) not in ("best", "last"):
+    if wanted is not None and str(wanted) not in ("best", "last", "ema"):
         return Chosen(_named(folder, Path(wanted)), None)
-    last, best = [*epochs(folder)], [folder / BEST] if (folder / BEST).exists() else []
-    files = {"best": best, "last": last or best}.get(str(wanted), best + last)
+    last, (best, ema) = [*epochs(folder)], ([p] if (p := folder / name).exists() else [] for name in (BEST, BEST_EMA))
+    files = {"best": best, "last": last or best, "ema": ema}.get(str(wanted), best + last)
     if not files:
-        raise FileNotFoundError(f"run folder {folder} holds no {BEST if wanted == 'best' else 'checkpoint yet'}")
+        raise FileNotFoundError(f"run folder {folder} holds no {NONE.get(str(wanted), 'checkpoint yet')}")
     chosen = _first(files, {}, weights_problem)
     for reason in chosen.skipped.values():
         note(f"{reason}; {chosen} is taken instead")
@@ -104,7 +106,13 @@ def newest(folder: Path, problem: Problem) -> Chosen:
         else:
             files[best] = content["meta"]["epoch"]
     order = sorted(files, key=lambda path: (-files[path], path == best))
-    return replace(_first(order, skipped, problem), best=files.get(best))
+    return replace(_first(order, skipped, problem), best=files.get(best), best_ema=_averaged_epoch(folder / BEST_EMA))
+
+
+def _averaged_epoch(path: Path) -> int | None:
+    """The epoch of averaged weights, None where there are none to use."""
+    content, reason = _read(path, weights_problem) if path.exists() else (None, "missing")
+    return None if reason else _epoch(content)
 
 
 def weights_problem(path: Path, content: Any) -> str | None:
@@ -137,84 +145,6 @@ def set_aside(path: Path) -> Path:
         number += 1
         aside = path.with_name(f"{path.name}.unused-{number}")
     return path.rename(aside)
-
-
-class CheckpointKeeper(Hook):
-    """Writes epoch_N.pth after every epoch, of which the last two stay, and keeps that of the highest AP as best.pth.
-
-    A resumed run knows the best so far from its checkpoint, and measures first what the interruption left unmeasured.
-
-    Args:
-        folder: of the run.
-        recorded: whether AP was measured after an epoch, and what it was.
-        record: to be written down in every checkpoint.
-        kept: epoch of the best.pth that is there, None where there is none.
-    """
-
-    priority = "VERY_LOW"
-
-    def __init__(
-        self,
-        folder: Path,
-        recorded: Callable[[int], tuple[bool, float | None]],
-        record: Mapping[str, Any],
-        kept: int | None = None,
-    ) -> None:
-        self.folder, self.recorded, self.record, self.kept = folder, recorded, record, kept
-        self.best: dict[str, Any] | None = None
-
-    def before_train(self, runner: Any) -> None:
-        if not runner.epoch:
-            return
-        self.best = processes.once(partial(self._still_there, runner.epoch))
-        measured, score = processes.once(lambda: self.recorded(runner.epoch))
-        if measured:
-            self._consider(runner.epoch, score)
-        elif runner.epoch % runner.train_loop.val_interval == 0 or runner.epoch == runner.max_epochs:
-            runner.val_loop.run()
-
-    def after_train_epoch(self, runner: Any) -> None:
-        epoch, meta = runner.epoch + 1, {"epoch": runner.epoch + 1, "iter": runner.iter}
-        if not processes.is_first():
-            return
-        save = lambda aside: runner.save_checkpoint(str(aside.parent), aside.name, meta=meta)  # noqa: E731
-        write_whole(save, self._path(epoch))
-        self._path(epoch - 2).unlink(missing_ok=True)  # while one is written, the one before it is there
-
-    def after_val_epoch(self, runner: Any, metrics: dict[str, float] | None = None) -> None:
-        self._consider(runner.epoch, (metrics or {}).get("AP"))
-
-    def before_save_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
-        checkpoint |= {"best": self.best, "run": dict(self.record)}
-
-    def after_load_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
-        self.best = checkpoint.get("best")
-
-    def _consider(self, epoch: int, score: float | None) -> None:
-        """Keep the checkpoint of an epoch if it is better than all before."""
-        if score is None or math.isnan(score) or (self.best and score <= self.best["AP"]):
-            return
-        self.best = {"epoch": epoch, "AP": score}
-        if processes.is_first() and self._path(epoch).exists():
-            write_whole(partial(_link, self._path(epoch)), self.folder / BEST)
-
-    def _still_there(self, epoch: int) -> dict[str, Any] | None:
-        """The best so far, if its checkpoint is in the folder; that of this epoch is considered anew."""
-        place, known = self.folder / BEST, self.best and self.best["epoch"]
-        if self.kept == epoch:
-            return None
-        if self.kept != known and place.exists():
-            note(f"{place} is none that this run has kept; it is now called {set_aside(place).name}")
-        if self.best is None or self.kept == known:
-            return self.best
-        if not self._path(known).exists():
-            note(f"the best checkpoint so far, of epoch {known}, is gone; the best of those from here on is kept")
-            return None
-        write_whole(partial(_link, self._path(known)), place)
-        return self.best
-
-    def _path(self, epoch: int) -> Path:
-        return self.folder / f"epoch_{epoch}.pth"
 
 
 def _first(files: Iterable[Path], skipped: dict[Path, str], problem: Problem) -> Chosen:
@@ -264,12 +194,3 @@ def _named(folder: Path, wanted: Path) -> Path:
             f"checkpoint '{wanted}' does not exist" + f", nor does {places[-1]}" * (len(places) > 1)
         )
     return found
-
-
-def _link(source: Path, place: Path) -> None:
-    """A second name for a file that nothing will change, or a copy where the file system has no such names."""
-    place.unlink(missing_ok=True)
-    try:
-        os.link(source, place)
-    except OSError:
-        shutil.copyfile(source, place)

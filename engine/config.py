@@ -29,12 +29,36 @@ INPUT = {
     "keep_ratio": True,
     "multi_scale": None,
     "augmentation": None,
+    "color": None,  # probabilities: see augmentation.pictures
+    "zoom": None,
+    "mosaic": None,
+    "mixup": None,
+    "plain_from": None,  # share of the training without mosaics and mixtures from there on
+    "repeat_rare": None,  # share of the images below which a class is rare, and its images come more often
     "flip": ("horizontal",),
     "workers": None,
 }
-SCHEDULE = {"steps": None}  # at most so many; None: as many as the epochs have
+SCHEDULE = {
+    "steps": None,  # at most so many; None: as many as the epochs have
+    "accumulate": None,  # parts that a batch goes through the model in; None: whole
+    "ema": None,  # decay of the weights' average; None: without
+}
 TELEMETRY = {"on": False, "every": 5, "images": 32, "patience": 3}  # steps between looks, images followed, epochs
-EVALUATION = {"every": 1, "max_detections": 100, "batch_size": None}  # None: as in training
+EVALUATION = {
+    "every": 1,
+    "max_detections": 100,
+    "batch_size": None,  # as in training
+    "patience": None,  # evaluations without a better AP, after which a run ends; None: at its schedule's end
+}
+RUN_KEYS = {
+    "epochs": "schedule.epochs",
+    "batch_size": "schedule.batch_size",
+    "accumulate": "schedule.accumulate",
+    "ema": "schedule.ema",
+    "patience": "evaluation.patience",
+    "telemetry": "telemetry.on",
+}
+"""Argument of a run -> its config key, where that is another."""
 DEFAULT_ASSIGNER = "fcos"
 LARGEST = 2**26  # bytes of a config
 ASSIGNER, EXTRA = "model.head.assigner", "model.extra"  # keys
@@ -56,6 +80,7 @@ def compose(
     imports: Mapping[str, str | None] | None = None,
     scheme: str | None = None,
     extra: Sequence[str] = (),
+    augment: Sequence[str] = (),
     **run: Any,
 ) -> dict[str, Any]:
     """A resolved config.
@@ -69,8 +94,10 @@ def compose(
         denoising: how the targets of a query detector are noised into queries, or "none"; None takes its usual way.
         imports: the loaded code that brings parts of its own, as `imports.load_named` gives it.
         scheme: name of a scheme fragment: what a paper changed in a detector; all else that is given comes on top of it.
+        augment: names of augmentation fragments.
         extra: specs of what training adds to the queries, to a scheme's own or in the place of that of the same name.
-        run: seed, device, precision, pretrained, init, epochs, batch_size, telemetry; None leaves the default.
+        run: seed, device, precision, pretrained, init, epochs, batch_size, accumulate, ema, patience, log, telemetry; None
+            leaves the default.
 
     Raises:
         ValueError: for unknown names and keys, with the nearest known ones.
@@ -81,7 +108,7 @@ def compose(
     model = dict(detector_parts["model"])
     usual = model["head"].get("assigner", DEFAULT_ASSIGNER)
     parts = _scheme(scheme, detector, model) if scheme else {}
-    changes = {**parts.get("changes", {}), **(changes or {})}
+    changes = {**parts.get("changes", {}), **augmented(augment), **(changes or {})}
     assigner = changes.get(ASSIGNER) or assigner or parts.get("assigner") or usual
     denoising = denoising or parts.get("denoising")
     assigners = {"assigner": assigner_spec(assigner), "home": assigner_spec(usual)}
@@ -98,6 +125,7 @@ def compose(
         "schedule": {**SCHEDULE, **schedule_parts["schedule"]},
         "evaluation": {**EVALUATION, **detector_parts.get("evaluation", {}), **dataset_parts.get("evaluation", {})},
         "telemetry": dict(TELEMETRY),
+        "log": None,
         "seed": 0,
         "device": "auto",
         "precision": "float32",
@@ -108,6 +136,11 @@ def compose(
     composed = changed(plain(config), changes, **run)
     validate(composed, composed["name"])
     return composed
+
+
+def augmented(names: Sequence[str]) -> dict[str, Any]:
+    """The changes that augmentations make, by their names."""
+    return {key: value for name in names for key, value in fragments.load("augmentations", name)["changes"].items()}
 
 
 def _denoising(detector: str, model: Mapping[str, Any], name: str) -> dict[str, Any] | None:
@@ -222,7 +255,15 @@ def read(path: Path) -> dict[str, Any]:
         raise ValueError(f"config {path}: lacks {', '.join(missing)}; expected a config.json that a run wrote")
     if "amp" in config:  # the switch that `precision` replaced
         config["precision"] = "float16" if config.pop("amp") else "float32"
-    return {"telemetry": dict(TELEMETRY), **config}
+    return {"telemetry": dict(TELEMETRY), "log": None, **config, **_with_all_settings(config)}
+
+
+def _with_all_settings(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Sections with what they may leave out as None."""
+    usual = {"input": INPUT, "schedule": SCHEDULE, "evaluation": EVALUATION}
+    optional = {section: {key: None for key in usual[section] if usual[section][key] is None} for section in usual}
+    sections = {section: config.get(section) for section in usual}
+    return {name: {**optional[name], **section} for name, section in sections.items() if isinstance(section, Mapping)}
 
 
 def validate(config: Mapping[str, Any], name: str) -> None:
@@ -328,8 +369,7 @@ def plain(value: Any) -> Any:
 
 
 def _run_changes(run: Mapping[str, Any]) -> dict[str, Any]:
-    places = {"epochs": "schedule.epochs", "batch_size": "schedule.batch_size", "telemetry": "telemetry.on"}
-    return {places.get(key, key): value for key, value in run.items() if value is not None}
+    return {RUN_KEYS.get(key, key): value for key, value in run.items() if value is not None}
 
 
 def _step(place: Any, name: str, key: str) -> Any:

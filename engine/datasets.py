@@ -9,7 +9,6 @@ import resource
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
-from itertools import islice
 from typing import Any
 
 import cv2
@@ -26,7 +25,8 @@ from ..data import DataSource
 from ..data.pictures import silent_decoder
 from ..data.reader import load_split
 from ..data.table import Table
-from .augmentation import AUGMENTATIONS
+from .augmentation import AUGMENTATIONS, pictures
+from .sampling import Shuffled, repeat_factors
 
 LOADING = 2  # transforms of training that load a picture and its objects
 _BOXES = {"type": "LoadAnnotations", "with_bbox": True}
@@ -107,44 +107,13 @@ def _instances(table: Table) -> list[list[dict[str, Any]]]:
     return found
 
 
-class Shuffled(DefaultSampler):
-    """mmengine's, in an order that depends on the seed and the epoch alone, for at most so many steps in all.
-
-    Args:
-        dataset: of the images.
-        seed: of the order.
-        batch_size: of this process.
-        steps: after which the last epoch is cut short; None has whole epochs alone.
-    """
-
-    def __init__(self, dataset: DetectionData, seed: int, batch_size: int, steps: int | None = None) -> None:
-        super().__init__(dataset, shuffle=True, seed=seed)
-        self.steps, self.batch_size = steps, batch_size
-
-    def __iter__(self) -> Iterator[int]:
-        if self.steps is None:
-            return super().__iter__()
-        before = self.epoch * epoch_steps(len(self), self.batch_size)
-        return islice(super().__iter__(), max(self.steps - before, 0) * self.batch_size)
-
-
-def epoch_steps(images: int, batch_size: int) -> int:
-    """Steps of an epoch: whole batches, or the only one there is."""
-    return max(images // batch_size, 1)
-
-
-def steps_in_all(loader: DataLoader, epochs: int) -> int:
-    """Steps of so many epochs, of which a loader may cut the last one short."""
-    whole, most = epochs * len(loader), loader.sampler.steps
-    return whole if most is None else min(whole, most)
-
-
 def train_loader(
     source: DataSource, settings: Mapping[str, Any], batch_size: int, seed: int, steps: int | None = None
 ) -> DataLoader:
     """Shuffled training batches of this process, for at most so many steps in all."""
-    dataset = _dataset(source, "train", _train_transforms(settings))
-    sampler = Shuffled(dataset, seed, batch_size, steps)
+    dataset, least = _dataset(source, "train", _train_transforms(settings)), settings.get("repeat_rare")
+    factors = repeat_factors(load_split(source, "train"), least) if least is not None else None
+    sampler = Shuffled(dataset, seed, batch_size, steps, factors)
     drop_last = len(sampler) >= batch_size
     return _loader(dataset, sampler, batch_size, _workers(settings), drop_last=drop_last)
 
@@ -242,17 +211,17 @@ def _train_transforms(settings: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _augment(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """A resize, or a named augmentation around one."""
+    """A resize, or a named augmentation around one, after what is done to pictures of any size."""
     name = settings.get("augmentation")
-    if name is None:
-        return _resize(settings, training=True)
-    if name not in AUGMENTATIONS:
+    if name is not None and name not in AUGMENTATIONS:
         raise ValueError(unknown_name("input.augmentation", name, AUGMENTATIONS))
-    if settings["multi_scale"]:
+    if name is not None and settings["multi_scale"]:
         raise ValueError(
             f"input.multi_scale: {name!r} of input.augmentation chooses sizes itself; set one of them to None"
         )
-    return AUGMENTATIONS[name](tuple(settings["scale"]), settings["keep_ratio"])
+    scale, keep_ratio = tuple(settings["scale"]), settings["keep_ratio"]
+    sizing = _resize(settings, training=True) if name is None else AUGMENTATIONS[name](scale, keep_ratio)
+    return pictures(settings, sizing)
 
 
 def _eval_transforms(settings: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -24,9 +24,10 @@ from ..detectors.observer import Observation
 from ..evidence.telemetry.tally import count
 from ..evidence.words import printable
 from . import processes
-from .datasets import steps_in_all
 from .progress import make_bar, note_of
+from .sampling import steps_in_all
 from .terminal import terminal
+from .trackers import Trackers
 
 COUNTED = ("targets", "without", "pairs", "effective", "steps")  # of every run
 STATISTICS = (*COUNTED, "seconds")
@@ -38,7 +39,8 @@ class MetricsFile(Hook):
     """One JSON line per step and per evaluation in metrics.jsonl; stops a run whose loss is not a number.
 
     Losses on a GPU are kept there and read together, the first at once and then every `FLUSH_EVERY` steps; where reading
-    them costs nothing they are read at every step. `latest` is the last line of a step that was written.
+    them costs nothing they are read at every step. `latest` is the last line of a step that was written; `trackers` are told
+    every line.
     """
 
     priority = "NORMAL"
@@ -49,6 +51,7 @@ class MetricsFile(Hook):
         self.latest: dict[str, Any] = {}
         self.sums: dict[str, float] = {}  # over the steps of this epoch
         self.train_seconds = 0.0
+        self.trackers = Trackers()
         self._started = 0.0
 
     def before_train(self, runner: Any) -> None:
@@ -121,6 +124,7 @@ class MetricsFile(Hook):
             return
         with self.path.open("a", encoding="utf-8") as file:
             file.writelines(json_text(line) + "\n" for line in lines)
+        self.trackers(lines)
 
     def _forget_after(self, runner: Any) -> None:
         """Drop lines of steps that a resumed run will do again."""
@@ -220,7 +224,9 @@ class ProgressBar(Hook):
             self._note(f"evaluation {batch_idx + 1}/{len(runner.val_dataloader)}")
 
     def after_val_epoch(self, runner: Any, metrics: dict[str, float] | None = None) -> None:
-        self.scores = {name: metrics[name] for name in ("AP", "AP50") if name in (metrics or {})}
+        scores, averaged = metrics or {}, (metrics or {}).get("ema", {})
+        self.scores = {name: scores[name] for name in ("AP", "AP50") if name in scores}
+        self.scores |= {"EMA AP": averaged["AP"]} if "AP" in averaged else {}
         if self.bar:
             self._note(f"epoch {runner.epoch}/{runner.max_epochs}")
 
@@ -254,10 +260,13 @@ class AssignmentStatistics(Hook):
     Args:
         every: so many steps.
         look: what to add up of a step, on the device: `COUNTED`, and whatever else `of_epoch` is to have.
+        parts: of a step, each of which is looked at as a step would be.
     """
 
-    def __init__(self, every: int = 5, look: Callable[[Observation], dict[str, Tensor]] | None = None) -> None:
-        self.every, self.look = every, look or counted
+    def __init__(
+        self, every: int = 5, look: Callable[[Observation], dict[str, Tensor]] | None = None, parts: int = 1
+    ) -> None:
+        self.every, self.look, self.parts = every, look or counted, parts
         self.seen, self.seconds = 0, 0.0
         self.sums: dict[str, Tensor] = {}  # of this process in this epoch, on the device
         self.of_epoch: dict[
@@ -306,7 +315,7 @@ class AssignmentStatistics(Hook):
             "positives_per_target": sums["pairs"] / targets,
             "effective_positives_per_target": sums["effective"] / targets,
             "targets_without_positive": sums["without"] / targets,
-            "assignment_seconds_per_step": sums["seconds"] / max(sums["steps"], 1.0),
+            "assignment_seconds_per_step": self.parts * sums["seconds"] / max(sums["steps"], 1.0),
         }
 
 

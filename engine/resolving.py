@@ -33,6 +33,7 @@ def resolve_config(
     trust: bool = False,
     scheme: str | None = None,
     extra: Sequence[str] = (),
+    augment: Sequence[str] | None = None,
     **run: Any,
 ) -> dict[str, Any]:
     """The config of a run: a recipe or a run's config.json if named, with what the options say on top.
@@ -48,6 +49,7 @@ def resolve_config(
         if clash:
             raise ValueError(f"{clash[0]}: {config} is resolved already; change single keys with --set")
         code = load_code(imports, assigner, changes)
+        changes = {**configs.augmented(augment or ()), **changes}
         return _resolved(Path(config), data, data_root, images, changes, code, trust, **run)
     recipe = configs.read_recipe(config) if config else {}
     source = find_data(data or recipe.get("data", "synthetic"), data_root, images)
@@ -63,6 +65,7 @@ def resolve_config(
         load_code(imports, assigner, changes),
         scheme or recipe.get("scheme"),
         extra or recipe.get("extra", ()),
+        augment or (),
         **run,
     )
     if source.name != "coco":  # whose AP is of 100 detections, however crowded an image is

@@ -29,10 +29,12 @@ FREE = (
     "evaluation.every",
     "evaluation.batch_size",
     "telemetry",
+    "log",
 )
 PLACES = ("data.name", "data.form", "data.category_ids", *(f"data.{split}_{what}" for split in SPLITS
           for what in ("annotations", "images")))  # fmt: skip
 PACE = ("schedule.epochs", "schedule.steps", "schedule.batch_size", "schedule.decay")
+BESIDE = ("schedule.accumulate", "schedule.ema", "evaluation.patience")  # may change on the way, as the rate does not
 SHOWN = 4  # differences that are named one by one
 
 
@@ -44,6 +46,7 @@ class Start:
         path: of the checkpoint.
         epoch: how many epochs it has behind it.
         best: epoch of the best checkpoint that is there, None where there is none.
+        best_ema: of that of the averaged weights.
         pace_changed: the learning rate follows another curve, or the same one in steps of another length.
         notes: what the user was told.
     """
@@ -51,6 +54,7 @@ class Start:
     path: Path
     epoch: int
     best: int | None
+    best_ema: int | None
     pace_changed: bool
     notes: tuple[str, ...]
 
@@ -86,9 +90,8 @@ def find_start(config: Mapping[str, Any], folder: Path, model: nn.Module) -> Sta
     for sentence in notes:
         note(sentence)
     write_json(config, folder / CONFIG)
-    return Start(
-        chosen.path, chosen.epoch, chosen.best, bool(moved) or any(_is_one_of(key, PACE) for key in changed), notes
-    )
+    pace_changed = bool(moved) or any(_is_one_of(key, PACE) for key in changed)
+    return Start(chosen.path, chosen.epoch, chosen.best, chosen.best_ema, pace_changed, notes)
 
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "") -> dict[str, tuple[Any, Any]]:
@@ -109,7 +112,7 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any], prefix: str =
 
 def refused(changed: Mapping[str, tuple[Any, Any]]) -> dict[str, tuple[Any, Any]]:
     """The differences that make it another run."""
-    return {key: values for key, values in conditions(changed).items() if not _is_one_of(key, PACE)}
+    return {key: values for key, values in conditions(changed).items() if not _is_one_of(key, (*PACE, *BESIDE))}
 
 
 def conditions(changed: Mapping[str, tuple[Any, Any]]) -> dict[str, tuple[Any, Any]]:
@@ -123,8 +126,8 @@ def check_changes(changed: Mapping[str, tuple[Any, Any]], folder: Path) -> None:
     if other:
         raise ValueError(
             f"work dir {folder} holds a run of another config: {named(other, 'there', 'here')}; --resume takes other epochs, "
-            "decay, batch size, workers, device and place of the data; for anything else start another run, if you like from "
-            "a checkpoint of this one with --init"
+            "decay, batch size, parts of it, average, patience, workers, device and place of the data; for anything else start "
+            "another run, if you like from a checkpoint of this one with --init"
         )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from mmengine.hooks import Hook
@@ -11,9 +11,11 @@ from torch import nn
 
 from ..evidence.words import duration, many
 from . import processes
-from .datasets import steps_in_all
 from .evaluation import CLASSES
+from .loops import EMA
+from .optimization import parts_of
 from .precision import precision_of
+from .sampling import steps_in_all
 
 ENOUGH_SECONDS, ENOUGH_STEPS = 1.0, 20  # of training, to tell how long the rest takes
 
@@ -31,12 +33,12 @@ class Announcement(Hook):
     Args:
         config: resolved.
         say: is told the sentence.
-        more: what is said behind it.
+        more: sentences behind it.
     """
 
     priority = "LOWEST"
 
-    def __init__(self, config: Mapping[str, Any], say: Callable[[str], None], more: str = "") -> None:
+    def __init__(self, config: Mapping[str, Any], say: Callable[[str], None], more: Sequence[str] = ()) -> None:
         self.config, self.say, self.more = config, say, more
         self.total = self.done = 0  # steps of this start of the run
         self.since = (
@@ -69,7 +71,7 @@ class Announcement(Hook):
         self.said = True
         if processes.is_first():
             sentence = describe(self.config, runner, self.total, seconds)
-            for text in filter(None, (sentence, self.more)):
+            for text in filter(None, (sentence, *self.more)):
                 runner.logger.info(text)
                 self.say(text)
 
@@ -93,12 +95,39 @@ class EpochLog(Hook):
         runner.logger.info(f"epoch {runner.epoch + 1}/{runner.max_epochs}: {', '.join([*losses, *pace])}")
 
     def after_val_epoch(self, runner: Any, metrics: dict[str, float] | None = None) -> None:
-        scores = [
-            f"{name} {'-' if value != value else f'{100 * value:.1f}'}"
-            for name, value in (metrics or {}).items()
-            if name != CLASSES
-        ]
-        runner.logger.info(f"epoch {runner.epoch}/{runner.max_epochs}: {', '.join(scores)}")
+        place, measured = f"epoch {runner.epoch}/{runner.max_epochs}", metrics or {}
+        runner.logger.info(f"{place}: {', '.join(_percents(measured))}")
+        if EMA in measured:
+            runner.logger.info(f"{place}, averaged weights: {', '.join(_percents(measured[EMA]))}")
+
+
+def pace(config: Mapping[str, Any]) -> list[str]:
+    """What follows of a batch that is not the recipe's, and of one that is taken in parts, in sentences."""
+    schedule, parts, count = config["schedule"], parts_of(config), processes.count()
+    batch, usual, rate = schedule["batch_size"], schedule["base_batch_size"], schedule["optimizer"]["lr"]
+    told = []
+    if batch != usual:
+        told.append(
+            f"the schedule's learning rate, {rate:.3g}, is for batches of {many(usual, 'image')}; these have {batch}, so it is "
+            f"{rate * batch / usual:.3g}"
+        )
+    own = batch // count // parts
+    if batch < usual and not usual % (count * own):
+        wanted = usual // (count * own)
+        told[-1] += (
+            f"; --batch-size {usual} --accumulate {wanted} learns as published, {own} at a time, with fewer steps"
+        )
+    if parts > 1:
+        told.append(
+            f"every batch of {batch} goes through the model in {parts} parts of {own}: each has normalisers and statistics of "
+            "norms of its own"
+        )
+    return told
+
+
+def _percents(metrics: Mapping[str, Any]) -> list[str]:
+    scores = {name: value for name, value in metrics.items() if name not in (CLASSES, EMA)}
+    return [f"{name} {'-' if value != value else f'{100 * value:.1f}'}" for name, value in scores.items()]
 
 
 def describe(config: Mapping[str, Any], runner: Any, steps: int, seconds: float | None) -> str:

@@ -2,92 +2,49 @@
 
 from __future__ import annotations
 
-import io
-import logging
-import statistics
 import time
-import warnings
-from collections.abc import Container, Mapping, Sequence
-from contextlib import redirect_stdout
+from collections.abc import Callable, Container, Mapping, Sequence
 from functools import partial
-from inspect import Parameter, signature
 from itertools import chain, repeat
 from pathlib import Path
 from typing import Any
 
 import torch
-from mmengine.hooks import DistSamplerSeedHook, IterTimerHook, ParamSchedulerHook, SyncBuffersHook
-from mmengine.logging import MMLogger
-from mmengine.model import revert_sync_batchnorm
-from mmengine.optim import OPTIMIZERS, OptimWrapper
-from mmengine.runner import Runner
+from mmengine.hooks import Hook, SyncBuffersHook
 from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
-from ..assigners import AssignmentWarning
 from ..data.files import new_folder
-from ..ops import MissingKernelWarning
 from . import imports, processes
+from .averaging import WeightAverage
 from .build import Detector, build_model, load_checkpoint, warn_of_cold_start
-from .checkpoints import CheckpointKeeper, any_checkpoint, choose
+from .checkpoints import any_checkpoint, choose
 from .config import CONFIG, find_source, read, source_of, validate
-from .datasets import eval_loader, steps_in_all, train_loader
+from .course import Course, Patience, Picture
+from .datasets import eval_loader, train_loader
 from .device import device_of
-from .evaluation import CLASSES, AveragePrecision
+from .evaluation import AveragePrecision
 from .files import naming, write_json
 from .hooks import (
     AssignmentStatistics,
     EpochSeed,
     MetricsFile,
     ProgressBar,
-    RunInfo,
     TrainingProgress,
-    peak_memory_bytes,
     read_metrics,
 )
-from .notes import Note
-from .precision import optim_wrapper, precision_of
+from .keeping import CheckpointKeeper
+from .loops import learn_from
+from .optimization import build_optimizer, parts_of, schedulers
 from .progress import progress_bar
-from .provenance import provenance
-from .reasons import reason
-from .resuming import Start, catch_up, check_changes, differences, find_start, fingerprint
+from .resuming import Start, check_changes, differences, find_start, fingerprint
+from .runner import QuietRunner, calm, runner_basics
+from .sampling import steps_in_all
+from .summary import METRICS, SUMMARY, summarise
 from .telemetry import Telemetry, look_of
-from .telling import Announcement, EpochLog, resolved_assigners
+from .telling import Announcement, EpochLog, pace, resolved_assigners
+from .trackers import Trackers, check_trackers
 
-METRICS, SUMMARY, LOG, ASSIGNER = "metrics.jsonl", "summary.json", "train.log", "assigner.txt"
-
-
-class QuietRunner(Runner):
-    """mmengine's runner whose log goes to LOG in the run's folder and not to the terminal.
-
-    `pace` are the configs of schedulers that a resumed run follows in place of those in its checkpoint.
-    """
-
-    pace: Sequence[Mapping[str, Any]] | None = None
-
-    def resume(self, filename: str, **named: Any) -> None:
-        """mmengine's, at the pace that is wanted now."""
-        rates = [group["initial_lr"] for group in self.optim_wrapper.param_groups]
-        super().resume(filename, **named)
-        if self.pace is not None:
-            catch_up(self, self.pace, rates)
-
-    def build_logger(self, log_level: int | str = "INFO", log_file: str | None = None, **named: Any) -> MMLogger:
-        logger = super().build_logger(log_level, log_file or str(Path(self.work_dir) / LOG), **named)
-        _silence(logger)
-        return logger
-
-    def wrap_model(self, _: Any, model: nn.Module) -> nn.Module:
-        """The model where it is, with gradients averaged over processes; mmengine would move it to the first GPU."""
-        return processes.parallel(model if processes.count() > 1 else revert_sync_batchnorm(model))
-
-    def load_checkpoint(self, *arguments: Any, **named: Any) -> Any:
-        """mmengine's, which prints that it does so."""
-        with redirect_stdout(io.StringIO()):
-            return super().load_checkpoint(*arguments, **named)
-
-    def dump_config(self) -> None:
-        """Nothing: the resolved config is in the folder already, and mmengine has none to write."""
+ASSIGNER = "assigner.txt"
 
 
 def train(config: Mapping[str, Any], work_dir: Path, resume: bool = False, quiet: bool = False) -> dict[str, Any]:
@@ -107,9 +64,10 @@ def train(config: Mapping[str, Any], work_dir: Path, resume: bool = False, quiet
     Raises:
         ValueError, OSError: for a folder in use, a config of another run, and whatever data or model refuse.
     """
+    processes.once(partial(check_trackers, config.get("log") or ()))
     goes_on = processes.once(partial(_goes_on, work_dir, resume))
     model, settings = _seeded_model(config, initialise=not goes_on), config["telemetry"]
-    observed = AssignmentStatistics(settings["every"], look_of(model) if settings["on"] else None)
+    observed = AssignmentStatistics(settings["every"], look_of(model) if settings["on"] else None, parts_of(config))
     if processes.is_first() and not goes_on:
         warn_of_cold_start(config, model)
     metrics = MetricsFile(work_dir / METRICS)
@@ -118,31 +76,48 @@ def train(config: Mapping[str, Any], work_dir: Path, resume: bool = False, quiet
     watching = [Telemetry(config, model, observed, metrics, work_dir, bar.say)] if settings["on"] else []
     prepare = partial(_find_start, config, work_dir, model) if goes_on else partial(_prepare, config, work_dir, resume)
     start = processes.once(prepare)  # what is refused by now leaves no folder
-    keeper = _keeper(config, work_dir, start)
+    keeper, decay = _keeper(config, work_dir, start), config["schedule"].get("ema")
+    average = WeightAverage(model, decay) if decay else None
     assigners = resolved_assigners(model)
     if processes.is_first():
         (work_dir / ASSIGNER).write_text(assigners + "\n", encoding="utf-8")
-    told = [EpochLog(metrics.means), Announcement(config, bar.say, "" if quiet else assigners)]
+    processes.once(partial(_tell_trackers, metrics, config, work_dir))
+    told = [EpochLog(metrics.means), Announcement(config, bar.say, () if quiet else (*pace(config), assigners))]
+    told += _course(config, metrics, work_dir, bar.say)
     seeds = [EpochSeed(config["seed"]), TrainingProgress()]
-    hooks = [metrics, observed, *watching, *seeds, SyncBuffersHook(), bar, keeper, *told]
+    averaging = [average] if average else []
+    hooks = [metrics, observed, *watching, *seeds, SyncBuffersHook(), *averaging, bar, keeper, *told]
     model.observer = observed
     with calm(), naming(work_dir):
-        basics = _runner_basics(config, work_dir)
+        basics = runner_basics(config, work_dir)
         runner = QuietRunner(model, str(work_dir), **loop, custom_hooks=hooks, **_from(start), **basics)
         if processes.is_first() and runner.max_epochs > (start.epoch if start else 0):
             (work_dir / SUMMARY).unlink(missing_ok=True)  # of a run that is not over any more
         for sentence in start.notes if start else ():
             runner.logger.info(sentence)
         runner.pace = loop["param_scheduler"] if start and start.pace_changed else None
+        runner.average, runner.parts = average, parts_of(config)
         try:
             runner.train()
         finally:
             bar.stop()
+            metrics.trackers.close()
             model.observer = None
             if processes.is_first():
                 _remove_if_empty(Path(runner.log_dir))
-    watched = observed.summary()
-    return processes.once(partial(_summary, config, work_dir, watched, model, keeper.best))
+    ended = {"by": "patience" if runner.train_loop.stop_training else "schedule", "epoch": runner.epoch}
+    counted = {**observed.summary(), **keeper.best, "ended": ended}
+    return processes.once(partial(summarise, config, work_dir, counted, model))
+
+
+def _course(config: Mapping[str, Any], metrics: MetricsFile, folder: Path, say: Callable[[str], None]) -> list[Hook]:
+    """What goes by the course of the run so far."""
+    course, patience = Course(metrics), config["evaluation"].get("patience")
+    return [course, Picture(course, folder, config["name"]), *([Patience(course, patience, say)] if patience else [])]
+
+
+def _tell_trackers(metrics: MetricsFile, config: Mapping[str, Any], work_dir: Path) -> None:
+    metrics.trackers = Trackers(config.get("log") or (), work_dir, config)
 
 
 def evaluate(
@@ -182,7 +157,8 @@ def rehearse(config: Mapping[str, Any]) -> None:
         alone = {**config, "input": {**config["input"], "workers": 0}}
         model = _seeded_model(alone, initialise=True)
         loop = _loop(alone, model)
-        losses = model.train().train_step(next(iter(loop["train_dataloader"])), loop["optim_wrapper"])
+        batch = next(iter(loop["train_dataloader"]))
+        losses = learn_from(model.train(), batch, loop["optim_wrapper"], parts_of(config))
         broken = [name for name in losses if name.startswith("loss") and not torch.isfinite(losses[name]).all()]
         if broken:
             raise ValueError(f"{broken[0]} is {float(losses[broken[0]])} at the first step")
@@ -201,7 +177,7 @@ def step_seconds(config: Mapping[str, Any], steps: int = 8, enough: float = 10.0
         model.train()
         batches, begun, done = chain.from_iterable(repeat(loop["train_dataloader"])), 0.0, 0
         for number, batch in enumerate(batches):
-            model.train_step(batch, loop["optim_wrapper"])
+            learn_from(model, batch, loop["optim_wrapper"], parts_of(config))
             if number == 0:
                 _wait_for(device)
                 begun = time.perf_counter()
@@ -265,8 +241,8 @@ def _loop(config: Mapping[str, Any], model: nn.Module) -> dict[str, Any]:
         "train_cfg": {"by_epoch": True, "max_epochs": epochs, "val_interval": evaluation["every"]},
         "val_cfg": {},
         "val_evaluator": [AveragePrecision(source, "val", evaluation["max_detections"])],
-        "optim_wrapper": _optimizer(model, config),
-        "param_scheduler": _schedulers(schedule, len(loader), steps),
+        "optim_wrapper": build_optimizer(model, config),
+        "param_scheduler": schedulers(schedule, len(loader), steps),
     }
 
 
@@ -315,115 +291,18 @@ def _from(start: Start | None) -> dict[str, Any]:
 def _keeper(config: Mapping[str, Any], work_dir: Path, start: Start | None) -> CheckpointKeeper:
     """What writes checkpoints, and knows which AP has been measured."""
 
-    def recorded(epoch: int) -> tuple[bool, float | None]:
-        scores = [line["AP"] for line in _lines(work_dir) if "AP" in line and line["epoch"] == epoch]
-        return bool(scores), scores[-1] if scores else None
+    def recorded(epoch: int) -> dict[str, Any] | None:
+        lines = [line for line in _lines(work_dir) if "AP" in line and line["epoch"] == epoch]
+        return lines[-1] if lines else None
 
     record = {"config": dict(config), "data": processes.once(lambda: fingerprint(source_of(config)))}
-    return CheckpointKeeper(work_dir, recorded, record, start and start.best)
+    kept = (start.best, start.best_ema) if start else (None, None)
+    return CheckpointKeeper(work_dir, recorded, record, kept)
 
 
 def _lines(work_dir: Path) -> list[dict[str, Any]]:
     """What the metrics file says, if there is one."""
     return read_metrics(work_dir / METRICS) if (work_dir / METRICS).is_file() else []
-
-
-def _runner_basics(config: Mapping[str, Any], work_dir: Path) -> dict[str, Any]:
-    return {
-        "default_scope": "mmdet",
-        "launcher": "none" if processes.count() == 1 else "pytorch",
-        "randomness": {"seed": config["seed"]},
-        "experiment_name": f"{work_dir.name}-{time.time_ns()}",
-        "visualizer": {"type": "Visualizer", "vis_backends": None, "name": f"none-{time.time_ns()}"},
-        "default_hooks": {
-            "runtime_info": RunInfo(),
-            "timer": IterTimerHook(),
-            "sampler_seed": DistSamplerSeedHook(),
-            "param_scheduler": ParamSchedulerHook(),
-            "checkpoint": None,
-            "logger": None,
-        },
-    }
-
-
-def _optimizer(model: nn.Module, config: Mapping[str, Any]) -> OptimWrapper:
-    precision = precision_of(config)
-    schedule = config["schedule"]
-    settings = {key: value for key, value in schedule["optimizer"].items() if key != "type"}
-    settings["lr"] *= schedule["batch_size"] / schedule["base_batch_size"]
-    optimizer = OPTIMIZERS.get(schedule["optimizer"]["type"])
-    if optimizer is None:
-        raise ValueError(f"schedule.optimizer.type: torch has no optimizer {schedule['optimizer']['type']!r}")
-    closure = signature(optimizer.step).parameters.get("closure")
-    if closure and closure.default is Parameter.empty:
-        raise ValueError(
-            f"schedule.optimizer.type: {schedule['optimizer']['type']} computes the loss itself, training does not"
-        )
-    if "fused" in signature(optimizer).parameters:
-        settings.setdefault("fused", True)  # one kernel per group; a third of the time on small models
-    clip = {"max_norm": schedule["clip"]} if schedule["clip"] else None
-    groups = parameter_groups(model, schedule, settings["lr"], settings.get("weight_decay", 0.0))
-    try:
-        return optim_wrapper(
-            precision.dtype, device_of(config), optimizer=optimizer(groups, **settings), clip_grad=clip
-        )
-    except Exception as error:  # each optimizer complains in its way
-        raise ValueError(
-            f"schedule.optimizer: {schedule['optimizer']['type']} refuses its arguments ({reason(error)})"
-        ) from error
-
-
-def parameter_groups(
-    model: nn.Module, schedule: Mapping[str, Any], lr: float, weight_decay: float
-) -> list[dict[str, Any]]:
-    """Parameters that share rate and decay together: a handful of groups, so an optimizer step is a handful of kernels.
-
-    Biases (those of norms aside) have `schedule["bias"]`'s factors, norms their own decay, the backbone its own rate;
-    parameters whose name holds one of `schedule["slow"]["names"]`, if any, learn at its factor of the rate.
-    """
-    norms = {
-        f"{name}."
-        for name, module in model.named_modules()
-        if isinstance(module, _BatchNorm | nn.GroupNorm | nn.LayerNorm)
-    }
-    slow = schedule.get("slow") or {"names": (), "lr_mult": 1.0}
-    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
-    for name, parameter in model.named_parameters():
-        if not parameter.requires_grad:
-            continue
-        module, _, last = name.rpartition(".")
-        rate, decay = lr, weight_decay
-        if f"{module}." in norms:
-            decay *= schedule["norm_decay_mult"]
-        elif last == "bias" or last.endswith("_bias"):  # in_proj_bias of attention
-            rate, decay = rate * schedule["bias"]["lr_mult"], decay * schedule["bias"]["decay_mult"]
-        if name.startswith("backbone."):
-            rate *= schedule["backbone_lr_mult"]
-        if any(part in name for part in slow["names"]):
-            rate *= slow["lr_mult"]
-        groups.setdefault((rate, decay), []).append(parameter)
-    return [{"params": parameters, "lr": rate, "weight_decay": decay} for (rate, decay), parameters in groups.items()]
-
-
-def _schedulers(schedule: Mapping[str, Any], steps_per_epoch: int, total: int) -> list[dict[str, Any]]:
-    """Warm-up by step, then decay: by epoch for "step", unless it is within one, by step for "cosine"."""
-    warmup, decay = schedule["warmup"], schedule["decay"]
-    warm_steps = min(warmup["iterations"], total // 2)
-    result = []
-    if warm_steps:
-        result.append(
-            {"type": "LinearLR", "start_factor": warmup["start"], "by_epoch": False, "begin": 0, "end": warm_steps}
-        )
-    if decay["type"] == "step":
-        whole = all(float(epoch).is_integer() for epoch in decay["epochs"])
-        milestones = [int(epoch) if whole else round(epoch * steps_per_epoch) for epoch in decay["epochs"]]
-        result.append({"type": "MultiStepLR", "by_epoch": whole, "milestones": milestones, "gamma": decay["gamma"]})
-    elif decay["type"] == "cosine":
-        span = {"begin": warm_steps, "end": total, "T_max": max(total - warm_steps, 1)}
-        result.append({"type": "CosineAnnealingLR", "by_epoch": False, "eta_min_ratio": decay["end"], **span})
-    else:
-        raise ValueError(f"schedule.decay.type: expected step or cosine, got {decay['type']!r}")
-    return result
 
 
 def _prepare(config: Mapping[str, Any], work_dir: Path, resume: bool) -> None:
@@ -438,65 +317,7 @@ def _prepare(config: Mapping[str, Any], work_dir: Path, resume: bool) -> None:
     write_json(config, work_dir / CONFIG)
 
 
-def _summary(
-    config: Mapping[str, Any],
-    work_dir: Path,
-    watched: Mapping[str, float],
-    model: nn.Module,
-    best: Mapping[str, Any] | None,
-) -> dict[str, Any]:
-    """What a run came to, written to SUMMARY; time and memory are the first process's."""
-    lines = read_metrics(work_dir / METRICS)
-    steps = [line["seconds"] for line in lines if "seconds" in line]
-    evaluations = [line for line in lines if "AP" in line]
-    last = evaluations[-1] if evaluations else {}
-    seconds = statistics.median(steps) if steps else 0.0
-    summary = {
-        "name": config["name"],
-        "seed": config["seed"],
-        "steps": len(steps),
-        "seconds_per_step": seconds,
-        "assignment_share": watched["assignment_seconds_per_step"] / seconds if seconds else 0.0,
-        **watched,
-        "peak_memory_bytes": peak_memory_bytes(),
-        "precision": precision_of(config).name,
-        "parameters": sum(parameter.numel() for parameter in model.parameters()),
-        "max_detections": config["evaluation"]["max_detections"],
-        "metrics": {key: value for key, value in last.items() if key.startswith("AP") or key == CLASSES},
-        "best": best,
-        **provenance(device_of(config)),
-        "processes": processes.count(),
-        "init": config.get("init"),
-        "curve": [{key: line[key] for key in line if key not in ("lr", CLASSES)} for line in evaluations],
-    }
-    write_json(summary, work_dir / SUMMARY)
-    return summary
-
-
 def _remove_if_empty(folder: Path) -> None:
     """mmengine makes a folder per start for logs that are elsewhere."""
     if folder.is_dir() and not any(folder.iterdir()):
         folder.rmdir()
-
-
-class calm(warnings.catch_warnings):
-    """Keeps third parties' warnings and start-up talk off the terminal, and lets this project's through."""
-
-    def __init__(self) -> None:
-        super().__init__()
-
-    def __enter__(self) -> None:
-        super().__enter__()
-        warnings.simplefilter("ignore")
-        warnings.filterwarnings("default", category=AssignmentWarning)
-        warnings.filterwarnings("default", category=MissingKernelWarning)
-        warnings.filterwarnings("always", category=Note)
-        MMLogger.get_current_instance()  # the logger of last resort, which talks to the terminal
-        for logger in MMLogger._instance_dict.values():
-            _silence(logger)
-
-
-def _silence(logger: MMLogger) -> None:
-    for handler in logger.handlers:
-        if type(handler) is logging.StreamHandler:
-            handler.setLevel(logging.CRITICAL)

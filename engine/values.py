@@ -70,6 +70,8 @@ COUNT = Rule("a whole number of at least 1", lambda value: _whole(value) and val
 NATURAL = Rule("a whole number of at least 0", lambda value: _whole(value) and value >= 0)
 SHARE = Rule("a number of at least 0", lambda value: _number(value) and value >= 0)
 POSITIVE = Rule("a number above 0", lambda value: _number(value) and value > 0)
+DECAY = Rule("a number between 0 and 1", lambda value: _number(value) and 0 < value < 1)
+PROBABILITY = Rule("a number from 0 to 1", lambda value: _number(value) and 0 <= value <= 1)
 SWITCH = Rule("True or False", lambda value: isinstance(value, bool))
 TEXT = Rule("text", lambda value: isinstance(value, str))
 PAIR = Rule("two whole numbers above 0, width and height in pixels", _size)
@@ -77,6 +79,7 @@ PAIRS = Rule("a list of such pairs as input.scale", lambda value: _each(_size)(v
 FLIPS = Rule(
     "a list of horizontal, vertical and diagonal", _each(lambda value: value in ("horizontal", "vertical", "diagonal"))
 )
+NAMES = Rule("a list of names", _each(lambda value: isinstance(value, str)))
 EPOCHS = Rule("a list of numbers, epochs", _each(_number))
 SLOW = Rule(
     "a dict with names, a list of text, and lr_mult, a number",
@@ -91,16 +94,20 @@ SLOW = Rule(
 PRECISIONS = ("float32", "bfloat16", "float16", "amp", "auto")
 PRECISION = Rule(f"one of {', '.join(PRECISIONS)}", lambda value: value in PRECISIONS)
 
+SHARES = ("color", "zoom", "mosaic", "mixup", "plain_from", "repeat_rare")  # of a config's input
 RULES = {
     "name": TEXT,
     "input.scale": PAIR,
     "input.keep_ratio": SWITCH,
     "input.multi_scale": PAIRS.or_none(),
     "input.augmentation": TEXT.or_none(),
+    **{f"input.{name}": PROBABILITY.or_none() for name in SHARES},
     "input.flip": FLIPS,
     "input.workers": NATURAL.or_none(),
     "schedule.epochs": COUNT,
     "schedule.steps": COUNT.or_none(),
+    "schedule.accumulate": COUNT.or_none(),
+    "schedule.ema": DECAY.or_none(),
     "schedule.batch_size": COUNT,
     "schedule.base_batch_size": COUNT,
     "schedule.optimizer.type": TEXT,
@@ -117,6 +124,8 @@ RULES = {
     "evaluation.every": COUNT,
     "evaluation.max_detections": COUNT,
     "evaluation.batch_size": COUNT.or_none(),
+    "evaluation.patience": COUNT.or_none(),
+    "log": NAMES.or_none(),
     "telemetry.on": SWITCH,
     "telemetry.every": COUNT,
     "telemetry.images": COUNT,
@@ -129,11 +138,16 @@ RULES = {
 }
 """Dotted key -> what it has to be."""
 OPTIONAL = {
+    *(f"input.{name}" for name in SHARES),
     "input.augmentation",
     "input.workers",
     "schedule.steps",
+    "schedule.accumulate",
+    "schedule.ema",
     "schedule.slow",
     "evaluation.batch_size",
+    "evaluation.patience",
+    "log",
     "pretrained",
     "init",
 }

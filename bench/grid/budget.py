@@ -9,7 +9,7 @@ from typing import Any
 
 from ...data.reader import load_split
 from ...engine.config import source_of
-from ...engine.datasets import epoch_steps
+from ...engine.sampling import epoch_images, epoch_steps
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class Budget:
 
 def steps_per_epoch(config: Mapping[str, Any]) -> int:
     """Steps that an epoch of a resolved config has, on one device."""
-    images = len(load_split(source_of(config), "train").file_names)
+    images = epoch_images(load_split(source_of(config), "train"), config["input"])
     return epoch_steps(images, config["schedule"]["batch_size"])
 
 

@@ -11,8 +11,8 @@ from ...data.files import read_json
 from ...engine.files import last_lines
 from ...engine.hooks import metrics_line
 from ...engine.progress import make_bar
+from ...engine.summary import METRICS
 from ...engine.terminal import terminal
-from ...engine.train import METRICS
 from ...evidence.words import duration, printable
 from .plan import Cell
 from .records import LARGEST

@@ -13,8 +13,8 @@ from torch import nn
 from ...configs.schedules import coco_1x, detr_50e
 from ...engine.build import build_model
 from ...engine.config import plain
+from ...engine.optimization import parameter_groups
 from ...engine.precision import optim_wrapper
-from ...engine.train import parameter_groups
 from .conditions import CLASSES, Conditions
 
 ADAMW = {"schedule": {**detr_50e.schedule, "backbone_lr_mult": 0.1}, "lr": 1e-4, "weight_decay": 1e-4, "clip": 0.1}

@@ -22,7 +22,7 @@ from ...assigners import Predictions
 from ...detectors import DenseDetector, QueryDetector
 from ...detectors.targets import targets_of
 from ...engine.hooks import peak_memory_bytes
-from ...engine.train import calm
+from ...engine.runner import calm
 from ...heads.query import QueryOutputs
 from ..stand_in import put_on, stand_in
 from .conditions import CLASSES, Conditions, make_batch

@@ -23,7 +23,7 @@ from mmengine.optim import build_optim_wrapper
 from torch import Tensor
 
 from ...engine.precision import wrapper_in
-from ...engine.train import calm
+from ...engine.runner import calm
 from ...ops import ms_deform_attn
 from .conditions import CLASSES, Conditions
 from .contender import Contender

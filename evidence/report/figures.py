@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from itertools import zip_longest
 from math import ceil
 
 import matplotlib
@@ -15,6 +16,7 @@ from matplotlib.text import Text
 
 from ..drawing.fonts import style_of, title_lettering
 from .analysis import Analysis
+from .looks import looks
 from .views import Chart, Line, Panel, charts, curves, extent, ticks
 
 __all__ = ["FORMATS", "figures"]
@@ -46,21 +48,25 @@ SETTINGS = {
 
 
 def figures(analysis: Analysis) -> dict[str, dict[str, bytes]]:
-    """The content of each figure by name and format: curves, ap, differences, sizes, classes, cost, as far as measured."""
+    """The content of each figure by name and format: curves, ap, differences, sizes, classes, cost, telemetry, as far as
+    measured.
+    """
     with matplotlib.rc_context(SETTINGS):
         drawn = {key: _chart_figure(several) for key, several in charts(analysis).items()}
         if panels := curves(analysis):
             drawn = {"curves": _curve_figure(panels), **drawn}
+        if panels := looks(analysis):
+            drawn["telemetry"] = _curve_figure(panels)
         return {key: {kind: _saved(figure, kind) for kind in FORMATS} for key, figure in drawn.items()}
 
 
 def _curve_figure(panels: Sequence[Panel]) -> Figure:
-    """Two panels in a row, over steps and over seconds, and one legend for all."""
+    """Two panels in a row and one legend for all."""
     names = list(dict.fromkeys((line.name, line.color) for panel in panels for line in panel.lines))
     rows = ceil(len(panels) / 2)
     figure = _new(WIDTH, PANEL * rows + _height_of_legend(names, WIDTH))
-    for ax, panel in zip(figure.subplots(rows, 2, squeeze=False).flat, panels, strict=True):
-        _panel(ax, panel)
+    for ax, panel in zip_longest(figure.subplots(rows, 2, squeeze=False).flat, panels):
+        _panel(ax, panel) if panel else ax.remove()
     _legend(figure, names, WIDTH)
     return figure
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from . import svg
 from .analysis import Analysis
+from .looks import looks
 from .reading import Section, method, reading
 from .style import STYLE
 from .svg import text
@@ -20,13 +21,18 @@ from .tables import (
     results_table,
     runs_table,
 )
-from .views import charts, curves, legend
+from .views import Panel, charts, curves, legend
 
 __all__ = ["page"]
 
 BANDS = (
     "Lines: the mean over seeds; bands: from the lowest seed to the highest. Dotted: before the first evaluation, which nobody "
     "measured; a detector that has learned nothing finds nothing."
+)
+SEEN = (
+    "By --telemetry. Instability (DN-DETR): samples that learn another object than after the epoch before, on training images "
+    "without augmentation; it grows with how many samples an assigner gives. Weight that moved: share of an object's w⁺ that "
+    "is with other samples than after the epoch before. Objects that no sample learns: in training steps."
 )
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 
@@ -35,7 +41,7 @@ def page(analysis: Analysis) -> str:
     """A whole HTML document."""
     title = _title(analysis)
     figures = {key: [(one.title, svg.draw_chart(one)) for one in several] for key, several in charts(analysis).items()}
-    panels = [(f"{panel.y} over {panel.x}{_behind(panel.title)}", svg.draw_panel(panel)) for panel in curves(analysis)]
+    panels, seen = ([_panel(panel) for panel in several] for several in (curves(analysis), looks(analysis)))
     body = [
         f"<h1>{text(title)}</h1>",
         _facts(analysis.conditions),
@@ -43,6 +49,7 @@ def page(analysis: Analysis) -> str:
         _section("Results", _legend(analysis), _table(results_table(analysis, interval=True)), _note(LEGEND)),
         _section(_title_of_differences(analysis), _figures(_of(figures, "ap", "differences")), *_differences(analysis)),
         _section("Over the training", _figures(panels), _note(BANDS if panels else "")),
+        _section("Whom the assigners served, and how steadily", _figures(seen), _note(SEEN if seen else "")),
         _section("By size and by class", _figures(_of(figures, "sizes", "classes")), _classes(analysis)),
         _section("What it cost", _figures(_of(figures, "cost"))),
         _section("How the numbers were found", _list(method(analysis))),
@@ -74,6 +81,11 @@ def _title_of_differences(analysis: Analysis) -> str:
 def _of(figures: Mapping[str, Sequence[tuple[str, str]]], *keys: str) -> list[tuple[str, str]]:
     """Titles and pictures, as far as they are there."""
     return [figure for key in keys for figure in figures.get(key, ())]
+
+
+def _panel(panel: Panel) -> tuple[str, str]:
+    """Title and picture."""
+    return f"{panel.y} over {panel.x}{_behind(panel.title)}", svg.draw_panel(panel)
 
 
 def _behind(title: str) -> str:

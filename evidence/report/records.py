@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-__all__ = ["CLASSES", "MEASURES", "METRICS", "Point", "Row", "Run", "read_runs"]
+__all__ = ["CLASSES", "MEASURES", "METRICS", "WITHOUT", "Point", "Row", "Run", "read_runs"]
 
 METRICS = ("AP", "AP50", "AP75", "APs", "APm", "APl")
+WITHOUT = "without"  # of telemetry: share of objects that no sample learns
 CLASSES = "classes"  # of the metrics: AP by class name
 COSTS = ("seconds_per_step", "assignment_share", "peak_memory_bytes", "parameters", "steps")
 POSITIVES = ("positives_per_target", "effective_positives_per_target", "targets_without_positive")
@@ -56,6 +57,7 @@ class Run:
         classes: AP in [0, 1] by class name, of classes with objects.
         curve: evaluations in the order of the training.
         untrained: whether the detector had learned nothing at second 0; of older records nobody knows, which is False.
+        telemetry: of every epoch "epoch" and the numbers that telemetry saw, by name; empty where it was off.
         environment: device, host, commit, versions and what else numbers hang on, by dotted name, in words.
     """
 
@@ -66,6 +68,7 @@ class Run:
     curve: tuple[Point, ...]
     untrained: bool
     environment: Mapping[str, str]
+    telemetry: tuple[Mapping[str, float], ...] = ()
 
 
 def read_runs(records: Sequence[Any], conditions: Mapping[str, Any], where: str = "records") -> list[Run]:
@@ -100,6 +103,7 @@ def _run(record: Any, conditions: Mapping[str, Any], where: str) -> Run:
         _curve(record.get("curve"), where),
         record.get("init", "unknown") is None,
         dict(_environment(record)),
+        _telemetry(record.get("telemetry"), where),
     )
 
 
@@ -125,6 +129,21 @@ def _curve(points: Any, where: str) -> tuple[Point, ...]:
         raise ValueError(f"{where}: 'curve' is no list of objects")
     whole = [read for point in points if {"step", "train_seconds", "AP"} <= (read := _numbers(point)).keys()]
     return tuple(Point(int(one["step"]), one["train_seconds"], one["AP"]) for one in whole)
+
+
+def _telemetry(looks: Any, where: str) -> tuple[Mapping[str, float], ...]:
+    """Numbers of epochs; those by size have the size behind their name."""
+    if looks is None:
+        return ()
+    if not isinstance(looks, Sequence) or not all(isinstance(look, Mapping) for look in looks):
+        raise ValueError(f"{where}: 'telemetry' is no list of objects")
+    found = [{**_numbers(look), **_by_size(look.get(f"{WITHOUT}_by_size"))} for look in looks]
+    return tuple(look for look in found if "epoch" in look)
+
+
+def _by_size(values: Any) -> dict[str, float]:
+    numbers = _numbers(values) if isinstance(values, Mapping) else {}
+    return {f"{WITHOUT} {size}": value for size, value in numbers.items()}
 
 
 def _numbers(values: Mapping[Any, Any]) -> dict[str, float]:

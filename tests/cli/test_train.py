@@ -95,6 +95,7 @@ def test_config_prints_what_train_would_run(data, capsys):
         (["--init", "nowhere.pth"], "checkpoint 'nowhere.pth' does not exist"),
         (["--device", "cuda:99"], "device"),
         (["no_such_recipe"], "unknown recipe 'no_such_recipe'"),
+        (["--ema", "dw_r50_1x"], "got 'dw_r50_1x'; --ema without one comes last"),
     ],
 )
 def test_a_mistake_is_one_sentence_and_a_non_zero_exit(data, tmp_path, capsys, arguments, sentence):

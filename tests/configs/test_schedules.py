@@ -6,7 +6,7 @@ import torch
 from detassign.engine import fragments
 from detassign.engine.build import build_model
 from detassign.engine.config import plain
-from detassign.engine.train import parameter_groups
+from detassign.engine.optimization import parameter_groups
 
 
 def schedule_of(name):

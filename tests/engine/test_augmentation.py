@@ -7,8 +7,9 @@ from mmdet.structures.bbox import HorizontalBoxes
 from mmengine.dataset import Compose
 
 from detassign.data import make_dataset, resolve
-from detassign.engine.augmentation import detr
-from detassign.engine.config import INPUT
+from detassign.engine import fragments
+from detassign.engine.augmentation import PICTURES, dense, detr, pictures
+from detassign.engine.config import INPUT, compose
 from detassign.engine.datasets import _mmdet_scope, train_loader
 
 SIDES = set(range(480, 801, 32))
@@ -128,3 +129,69 @@ def test_wrong_settings_are_refused(source, change, message):
     """An unknown name suggests the nearest; two ways to choose sizes exclude each other."""
     with pytest.raises(ValueError, match=message):
         train_loader(source, {**INPUT, **change}, batch_size=2, seed=0)
+
+
+def black(**changes):
+    """A black picture of 80 x 60 with a grey rectangle in its one box."""
+    image = np.zeros((60, 80, 3), np.uint8)
+    image[10:40, 20:60] = 90
+    boxes = HorizontalBoxes(torch.tensor([[20.0, 10.0, 60.0, 40.0]]))
+    labels = {"gt_bboxes_labels": np.array([1]), "gt_ignore_flags": np.zeros(1, bool)}
+    return {"img": image, "img_shape": (60, 80), "ori_shape": (60, 80), "gt_bboxes": boxes, **labels, **changes}
+
+
+def made(progress=0.5, **settings):
+    """What the settings do to pictures, built."""
+    sizing = {"type": "Resize", "scale": (80, 60), "keep_ratio": True}
+    transform = build(pictures({**INPUT, "scale": (80, 60), **settings}, sizing)).transforms[0]
+    transform.progress, transform.another = progress, black
+    return transform
+
+
+def test_without_augmentations_a_picture_is_given_its_size_alone():
+    sizing = {"type": "Resize", "scale": (64, 64)}
+    assert pictures(dict(INPUT), sizing) is sizing
+    assert pictures({**INPUT, "mosaic": 0.0}, sizing) is sizing
+
+
+def test_colour_changes_pixels_and_no_boxes_to_the_end_of_the_training():
+    np.random.seed(0)
+    found = [made(0.99, color=1.0)(black()) for _ in range(4)]
+    assert all(picture["gt_bboxes"].tensor.tolist() == [[20, 10, 60, 40]] for picture in found)
+    assert len({picture["img"][20, 30].tobytes() for picture in found}) > 1
+
+
+@pytest.mark.parametrize("name", ["mosaic", "mixup"])
+def test_mosaics_and_mixtures_end_where_a_tenth_of_the_training_is_left(name):
+    np.random.seed(0)
+    counts = {p: max(len(made(p, **{name: 1.0})(black())["gt_bboxes"]) for _ in range(8)) for p in (0.0, 0.89, 0.9)}
+    assert counts[0.0] > 1
+    assert counts[0.89] > 1
+    assert counts[0.9] == 1
+    assert len(made(0.6, **{name: 1.0, "plain_from": 0.5})(black())["gt_bboxes"]) == 1
+
+
+def test_sizes_are_chosen_after_it_as_without():
+    np.random.seed(0)
+    settings = {**INPUT, "scale": (128, 100), "mosaic": 1.0}
+    transform = build(pictures(settings, detr((128, 100)))).transforms[0]
+    transform.another = black
+    sizes = {transform(black())["img"].shape[:2] for _ in range(12)}
+    assert len(sizes) > 3
+    assert all(min(size) <= 100 and max(size) <= 128 for size in sizes)
+
+
+def test_deims_augmentation_takes_no_other():
+    with pytest.raises(ValueError, match=r"input\.mixup: 'dense' of input\.augmentation has its own"):
+        pictures({**INPUT, "mixup": 0.5}, dense((64, 64)))
+
+
+def test_augmentations_by_name_set_keys_and_what_is_given_comes_on_top(source):
+    config = compose("fcos_tiny", None, source, augment=["mosaic", "rare"], changes={"input.mosaic": 0.25})
+    assert (config["input"]["mosaic"], config["input"]["repeat_rare"], config["input"]["color"]) == (0.25, 0.1, None)
+    everything = compose("fcos_tiny", None, source, augment=list(fragments.names("augmentations")))["input"]
+    assert all(everything[name] for name in (*PICTURES, "repeat_rare"))
+    with pytest.raises(ValueError, match="unknown augmentation 'mosiac'; did you mean 'mosaic'"):
+        compose("fcos_tiny", None, source, augment=["mosiac"])
+    with pytest.raises(ValueError, match=r"input\.color is 2; expected a number from 0 to 1 or None"):
+        compose("fcos_tiny", None, source, changes={"input.color": 2})

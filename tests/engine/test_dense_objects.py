@@ -36,7 +36,7 @@ def staged(progress, **choices):
 
 @pytest.mark.parametrize("progress", [0.0, 0.05, 0.9, 0.99])
 def test_outside_its_stages_a_picture_is_resized_alone(progress):
-    found = staged(progress, mosaic=1.0, mixture=1.0)(scene((255, 0, 0)))
+    found = staged(progress, mosaic=1.0, mixup=1.0)(scene((255, 0, 0)))
     assert found["img"].shape[:2] == (85, 128)
     assert len(found["gt_bboxes"]) == 1
     assert found["img"][..., 1].max() < 10
@@ -63,7 +63,7 @@ def test_a_mosaic_has_objects_of_four_pictures_inside_it():
     np.random.seed(0)
     counts = []
     for _ in range(20):
-        found = staged(0.2, mosaic=1.0, mixture=0.0)(scene((255, 0, 0)))
+        found = staged(0.2, mosaic=1.0, mixup=0.0)(scene((255, 0, 0)))
         assert found["img"].dtype == np.uint8
         assert found["img"].shape[:2] == (96, 128)
         boxes = found["gt_bboxes"]
@@ -77,7 +77,7 @@ def test_a_mosaic_has_objects_of_four_pictures_inside_it():
 def test_between_the_last_stages_pictures_are_changed_by_themselves():
     np.random.seed(0)
     for _ in range(5):
-        found = staged(0.7, mosaic=1.0, mixture=1.0)(scene((255, 0, 0)))
+        found = staged(0.7, mosaic=1.0, mixup=1.0)(scene((255, 0, 0)))
         assert len(found["gt_bboxes"]) <= 1
 
 

@@ -4,9 +4,11 @@ import pytest
 
 from detassign.data import make_dataset, resolve
 from detassign.engine.config import compose
-from detassign.engine.datasets import steps_in_all, train_loader
+from detassign.engine.datasets import train_loader
 from detassign.engine.hooks import read_metrics
-from detassign.engine.train import _schedulers, step_seconds, train
+from detassign.engine.optimization import schedulers
+from detassign.engine.sampling import steps_in_all
+from detassign.engine.train import step_seconds, train
 
 CHANGES = {
     "input.scale": (64, 64),
@@ -51,10 +53,10 @@ def test_the_images_before_the_end_are_those_of_a_longer_run(config, source):
 
 def test_a_decay_within_an_epoch_happens_at_its_step():
     schedule = {"warmup": {"iterations": 0}, "decay": {"type": "step", "epochs": [1, 2.5], "gamma": 0.1}}
-    (decay,) = _schedulers(schedule, steps_per_epoch=10, total=30)
+    (decay,) = schedulers(schedule, steps_per_epoch=10, total=30)
     assert (decay["by_epoch"], decay["milestones"]) == (False, [10, 25])
     schedule["decay"]["epochs"] = [1, 2]
-    (decay,) = _schedulers(schedule, steps_per_epoch=10, total=30)
+    (decay,) = schedulers(schedule, steps_per_epoch=10, total=30)
     assert (decay["by_epoch"], decay["milestones"]) == (True, [1, 2])
 
 

@@ -11,8 +11,9 @@ from detassign.engine.build import build_model
 from detassign.engine.config import change, compose
 from detassign.engine.datasets import eval_loader
 from detassign.engine.hooks import read_metrics
+from detassign.engine.optimization import parameter_groups
 from detassign.engine.telling import resolved_assigners
-from detassign.engine.train import evaluate, find_run, parameter_groups, rehearse, train
+from detassign.engine.train import evaluate, find_run, rehearse, train
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +38,8 @@ def test_a_run_leaves_config_checkpoint_metrics_log_and_summary(run):
     folder, summary = run
     names = {path.name for path in folder.iterdir()}
     checkpoints = {"best.pth", "epoch_1.pth", "epoch_2.pth"}
-    assert names == {"config.json", "assigner.txt", "metrics.jsonl", "train.log", "summary.json"} | checkpoints
+    written = {"config.json", "assigner.txt", "metrics.jsonl", "curves.png", "train.log", "summary.json"}
+    assert names == written | checkpoints
     assert json.loads((folder / "summary.json").read_text()) == json.loads(json.dumps(summary))
 
 

@@ -11,6 +11,7 @@ from detassign.evidence.report.analysis import analyse
 from detassign.evidence.report.figures import figures
 from detassign.evidence.report.html import page
 from detassign.evidence.report.latex import latex
+from detassign.evidence.report.looks import looks
 from detassign.evidence.report.markdown import markdown
 
 VOID = {"meta", "br"}
@@ -179,3 +180,27 @@ def test_one_run_without_a_curve_is_reported():
     assert "curves" not in figures(analysis)
     assert "Over the training" not in page(analysis)
     assert read(page(analysis)).tags
+
+
+def test_telemetry_has_a_section_where_runs_have_it():
+    """Means over the seeds at the epochs that all have; what is null is left out, and so is what nobody saw."""
+    seen = [{"epoch": 1, "instability": None, "moved": None, "without_by_size": {"small": 0.25, "large": None}}]
+    seen += [{"epoch": 2, "instability": 3.0, "moved": 0.5, "without_by_size": {"small": 0.125, "large": None}}]
+    runs = [record("fcos", seed, telemetry=seen[: 2 - seed]) for seed in (0, 1)] + [record("dw", 0, telemetry=seen)]
+    panels = {panel.y: panel.lines for panel in looks(analyse(runs, {}))}
+    assert list(panels) == [
+        "instability, samples per image",
+        "weight that moved since the epoch before, %",
+        "small objects that no sample learns, %",
+    ]
+    assert [(line.name, line.places) for line in panels["instability, samples per image"]] == [("dw", [(2, 3, 3, 3)])]
+    small = panels["small objects that no sample learns, %"]
+    assert {line.name: [place.mean for place in line.places] for line in small} == {"fcos": [25.0], "dw": [25.0, 12.5]}
+    assert "Whom the assigners served, and how steadily" in page(analyse(runs, {}))
+    assert figures(analyse(runs, {}))["telemetry"]["png"].startswith(b"\x89PNG")
+
+
+def test_without_telemetry_there_is_no_section_and_what_is_none_is_refused():
+    assert "Whom the assigners served" not in page(analyse(records("fcos"), {}))
+    with pytest.raises(ValueError, match="'telemetry' is no list of objects"):
+        analyse([record(telemetry=3)], {})

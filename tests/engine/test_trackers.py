@@ -1,0 +1,81 @@
+"""Metrics that go elsewhere as well: what is written is read back, what is not installed is said before anything begins."""
+
+import pytest
+from mmengine.visualization import BaseVisBackend
+
+from detassign.data import make_dataset, resolve
+from detassign.engine import trackers as module
+from detassign.engine.config import compose
+from detassign.engine.hooks import read_metrics
+from detassign.engine.trackers import Trackers, check_trackers, scalars
+from detassign.engine.train import train
+
+SMALL = {"model.backbone.base_channels": 4, "model.neck.in_channels": (8, 16, 32), "model.neck.out_channels": 8}
+SMALL |= {"model.head.in_channels": 8, "model.head.feat_channels": 8, "model.head.norm_groups": 4}
+SMALL |= {"input.scale": (64, 64), "model.head.stacked_convs": 1, "telemetry.images": 2, "telemetry.every": 1}
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data") / "shapes"
+    make_dataset(folder, images=6, size=64)
+    return resolve(folder)
+
+
+def test_tensorboard_has_every_number_of_the_metrics_file(source, tmp_path):
+    loading = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator", reason="no tensorboard")
+    config = compose(
+        "fcos_tiny", "fcos", source, changes=SMALL, epochs=2, batch_size=2, telemetry=True, ema=0.9, log=["tensorboard"]
+    )
+    train(config, tmp_path / "run", quiet=True)
+    events = loading.EventAccumulator(str(tmp_path / "run" / "tensorboard"), {loading.SCALARS: 0})
+    events.Reload()
+    lines = read_metrics(tmp_path / "run" / "metrics.jsonl")
+    wanted = {(name, line["step"]): value for line in lines for name, value in scalars(line).items()}
+    found = {(name, one.step): one.value for name in events.Tags()["scalars"] for one in events.Scalars(name)}
+    assert {name for name, _ in wanted} >= {
+        "train/loss", "train/lr", "val/AP", "val/ema/AP", "val/classes/star", "telemetry/probe/instability",
+        "telemetry/steps/contested",
+    }  # fmt: skip
+    assert wanted.keys() <= found.keys()
+    assert {key: found[key] for key in wanted} == pytest.approx(wanted, rel=1e-6)
+
+
+@pytest.mark.parametrize("name", ["mlflow", "wandb"])
+def test_a_package_that_is_missing_is_said_before_there_is_a_folder(source, tmp_path, monkeypatch, name):
+    monkeypatch.setattr(module, "find_spec", lambda package: None)
+    config = compose("fcos_tiny", "fcos", source, changes=SMALL, log=[name])
+    with pytest.raises(ValueError, match=rf"log: {name} is not installed; 'pip install {name}', or leave it out"):
+        train(config, tmp_path / "run", quiet=True)
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_unknown_name_is_refused():
+    with pytest.raises(ValueError, match="unknown log 'tensorbord'; did you mean 'tensorboard'"):
+        check_trackers(["tensorbord"])
+
+
+class Kept(BaseVisBackend):
+    """Keeps what it is told."""
+
+    def _init_env(self):
+        pass
+
+    @property
+    def experiment(self):
+        return self
+
+    def add_config(self, config):
+        self.config, self.told = config.to_dict(), []
+
+    def add_scalars(self, scalar_dict, step=0):
+        self.told.append((step, scalar_dict))
+
+
+def test_a_tracker_is_told_the_config_and_each_line_at_its_step(monkeypatch, tmp_path):
+    monkeypatch.setitem(module.TRACKERS, "kept", lambda folder: Kept(str(folder)))
+    trackers = Trackers(["kept"], tmp_path, {"seed": 3, "schedule": {"epochs": 2}, "data": {"classes": ["a"]}})
+    trackers([{"step": 7, "epoch": 2, "loss": 0.5, "broken": None, "odd (name)": 1}])
+    (backend,) = trackers.backends
+    assert (backend.config["seed"], backend.config["schedule"]) == (3, {"epochs": 2})
+    assert backend.told == [(7, {"train/loss": 0.5, "train/odd _name_": 1, "steps": 7, "epoch": 2})]
