@@ -17,7 +17,7 @@ from .errors import sentence
 
 COMMANDS = {
     "train": "Train a detector under an assigner.",
-    "test": "Measure a trained detector's AP.",
+    "test": "Measure a trained detector, and report what goes wrong.",
     "predict": "Draw and write down detections of images.",
     "export": "Write a trained detector to an ONNX, TorchScript or torch.export file.",
     "convert": "Take over a checkpoint of the papers' code or of mmdet.",

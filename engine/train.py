@@ -134,17 +134,28 @@ def evaluate(
     Raises:
         ValueError, OSError: for a checkpoint of another model or of other classes, and for data that is not there.
     """
+    return measured(config, checkpoint, split, classes)[0]
+
+
+def measured(
+    config: Mapping[str, Any],
+    checkpoint: Path,
+    split: str = "val",
+    classes: Sequence[str] | None = None,
+    thorough: bool = False,
+) -> tuple[dict[str, Any], AveragePrecision]:
+    """The same, and what was detected: of all processes' images in the first process; `thorough` as of `AveragePrecision`."""
     with calm():
         source, model = find_source(config, [split]), build_model(config, initialise=False)
         load_checkpoint(model, checkpoint, source.classes, classes)
         loader = eval_loader(source, config["input"], _eval_batch_size(config), split)
-        metric = AveragePrecision(source, split, config["evaluation"]["max_detections"])
+        metric = AveragePrecision(source, split, config["evaluation"]["max_detections"], thorough)
         model.to(device_of(config)).eval()
         with progress_bar(config["name"], len(loader), quiet=not processes.is_first()) as advance, torch.no_grad():
             for batch in loader:
                 metric.process(batch, [sample.to_dict() for sample in model.test_step(batch)])
                 advance()
-        return metric.evaluate(len(loader.dataset))
+        return metric.evaluate(len(loader.dataset)), metric
 
 
 def rehearse(config: Mapping[str, Any]) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import colorsys
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from ...heads import Detections
-from .fonts import class_lettering, font_of_size
+from .fonts import Lettering, class_lettering, font_of_size
 
 SMALLEST_DRAWING = 640  # pixels of the longer side: below it labels cover what they name
 GOLDEN_RATIO = 0.618034  # steps of this around the colour circle keep any number of classes apart
@@ -21,16 +22,44 @@ def draw_detections(pixels: np.ndarray, found: Detections, classes: Sequence[str
     found: boxes (K, 4) xyxy in pixels of the image, scores (K,) falling, labels (K,) into `classes`, whose names are
     drawn in a font that has their letters, or as numbers.
     """
+    rows = zip(found.boxes.tolist(), found.scores.tolist(), found.labels.tolist(), strict=True)
+    return draw_boxes(pixels, [named_box(box, classes, label, f" {score:.2f}") for box, score, label in rows])
+
+
+class Box(NamedTuple):
+    """A box xyxy in pixels of the image, what its plate says, and its colour."""
+
+    corners: Sequence[float]
+    plate: Lettering
+    colour: tuple[int, int, int]
+
+
+def named_box(
+    corners: Sequence[float],
+    classes: Sequence[str],
+    label: int,
+    behind: str,
+    colour: tuple[int, int, int] | None = None,
+) -> Box:
+    """A box with its class's name and what stands behind that, in its class's colour if no other is given."""
+    name, font = class_lettering(classes, label)
+    return Box(corners, Lettering(name + behind, font), colour or class_colour(label))
+
+
+def draw_boxes(pixels: np.ndarray, boxes: Sequence[Box], largest: int | None = None) -> Image.Image:
+    """Boxes over an image (H, W, 3) in BGR, the first on top; enlarged if small, made smaller if `largest` is exceeded."""
     image = Image.fromarray(np.ascontiguousarray(pixels[..., ::-1]))
-    zoom = max(1, -(-SMALLEST_DRAWING // max(image.size)))
-    image = image.resize((image.width * zoom, image.height * zoom), Image.Resampling.BICUBIC) if zoom > 1 else image
+    longer = max(image.size)
+    zoom = largest / longer if largest and longer > largest else max(1, -(-SMALLEST_DRAWING // longer))
+    if zoom != 1:
+        size = [max(1, round(side * zoom)) for side in image.size]
+        image = image.resize(size, Image.Resampling.BICUBIC if zoom > 1 else Image.Resampling.LANCZOS)
     canvas, size, width = ImageDraw.Draw(image), max(image.size) // 48, max(2, max(image.size) // 400)
-    worst_first = (found.boxes * zoom).flip(0).tolist(), found.scores.flip(0).tolist(), found.labels.flip(0).tolist()
-    for box, _, label in zip(*worst_first, strict=True):
-        canvas.rectangle(_ordered(box), outline=class_colour(label), width=width)
-    for box, score, label in zip(*worst_first, strict=True):
-        name, font = class_lettering(classes, label)
-        _draw_label(canvas, font_of_size(font, size), f"{name} {score:.2f}", box, class_colour(label))
+    from_below = [box._replace(corners=[zoom * side for side in box.corners]) for box in reversed(boxes)]
+    for box in from_below:
+        canvas.rectangle(_ordered(box.corners), outline=box.colour, width=width)
+    for box in from_below:
+        _draw_label(canvas, font_of_size(box.plate.font, size), box.plate.text, box.corners, box.colour)
     return image
 
 

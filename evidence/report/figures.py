@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import zip_longest
 from math import ceil
 
@@ -19,7 +19,7 @@ from .analysis import Analysis
 from .looks import looks
 from .views import Chart, Line, Panel, charts, curves, extent, ticks
 
-__all__ = ["FORMATS", "figures"]
+__all__ = ["FORMATS", "figures", "pictures"]
 
 FORMATS = ("pdf", "png")
 COLORS = (
@@ -34,6 +34,7 @@ COLORS = (
 )  # told apart by most eyes
 MARKERS = ("o", "s", "^", "D")
 WIDTH, COLUMN = 7.0, 3.5  # inches: a page's text, one of two columns
+SINGLE = 4.5  # inches: a panel by itself
 ROW, PANEL = 0.16, 2.4  # inches: a mark of a chart, the height of a panel
 DPI = 200
 LONGEST = 32  # letters of a label
@@ -60,6 +61,24 @@ def figures(analysis: Analysis) -> dict[str, dict[str, bytes]]:
         return {key: {kind: _saved(figure, kind) for kind in FORMATS} for key, figure in drawn.items()}
 
 
+def pictures(drawn: Mapping[str, Panel | Chart]) -> dict[str, bytes]:
+    """A PNG of each panel and chart, by name."""
+    with matplotlib.rc_context(SETTINGS):
+        made = {
+            name: _panel_figure(one) if isinstance(one, Panel) else _chart_figure([one]) for name, one in drawn.items()
+        }
+        return {name: _saved(figure, "png") for name, figure in made.items()}
+
+
+def _panel_figure(panel: Panel) -> Figure:
+    """One panel and its legend."""
+    names = [(line.name, line.color) for line in panel.lines]
+    figure = _new(SINGLE, SINGLE * 0.7 + _height_of_legend(names, SINGLE))
+    _panel(figure.subplots(), panel)
+    _legend(figure, names, SINGLE, all(line.marked for line in panel.lines))
+    return figure
+
+
 def _curve_figure(panels: Sequence[Panel]) -> Figure:
     """Two panels in a row and one legend for all."""
     names = list(dict.fromkeys((line.name, line.color) for panel in panels for line in panel.lines))
@@ -84,7 +103,8 @@ def _panel(ax: Axes, panel: Panel) -> None:
 
 def _way(ax: Axes, line: Line) -> None:
     x = [place.x for place in line.places]
-    color, style = _color(line.color), {"marker": _marker(line.color), "linestyle": _style(line.color)}
+    marker = _marker(line.color) if line.marked else ""
+    color, style = _color(line.color), {"marker": marker, "linestyle": _style(line.color)}
     ax.plot(x, [place.mean for place in line.places], color=color, ms=2.5, lw=1.2, **style)
     if any(place.high > place.low for place in line.places):
         low, high = [place.low for place in line.places], [place.high for place in line.places]
@@ -144,11 +164,13 @@ def _chart(ax: Axes, chart: Chart) -> None:
     ax.grid(axis="x", alpha=0.3, linewidth=0.5)
 
 
-def _legend(figure: Figure, names: Sequence[tuple[str, int]], width: float) -> None:
+def _legend(figure: Figure, names: Sequence[tuple[str, int]], width: float, marked: bool = True) -> None:
     if not names:
         return
     handles = [
-        Line2D([], [], color=_color(color), marker=_marker(color), linestyle=_style(color), ms=4, lw=1.2)
+        Line2D(
+            [], [], color=_color(color), marker=_marker(color) if marked else "", linestyle=_style(color), ms=4, lw=1.2
+        )
         for _, color in names
     ]
     columns = _columns(names, width)

@@ -55,6 +55,11 @@ svg .reach { fill: transparent; stroke: transparent; }
 svg .spot:hover .sign { stroke: var(--ink); stroke-width: 1.5; }
 .c0 { color: var(--c0); } .c1 { color: var(--c1); } .c2 { color: var(--c2); } .c3 { color: var(--c3); }
 .c4 { color: var(--c4); } .c5 { color: var(--c5); } .c6 { color: var(--c6); } .c7 { color: var(--c7); }
+.matrix td { background: color-mix(in srgb, var(--c0) var(--share, 0%), transparent); print-color-adjust: exact; }
+.sides { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 400px), 1fr)); gap: 12px; }
+.sides figure { max-width: none; }
+img { display: block; max-width: 100%; height: auto; }
+.figures .legend { margin: .4em 0 0; font-size: .875rem; }
 details { margin: 1em 0; }
 summary { cursor: pointer; margin-bottom: .5em; }
 @media print { main { max-width: none; padding: 0; } body { font-size: 10pt; } h2 { break-after: avoid; }

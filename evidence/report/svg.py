@@ -46,9 +46,9 @@ def draw_chart(chart: Chart) -> str:
     return _svg([*_axis(chart, along, top), *parts], top + 38, f"{chart.title}: {chart.axis}")
 
 
-def draw_key(color: int) -> str:
+def draw_key(color: int, marked: bool = True) -> str:
     """A piece of an assigner's line with its marker, for a legend."""
-    line = f'<path class="way" d="M1 6H33"{_dash(color)}/>{_sign(color, 17, 6, 4)}'
+    line = f'<path class="way" d="M1 6H33"{_dash(color)}/>{_sign(color, 17, 6, 4) if marked else ""}'
     return f'<svg viewBox="0 0 34 12" aria-hidden="true" class="{_class(color)}">{line}</svg>'
 
 
@@ -102,6 +102,8 @@ def _way(line: Line, across: _Scale, up: _Scale) -> str:
     first = line.places[0]
     if line.from_zero and first.x > 0:
         parts.append(f'<path class="lead" d="M{across(0)} {up(0)}L{across(first.x)} {up(first.mean)}"/>')
+    if not line.marked:
+        return f'<g class="{_class(line.color)}"><title>{text(line.name)}</title>{parts[0]}</g>'
     for place in line.places:
         told = text(_told(line, place))
         parts.append(

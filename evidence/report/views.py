@@ -29,12 +29,16 @@ class Place(NamedTuple):
 
 
 class Line(NamedTuple):
-    """One assigner's way; `from_zero` where it had learned nothing at 0, though that was not measured."""
+    """One assigner's way; `from_zero` where it had learned nothing at 0, though that was not measured.
+
+    With `marked` each place has the colour's marker; a curve of many places goes without.
+    """
 
     name: str
     color: int
     places: list[Place]
     from_zero: bool
+    marked: bool = True
 
 
 class Panel(NamedTuple):

@@ -10,7 +10,6 @@ import torch
 from detassign.cli import main
 from detassign.compat import safe_load
 from detassign.data import make_dataset
-from detassign.engine import evaluation
 from detassign.engine.conversion.classes import COCO_CLASSES, COCO_IDS
 from detassign.engine.notes import Note
 
@@ -334,14 +333,12 @@ def rename(document):
 
 
 @pytest.fixture
-def measured(monkeypatch):
-    """What `test` would measure: every detection with the name of its class."""
+def measured(tmp_path):
+    """What `test` measures: every detection with the name of its class."""
 
     def measure(folder, where, *options):
-        found = []
-        monkeypatch.setattr(evaluation, "average_precision", lambda *given: found.append(given) or {"AP": 0.0})
-        assert run("test", folder, *options, "--json") == 0
-        detections = found[0][1]
+        assert run("test", folder, *options, "--out", tmp_path / "report") == 0
+        detections = json.loads((tmp_path / "report" / "detections.json").read_text())
         names = {one["id"]: one["name"] for one in json.loads((where / "val.json").read_text())["categories"]}
         return [(one["image_id"], names[one["category_id"]], one["score"]) for one in detections]
 
