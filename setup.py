@@ -26,6 +26,7 @@ FOLDERS = (
     "engine",
     "evidence",
     "heads",
+    "integrations",
     "ops",
     "testing",
 )

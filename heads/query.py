@@ -15,18 +15,20 @@ from torch import Tensor, nn
 
 from ..assigners import Assigner, Assignment, Matches, Predictions, Targets
 from ..assigners.description import constants
-from .columns import Columns, check_columns, make_classifier
-from .mlp import MLP
-from .outputs import assigners_of
-from .query_outputs import (
+from ..assigners.queries import (
     ExtraOutputs,
     QueryOutputs,
     joined,
     last_predictions,
+    layer_names,
+    named,
     pixel_boxes,
     query_geometry,
     stacked_predictions,
 )
+from .columns import Columns, check_columns, make_classifier
+from .mlp import MLP
+from .outputs import assigners_of
 from .reference import inverse_sigmoid, shares
 from .streams import Streams
 
@@ -301,27 +303,6 @@ class QueryHead(ProposalHead):
         if predictions.valid is not None:
             scores = scores.masked_fill(~predictions.valid[..., None], -torch.inf)
         return scores, factor
-
-
-def layer_names(layers: int) -> list[str]:
-    """Endings of the losses of decoder layers: _0, _1, … and none for the last.
-
-    >>> layer_names(3)
-    ['_0', '_1', '']
-    """
-    return [*(f"_{index}" for index in range(layers - 1)), ""]
-
-
-def named(terms: dict[str, Tensor], names: list[str]) -> dict[str, Tensor]:
-    """One scalar per term and group: terms (G,) and G endings; both signs of the class loss are added up."""
-    terms = dict(terms)
-    signs = [terms.pop(name) for name in ("loss_cls_pos", "loss_cls_neg") if name in terms]
-    terms = {"loss_cls": sum(signs), **terms}
-    return {
-        f"{key}{name}": value
-        for key, values in terms.items()
-        for name, value in zip(names, values.unbind(), strict=True)
-    }
 
 
 def move(change: Tensor, reference: Tensor, eps: float) -> Tensor:

@@ -8,8 +8,8 @@ import torch
 from support.query import CLASSES, batch, detector, total
 
 from detassign.assigners import Targets
+from detassign.assigners.queries import QueryOutputs, query_geometry, stacked_predictions
 from detassign.heads import QueryHead
-from detassign.heads.query import QueryOutputs, query_geometry, stacked_predictions
 
 SIZES = torch.tensor([[100.0, 50.0]])
 BOX = torch.tensor([[[0.5, 0.5, 0.4, 0.4]]])  # one query: 40 x 20 pixels around (50, 25)

@@ -14,6 +14,7 @@ MAY_IMPORT = {
     "testing": {"assigners"},
     "compat": {"ops"},
     "heads": {"assigners", "compat", "ops"},
+    "integrations": {"assigners", "compat"},
     "detectors": {"assigners", "compat", "heads", "ops"},
     "configs": {"assigners", "compat", "detectors", "heads"},
     "evidence": {"assigners", "data", "heads"},

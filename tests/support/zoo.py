@@ -121,16 +121,20 @@ def their_outputs(model, images, samples):
     return model.bbox_head(**model.forward_transformer(features, samples))[:2]
 
 
-def fcos_pair(paper_like):
-    """mmdet's FCOS and this project's, an eighth of a ResNet-18; `paper_like` without the later tricks."""
-    file = "fcos_r50-caffe_fpn_gn-head_1x_coco.py" if paper_like else FCOS_TRICKS
+def their_fcos(file=FCOS_TRICKS, **head):
+    """mmdet's FCOS of a config file, an eighth of a ResNet-18, with changes to its head."""
     config = Config.fromfile(ZOO / "fcos" / file).model
     config.backbone.update(init_cfg=None, out_indices=(1, 2, 3), style="pytorch", **BACKBONE)
     config.neck.update(in_channels=list(MULTIPLE), start_level=0, out_channels=32)
-    config.bbox_head.update(num_classes=CLASSES, in_channels=32, feat_channels=32)
+    config.bbox_head.update(num_classes=CLASSES, in_channels=32, feat_channels=32, **head)
     config.data_preprocessor = {"type": "DetDataPreprocessor"}
     with DefaultScope.overwrite_default_scope("mmdet"):
-        theirs = randomised(MODELS.build(config))
+        return randomised(MODELS.build(config))
+
+
+def fcos_pair(paper_like):
+    """mmdet's FCOS and this project's, an eighth of a ResNet-18; `paper_like` without the later tricks."""
+    theirs = their_fcos("fcos_r50-caffe_fpn_gn-head_1x_coco.py" if paper_like else FCOS_TRICKS)
     form = {"distances": "exp", "branch_on": "cls"} if paper_like else {"distances": "relu", "conv_bias": True}
     backbone = parts.resnet(18, base_channels=8)
     model = parts.fcos(backbone, MULTIPLE, channels=32, num_classes=CLASSES, assigner="fcos", **form)

@@ -1,4 +1,4 @@
-"""What a query detector predicts of a batch, layer by layer, and the same as an assigner reads it."""
+"""Queries as samples: what a query detector predicts in all its layers, stacked for an assigner, and its losses by name."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
-from torchvision.ops import box_convert
 
-from ..assigners import Assigner, Predictions, Targets
-from ..assigners.boxes import center, sides
-from ..assigners.denoising import DenoisingQueries, KnownPairs
+from .assigner import Assigner
+from .boxes import center, sides
+from .denoising import DenoisingQueries, KnownPairs
+from .structures import Predictions, Targets
 
 PRIOR_SCALE = 8.0  # side of a query's box in strides, where no feature map tells its stride: ATSS's anchors, inverted
 
@@ -132,7 +132,10 @@ def stacked_predictions(outputs: QueryOutputs, targets: Targets, geometry: bool 
 
 
 def query_geometry(outputs: QueryOutputs, boxes: Tensor, sizes: Tensor) -> dict[str, Tensor]:
-    """Points (L * B, Q, 2), strides (L * B, Q) and priors (L * B, Q, 4) of queries, pixels; see `QueryHead`.
+    """Points (L * B, Q, 2), strides (L * B, Q) and priors (L * B, Q, 4) of queries, pixels.
+
+    A query's prior box is the reference it starts from, or its predicted box where that is a point or nothing; its point is the
+    reference or that box's centre; its stride that of the feature map it came from, or an eighth of the box's side.
 
     Args:
         outputs: of L layers.
@@ -162,4 +165,26 @@ def last_predictions(outputs: QueryOutputs, sizes: Tensor) -> Predictions:
 def pixel_boxes(boxes: Tensor, sizes: Tensor) -> Tensor:
     """(…, B, N, 4) cx, cy, w, h, shares of the image -> xyxy, pixels; sizes (B, 2) width, height."""
     wide = boxes.to(torch.promote_types(boxes.dtype, torch.float32))
-    return box_convert(wide, "cxcywh", "xyxy") * sizes.to(wide).repeat(1, 2)[:, None]
+    centers, half = wide[..., :2], wide[..., 2:] / 2
+    return torch.cat((centers - half, centers + half), -1) * sizes.to(wide).repeat(1, 2)[:, None]
+
+
+def layer_names(layers: int) -> list[str]:
+    """Endings of the losses of decoder layers: _0, _1, … and none for the last.
+
+    >>> layer_names(3)
+    ['_0', '_1', '']
+    """
+    return [*(f"_{index}" for index in range(layers - 1)), ""]
+
+
+def named(terms: dict[str, Tensor], names: list[str]) -> dict[str, Tensor]:
+    """One scalar per term and group: terms (G,) and G endings; both signs of the class loss are added up."""
+    terms = dict(terms)
+    signs = [terms.pop(name) for name in ("loss_cls_pos", "loss_cls_neg") if name in terms]
+    terms = {"loss_cls": sum(signs), **terms}
+    return {
+        f"{key}{name}": value
+        for key, values in terms.items()
+        for name, value in zip(names, values.unbind(), strict=True)
+    }
