@@ -1,4 +1,4 @@
-"""`detassign data`: make, subset, check, convert and split."""
+"""`detassign data`: make, subset, check, convert, split and show."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ import click
 from ..data import DATASETS, Report, check, make_dataset, make_subset
 from ..data.division import divided
 from ..data.files import json_text, new_folder
-from ..data.forms import FORMS
+from ..data.forms import FORMS, SPLITS
 from ..data.parts import Written, part_of, together, write_parts
+from ..data.reader import read_annotations
 from ..data.report import refuse
 from ..data.sources import Located, locate
+from ..engine.files import check_files, new_path
 from ..engine.finding import data_progress, find_data
 from ..evidence.words import printable
 from .common import data_option, data_root_option
@@ -22,7 +24,7 @@ from .tables import table
 
 @click.group("data")
 def command() -> None:
-    """Make, check, convert or divide a data set.
+    """Make, check, convert, divide or show a data set.
 
     \b
     detassign data make shapes --images 2000 --seed 0
@@ -160,6 +162,42 @@ def split_command(
     form = form or next(iter(located.places.values())).form
     with data_progress("copying images") as progress:
         _tell(write_parts(parts, form, out, progress), form, out)
+
+
+@command.command("show", short_help="A sheet of pictures with their truth, class counts and sizes.")
+@click.argument("data", metavar="DATA")
+@root_option
+@click.option("--split", "shown", type=click.Choice(SPLITS), help="Whose pictures; the first there is if left out.")
+@click.option("--images", type=click.IntRange(min=1, max=100), default=12, show_default=True, help="Pictures to show.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the choice of pictures.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="The picture (.png, .pdf, .svg), which is replaced; a new data-NAME.png if left out.",
+)
+def show(data: str, data_root: Path | None, shown: str | None, images: int, seed: int, out: Path | None) -> None:
+    """Draw pictures with their boxes, the objects of each class and how large they are, of every split.
+
+    \b
+    detassign data show shapes
+    detassign data show my/folder --split val --images 24 --out val.png
+    """
+    from ..evidence.drawing.canvas import save
+    from ..evidence.drawing.sheet import draw, objects_of, pictures_of
+
+    check_files(out)
+    located = _sound(data, data_root)
+    if shown and shown not in located.places:
+        raise ValueError(f"--split {shown}: the data set {located.name} has {' and '.join(located.places)} alone")
+    shown = shown or next(iter(located.places))
+    tables = {split: read_annotations(place).table.cleaned() for split, place in located.places.items()}
+    pictures = pictures_of(tables[shown], located.places[shown].images, images, seed)
+    counted = ", ".join(f"{split} {len(table.file_names)}" for split, table in tables.items())
+    title = f"{located.name}   ·   images: {counted}   ·   shown: {len(pictures)} of {shown}"
+    objects = {split: objects_of(table) for split, table in tables.items()}
+    path = out or new_path(Path(f"data-{located.name}.png"))
+    save(draw(title, pictures, objects, list(tables[shown].classes.values())), path)
+    click.echo(f"picture: {path}")
 
 
 def _is_path(data: str, root: Path | None) -> bool:

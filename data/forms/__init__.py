@@ -6,6 +6,7 @@ split's annotations) and `read` (a split as COCO's document). What is read goes 
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
 
@@ -28,9 +29,15 @@ def find(path: Path) -> dict[str, Place]:
         places = form.find(path)
         if places:
             return {split: places[split] for split in SPLITS if split in places}
-    inner = sorted(child.name for child in _folders(path) if any(form.find(child) for form in FORMS.values()))
+    inner = sorted(child.name for child in _folders(path) if _is_set(child))
     hint = f"; the folder {inner[0]!r} in it is one, name that" if inner else f": {what_is_there(path)}"
     raise ValueError(f"{path} is no data set in a form that is known{hint}")
+
+
+def _is_set(path: Path) -> bool:
+    with suppress(OSError, ValueError):
+        return any(form.find(path) for form in FORMS.values())
+    return False
 
 
 def _folders(path: Path) -> list[Path]:

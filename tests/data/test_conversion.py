@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from detassign.cli import main
-from detassign.data import check, resolve
+from detassign.data import check, make_subset, resolve
 from detassign.data.division import divide, divided, groups_of
 from detassign.data.forms import FORMS, find
 from detassign.data.parts import part_of, together, write_parts
@@ -214,3 +214,11 @@ def test_the_commands_write_and_say_what(tmp_path, capsys):
     assert check(tmp_path / "one").statistics["val"]["images"] == 2
     assert run("data", "convert", root, "--to", "voc", "--out", tmp_path / "one") == 1
     assert "name a new or empty folder" in capsys.readouterr().err
+
+
+def test_a_subset_of_any_form_is_a_set(tmp_path):
+    root = make_set(tmp_path / "set")
+    for form in FORMS:
+        convert(root, form, tmp_path / form)
+        assert make_subset(resolve(tmp_path / form), tmp_path / f"few-{form}", 2) == 6
+        assert not check(tmp_path / f"few-{form}", decode=True).errors

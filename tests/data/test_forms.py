@@ -186,6 +186,41 @@ def test_a_third_split_is_found_and_checked(form, tmp_path):
     assert not check(tmp_path).errors
 
 
+def label_studio(root):
+    """COCO, in one file that names its pictures with their folder."""
+    for name in "abc":
+        picture(root / "images" / f"{name}.png")
+    content = document("abc")
+    for image in content["images"]:
+        image["file_name"] = f"images/{image['file_name']}"
+    (root / "result.json").write_text(json.dumps(content))
+
+
+def voc_unlisted(root):
+    voc(root)
+    shutil.rmtree(root / "ImageSets")
+
+
+def yolo_whole(root):
+    for name in "abc":
+        picture(root / f"{name}.png")
+        (root / f"{name}.txt").write_text(label_lines(BOXES[name]))
+    (root / "classes.txt").write_text("cat\ndog\n")
+
+
+@pytest.mark.parametrize("form", [label_studio, voc_unlisted, yolo_whole], ids=lambda form: form.__name__)
+def test_a_set_without_splits_is_recognised_and_says_how_to_divide_it(form, tmp_path):
+    form(tmp_path)
+    assert list(find(tmp_path)) == ["train"]
+    report = check(tmp_path)
+    assert [found.code for found in report.errors] == ["missing-split"]
+    assert report.statistics["train"]["boxes"] in (3, 6)
+    with pytest.raises(
+        FileNotFoundError, match="needs a val split and has train alone; 'detassign data split' makes one"
+    ):
+        resolve(tmp_path)
+
+
 def test_a_split_that_is_not_there_is_named(tmp_path):
     ultralytics(tmp_path)
     with pytest.raises(ValueError, match="has no split 'test', only train and val"):
