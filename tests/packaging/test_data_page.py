@@ -28,7 +28,8 @@ def test_the_page_works_as_printed(tmp_path, monkeypatch, capsys):
         with pytest.raises(SystemExit) as stopped:
             main(command[1:])
         assert stopped.value.code == 0, (command, capsys.readouterr().err)
-    assert Image.open("shapes.png").size[0] > 1000
+    with Image.open("shapes.png") as sheet:
+        assert sheet.size[0] > 1000
     assert Path("test.png").is_file()
     assert list(find(Path("mine"))) == ["train", "val", "test"]
     assert [next(iter(find(Path(name)).values())).form for name in ("mine", "as-coco", "as-voc")] == [
