@@ -18,7 +18,7 @@ from detassign.engine.imports import load_named
 from detassign.engine.predict import find_model
 from detassign.engine.prediction.reading import read_pixels
 from detassign.engine.predictor import Predictor, check_image
-from detassign.engine.train import calm
+from detassign.engine.runner import calm
 from detassign.results import Result
 
 __all__ = ["Model", "Picture", "load"]

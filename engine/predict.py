@@ -22,7 +22,8 @@ from .prediction.naming import named
 from .prediction.video import predict_video
 from .prediction.wanted import Outcome, Wanted
 from .predictor import Predictor
-from .train import calm, find_config
+from .runner import calm
+from .train import find_config
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from ..heads.query import QueryOutputs
 from .build import Detector, build_model, load_checkpoint
 from .datasets import DetectionData, at_settings, eval_loader
 from .prediction.reading import check_header
-from .train import calm
+from .runner import calm
 
 
 def load_scene(

@@ -14,7 +14,7 @@ import torch
 from ..build import Detector, build_model, load_checkpoint
 from ..config import source_of
 from ..files import naming, sha256_of
-from ..train import calm
+from ..runner import calm
 from ..trust import remember
 from .check import Agreement, agreement, in_batches, of_file, of_source
 from .formats import format_named

@@ -12,7 +12,8 @@ from detassign.engine.build import build_model
 from detassign.engine.config import compose, read
 from detassign.engine.datasets import train_loader
 from detassign.engine.precision import optim_wrapper, precision_of
-from detassign.engine.train import calm, train
+from detassign.engine.runner import calm
+from detassign.engine.train import train
 
 CPU = torch.device("cpu")
 DETECTORS = ("fcos_tiny", "dino_r18_tiny", "detr_tiny", "dn_dab_deformable_detr_tiny", "conditional_detr_tiny")
