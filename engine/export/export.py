@@ -84,6 +84,8 @@ def export(
     form = format_named(wish.format)
     model = load(config, checkpoint, wish)
     about = described(config, checkpoint, model, wish)
+    if pictures:
+        check_findings(model, about, pictures, wish)
     aside = path.with_name(f"{path.stem}.part{path.suffix}")
     try:
         with calm(), naming(path):
@@ -152,6 +154,17 @@ def example(about: Metadata, free: Sequence[str]) -> tuple[torch.Tensor, torch.T
     )
     images = torch.randn(batch, 3, height, width, generator=generator)
     return images, torch.tensor([[width, height]], dtype=torch.float).repeat(batch, 1)
+
+
+def check_findings(model: Detector, about: Metadata, pictures: Sequence[np.ndarray], wish: Wish) -> None:
+    """Raise ValueError when the model finds nothing, so that there would be nothing to compare."""
+    batches = in_batches([place(pixels, about) for pixels in pictures], 1, about)
+    found = (each for batch in batches for each in of_source(model, [batch], wish.raw))
+    if not any(len(each.scores if wish.score is None else above(wish.score, each).scores) for each in found):
+        raise ValueError(
+            f"the model finds nothing in these {len(pictures)} pictures above a score of {about.score}, so there is nothing to "
+            "compare; name others with --pictures, or a lower --score, or --check 0"
+        )
 
 
 def compared(model: Detector, run: Any, about: Metadata, pictures: Sequence[np.ndarray], wish: Wish) -> Agreement:

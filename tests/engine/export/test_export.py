@@ -134,6 +134,12 @@ def test_a_file_that_differs_is_not_written(tmp_path, pictures, monkeypatch):
     assert {path.name for path in tmp_path.iterdir()} == {"start.pth"}
 
 
+def test_pictures_in_which_nothing_is_found_compare_nothing(tmp_path, pictures):
+    with pytest.raises(ValueError, match="finds nothing in these 1 pictures"):
+        exported("detr_tiny", tmp_path, pictures[:1], Wish("torchscript", score=1.0))
+    assert {path.name for path in tmp_path.iterdir()} == {"start.pth"}
+
+
 def test_the_documented_script_prints_what_predict_finds(onnx_run, pictures, tmp_path):
     script = re.search(r"```py\n(.*?)```", DOCUMENT.read_text(encoding="utf-8"), re.DOTALL)[1]
     assert len([line for line in script.splitlines() if line.strip()]) <= 16
