@@ -49,7 +49,7 @@ def _refuse_others(
     others = [entry[key] for entry in entries if entry[key] not in known]
     if others:
         raise ValueError(
-            f"{path}: {len(others)} of {len(entries)} detections have a {key} that {where} does not list, such as {others[0]}; "
+            f"{path}: {len(others)} of {len(entries)} detections have an unknown {key}, such as {others[0]}, which {where} does not list; "
             f"are they of another data set or split? An id must be that of the {what} in {where}"
         )
 

@@ -151,11 +151,11 @@ BAD = {
     ),
     "another image": (
         [{"image_id": 7, "category_id": 2, "bbox": [0, 0, 9, 9], "score": 1}],
-        "1 of 1 detections have a image_id that val.json does not list, such as 7; are they of another data set or split?",
+        "1 of 1 detections have an unknown image_id, such as 7, which val.json does not list; are they of another data set or split?",
     ),
     "another category": (
         [{"image_id": 10, "category_id": 1, "bbox": [0, 0, 9, 9], "score": 1}],
-        "1 of 1 detections have a category_id that val.json does not list, such as 1",
+        "1 of 1 detections have an unknown category_id, such as 1, which val.json does not list",
     ),
 }
 
