@@ -49,8 +49,8 @@ def _refuse_others(
     others = [entry[key] for entry in entries if entry[key] not in known]
     if others:
         raise ValueError(
-            f"{path}: {len(others)} of {len(entries)} detections have an unknown {key}, such as {others[0]}, which {where} does not list; "
-            f"are they of another data set or split? An id must be that of the {what} in {where}"
+            f"{path}: {len(others)} of {len(entries)} detections have an unknown {key}, such as {others[0]}, "
+            f"which {where} does not list; are they of another data set or split? An id must be that of the {what} in {where}"
         )
 
 

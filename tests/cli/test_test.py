@@ -151,7 +151,7 @@ BAD = {
     ),
     "another image": (
         [{"image_id": 7, "category_id": 2, "bbox": [0, 0, 9, 9], "score": 1}],
-        "1 of 1 detections have an unknown image_id, such as 7, which val.json does not list; are they of another data set or split?",
+        "1 of 1 detections have an unknown image_id, such as 7, which val.json does not list; are they of another data set",
     ),
     "another category": (
         [{"image_id": 10, "category_id": 1, "bbox": [0, 0, 9, 9], "score": 1}],
