@@ -19,7 +19,7 @@ COMMANDS = {
     "train": "Train a detector under an assigner.",
     "test": "Measure a trained detector, and report what goes wrong.",
     "predict": "Draw and write down detections of images.",
-    "export": "Write a trained detector to an ONNX, TorchScript or torch.export file.",
+    "export": "Write a trained detector to an ONNX, TorchScript or pt2 file.",
     "convert": "Take over a checkpoint of the papers' code or of mmdet.",
     "bench": "Compare assigners under equal conditions.",
     "inspect": "Show which point or query learns which object, and how strongly.",

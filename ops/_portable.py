@@ -4,28 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
 
 import torch
 
 __all__ = ["exporting_to_onnx", "portable", "portable_ops"]
 
-_asked = ContextVar("portable_ops", default=False)
+_asked = False  # of this process: torch.compile reads it without breaking its graph, which it does for a ContextVar
 
 
 @contextmanager
 def portable_ops() -> Iterator[None]:
     """Within it the compiled ops are traced as the plain torch that they stand for."""
-    token = _asked.set(True)
+    global _asked
+    before, _asked = _asked, True
     try:
         yield
     finally:
-        _asked.reset(token)
+        _asked = before
 
 
 def portable() -> bool:
     """Whether somebody asked for plain torch, or exports to ONNX."""
-    return _asked.get() or exporting_to_onnx()
+    return _asked or exporting_to_onnx()
 
 
 def exporting_to_onnx() -> bool:

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from ...data.files import json_text
+
 KEY = "detassign"  # of ONNX's metadata; the other formats hold a file of this name
 VERSION = 1
 LONGEST = 10_000_000  # characters
@@ -61,7 +63,7 @@ class Metadata:
 
     def text(self) -> str:
         """As JSON, which is how a file holds it."""
-        return json.dumps(asdict(self))
+        return json_text(asdict(self))
 
 
 def parse(text: Any, name: object) -> Metadata:

@@ -132,7 +132,8 @@ def test_an_mmdet_that_does_not_import_is_an_error_and_exit_status_1(monkeypatch
 
 
 def test_a_package_that_only_training_needs_is_an_error_too(monkeypatch, capsys):
-    monkeypatch.delitem(sys.modules, "detassign.engine.train", raising=False)
+    for module in ("train", "runner"):
+        monkeypatch.delitem(sys.modules, f"detassign.engine.{module}", raising=False)
     monkeypatch.setitem(sys.modules, "mmengine.runner", None)
     assert run("doctor") == 1
     shown = capsys.readouterr().out

@@ -24,6 +24,7 @@ def test_public_names_are_these():
         "linear_assignment_reference",
         "ms_deform_attn",
         "ms_deform_attn_reference",
+        "portable_ops",
         "sample_maps",
         "sample_maps_reference",
     ]
