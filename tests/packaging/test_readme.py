@@ -10,6 +10,7 @@ WITHOUT_PYTHON = (
     "architecture.md",
     "benchmarks.md",
     "conversion.md",
+    "data.md",
     "export.md",
     "index.md",
     "telemetry.md",
