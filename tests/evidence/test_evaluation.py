@@ -274,7 +274,8 @@ def test_every_cell_is_that_of_pycocotools_with_equal_scores_equal_boxes_and_ima
             round(row["score"], 1),
             (8 * np.round(np.array(row["bbox"]) / 8) + [0, 0, 8, 8]).tolist(),
         )
-    evaluation, wanted = evaluated(truth, detections, limit), printed(truth, detections, (1, limit))
+    evaluation = evaluated(truth, detections, limit)
+    wanted = printed(truth, detections, evaluation.accuracy.limits)
     assert np.abs(evaluation.accuracy.precision - wanted.eval["precision"][..., -1]).max() < 1e-12
     assert np.abs(evaluation.accuracy.recall - wanted.eval["recall"]).max() < 1e-12
     cells = [cell for cell in wanted.evalImgs if cell and cell["aRng"] == [0, 1e10]]
