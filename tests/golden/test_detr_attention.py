@@ -26,6 +26,7 @@ def test_module_and_its_gradients_equal_the_original(case, name):
         padding=case.tensor(f"{name}/padding_mask"),
         spatial_shapes=case.tensor(f"{name}/spatial_shapes"),
         level_starts=case.tensor(f"{name}/level_start_index"),
+        level_shapes=case.tensor(f"{name}/spatial_shapes").tolist(),
     )
     inputs = {key: case.leaf(f"{name}/{key}") for key in ("query", "reference_points", "input_flatten")}
     output = attention(*inputs.values(), memory)
