@@ -253,6 +253,12 @@ def read(path: Path) -> dict[str, Any]:
     missing = sorted({"model", "data", "input", "schedule"} - set(config if isinstance(config, dict) else ()))
     if missing:
         raise ValueError(f"config {path}: lacks {', '.join(missing)}; expected a config.json that a run wrote")
+    return up_to_date(config)
+
+
+def up_to_date(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A resolved config in today's form: what has been added since is as it was without."""
+    config = dict(config)
     if "amp" in config:  # the switch that `precision` replaced
         config["precision"] = "float16" if config.pop("amp") else "float32"
     return {"telemetry": dict(TELEMETRY), "log": None, **config, **_with_all_settings(config)}

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from .. import imports
 from ..build import build_model, find_class
-from ..config import change, plain, read
+from ..config import change, plain, read, up_to_date
 from ..files import write_json, write_whole
 from .classes import choose_rows, has_background, names_of_rows
 from .families import Recognised, is_plain_detr, recognise
@@ -160,6 +160,6 @@ def check_place(config: Mapping[str, Any], out: Path) -> Path:
     """
     check_folder(out)
     beside = out.parent / CONFIG
-    if beside.exists() and read(beside) != config:
+    if beside.exists() and read(beside) != up_to_date(config):
         raise ValueError(f"--out: {beside} belongs to something else; give a folder of its own")
     return beside
