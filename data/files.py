@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-__all__ = ["LARGEST_JSON", "collector_paused", "json_text", "new_folder", "read_json", "written_aside"]
+__all__ = ["LARGEST_JSON", "collector_paused", "json_text", "new_folder", "read_json", "read_text", "written_aside"]
 
 LARGEST_JSON = 2**30  # bytes; COCO's train2017 has 0.45 GB and takes several times that once parsed
 
@@ -38,6 +38,19 @@ def read_json(path: str | Path, largest: int = LARGEST_JSON) -> Any:
         raise ValueError(f"{path} is no readable JSON: it is nested too deeply") from error
     except ValueError as error:
         raise ValueError(f"{path} is no readable JSON: {error}") from error
+
+
+def read_text(path: Path, largest: int = LARGEST_JSON) -> str:
+    """A text of at most `largest` bytes, without the mark of its encoding.
+
+    Raises OSError when it cannot be opened, ValueError when it is too large or not in UTF-8.
+    """
+    if path.stat().st_size > largest:
+        raise ValueError(f"{path} has {path.stat().st_size} bytes, more than the {largest} that are read")
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is no text: byte {error.start} is not {error.encoding}") from error
 
 
 def json_text(value: Any, indent: int | None = None) -> str:

@@ -22,6 +22,7 @@ __all__ = [
     "NEEDED",
     "SPLITS",
     "DataSource",
+    "Generated",
     "Located",
     "cache_folder",
     "locate",
@@ -83,6 +84,17 @@ class Located(NamedTuple):
     places: dict[str, Place]
 
 
+class Generated(NamedTuple):
+    """What "synthetic" is to hold; see `make_dataset`."""
+
+    images: int = 2000
+    seed: int = 0
+    size: int = 160
+
+
+USUAL = Generated()
+
+
 def resolve(
     data: str | Path,
     root: str | Path | None = None,
@@ -101,7 +113,7 @@ def resolve(
     Raises ValueError for an unknown name, with the nearest known one, for a folder that is no data set, and for unusable
     categories; FileNotFoundError naming the missing piece of a set.
     """
-    name, places = locate(data, root, images=images, seed=seed, size=size, progress=progress)
+    name, places = locate(data, root, Generated(images, seed, size), progress)
     for split in NEEDED:
         if split not in places:
             raise FileNotFoundError(f"the data set {name!r} {missing_split(split, places)}")
@@ -120,20 +132,17 @@ def resolve(
 def locate(
     data: str | Path,
     root: str | Path | None = None,
-    *,
-    images: int = 2000,
-    seed: int = 0,
-    size: int = 160,
+    generated: Generated = USUAL,
     progress: Callable[[int, int], None] | None = None,
 ) -> Located:
-    """Find a data set that may lack splits; arguments and what is raised as of `resolve`."""
+    """Find a data set that may lack splits; `generated` is what "synthetic" is, all else and what is raised as of `resolve`."""
     if root is not None and data != "coco":
         raise ValueError(
             f"root belongs to the data set 'coco' and must be left out for {str(data)!r}, got {str(root)!r}"
         )
     if data == "synthetic":
-        folder = cache_folder() / f"synthetic-images{images}-size{size}-seed{seed}"
-        make_dataset(folder, images=images, seed=seed, size=size, progress=progress, replace=True)
+        folder = cache_folder() / "synthetic-images{images}-size{size}-seed{seed}".format_map(generated._asdict())
+        make_dataset(folder, **generated._asdict(), progress=progress, replace=True)
         return Located("synthetic", find(folder))
     if data == "coco":
         return Located("coco", _coco_places(root))

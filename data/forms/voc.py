@@ -7,14 +7,16 @@ is VOC's own order. What VOC calls difficult is neither learnt nor counted as a 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
+from ..files import read_text
 from ..pictures import SUFFIXES, read_pictures
 from ..report import Finding, finding
 from .place import ALIASES, Document, Place, counted, distinct, named_pictures, other_areas
-from .voc_xml import Annotated, Marked, parse, to_corners, to_pixels, xml_of
+from .voc_xml import DECIMALS, Annotated, Marked, parse, to_corners, to_pixels, xml_of
 from .yolo_settings import CLASSES, read_settings
 
 if TYPE_CHECKING:
@@ -24,6 +26,7 @@ __all__ = ["files", "find", "read", "write"]
 
 _FOLDERS, _PICTURES = ("Annotations", "annotations"), ("JPEGImages", "images", "Images")
 _LABEL_MAP = "labelmap.txt"
+_FLAG = re.compile(r"\s+-?[01]$")
 
 
 def find(path: Path) -> dict[str, Place]:
@@ -96,9 +99,13 @@ def write(parts: Mapping[str, Part], folder: Path) -> tuple[dict[str, list[Path]
 
     Returns:
         Where each split's pictures belong, JPEGImages; and what the form cannot hold.
+
+    Raises:
+        ValueError: for names of classes and pictures that lists and XML cannot hold.
     """
     tables = {split: part.table for split, part in parts.items()}
-    is_whole = all((table.boxes == table.boxes.round()).all() for table in tables.values())
+    is_whole = all((table.boxes.round(DECIMALS) == table.boxes.round()).all() for table in tables.values())
+    _refuse_unwritable("class", next(iter(tables.values())).classes.values())
     (folder / "Annotations").mkdir()
     (folder / "ImageSets" / "Main").mkdir(parents=True)
     places, taken, areas = {}, set(), 0
@@ -107,6 +114,7 @@ def write(parts: Mapping[str, Part], folder: Path) -> tuple[dict[str, list[Path]
             distinct([name.replace("/", "-") for name in parts[split].names], taken),
             [*table.classes.values()],
         )
+        _refuse_unwritable("picture", names)
         objects: list[list[Marked]] = [[] for _ in names]
         for owner, label, box, crowd in zip(table.owners, table.labels, table.boxes.tolist(), table.crowd, strict=True):
             objects[owner].append(Marked(classes[label], to_corners(box, is_whole), bool(crowd)))
@@ -118,6 +126,16 @@ def write(parts: Mapping[str, Part], folder: Path) -> tuple[dict[str, list[Path]
         areas += other_areas(table)
     (folder / CLASSES).write_text("".join(f"{name}\n" for name in classes), encoding="utf-8")
     return places, counted(areas, "areas that are not width times height, as of masks")
+
+
+def _refuse_unwritable(what: str, names: Iterable[str]) -> None:
+    """Lists have a name a line, without spaces around it, and XML has no control characters."""
+    odd = next((name for name in names if name.splitlines() != [name.strip()] or min(name) < " "), None)
+    if odd is not None:
+        raise ValueError(
+            f"the {what} {odd!r} cannot be written as VOC: a name is one line, without spaces at its ends and control "
+            "characters; rename it, or write COCO's form"
+        )
 
 
 def _convention(is_whole: bool, where: str) -> Finding:
@@ -168,8 +186,15 @@ def _annotation_files(place: Place) -> list[Path]:
         return sorted(place.annotations.glob("*.xml"))
     root = place.annotations.parents[2]
     folder = next((root / name for name in _FOLDERS if (root / name).is_dir()), root / _FOLDERS[0])
-    lines = place.annotations.read_text(encoding="utf-8-sig").splitlines()
-    return [folder / f"{_stem(line.split()[0])}.xml" for line in lines if line.strip()]
+    lines = read_text(place.annotations).splitlines()
+    return [_listed(folder, line.strip()) for line in lines if line.strip()]
+
+
+def _listed(folder: Path, line: str) -> Path:
+    """The file of a picture that a list names, perhaps with spaces; lists of one class say -1, 0 or 1 behind the name."""
+    names = [PurePosixPath(text.replace("\\", "/")).name for text in (line, _FLAG.sub("", line))]
+    files = [folder / f"{name}.xml" for plain in names for name in (plain, _stem(plain))]
+    return next((file for file in files if file.is_file()), files[-1])
 
 
 def _stem(name: str) -> str:
@@ -183,7 +208,7 @@ def _classes(root: Path, parsed: Iterable[Annotated]) -> dict[str, int]:
     if (root / CLASSES).is_file():
         names: Iterable[str] = read_settings(root / CLASSES).classes
     elif (root / _LABEL_MAP).is_file():
-        lines = (root / _LABEL_MAP).read_text(encoding="utf-8-sig").splitlines()
+        lines = read_text(root / _LABEL_MAP).splitlines()
         given = [line.split(":")[0].strip() for line in lines if line.strip() and not line.startswith("#")]
         names = dict.fromkeys(name for name in given if name and name != "background")
     else:
@@ -195,16 +220,17 @@ def _sized(
     place: Place, files: list[Path], parsed: list[Annotated], where: str
 ) -> tuple[list[tuple[str, int, int]], dict[int, Path], list[Finding]]:
     """Name, width and height of each picture, its file by its number from 1, and what is wrong with them."""
-    by_stem = {
-        Path(name).stem: name for name in sorted(os.listdir(place.images)) if Path(name).suffix.lower() in SUFFIXES
-    }
+    by_stem: dict[str, list[str]] = {}
+    for name in sorted(os.listdir(place.images)):
+        if Path(name).suffix.lower() in SUFFIXES:
+            by_stem.setdefault(Path(name).stem, []).append(name)
     names, others = [], []
     for file, each in zip(files, parsed, strict=True):
-        own = by_stem.get(file.stem)
+        own = by_stem.get(file.stem, [])
         if own and each.picture and _stem(each.picture) != file.stem:
             others.append(f"{file.name} names {each.picture!r}")
-        stated = Path(each.picture.replace("\\", "/")).name if each.picture else f"{file.stem}.jpg"
-        names.append(own or stated)
+        stated = PurePosixPath(each.picture.replace("\\", "/")).name if each.picture else f"{file.stem}.jpg"
+        names.append(stated if stated in own or not own else own[0])
     unsized = [index for index, each in enumerate(parsed) if each.size is None]
     headers = read_pictures([place.images / names[index] for index in unsized])
     measured = {index: picture.size for index, picture in zip(unsized, headers, strict=True) if picture}

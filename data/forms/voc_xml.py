@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import NamedTuple
 from xml.etree import ElementTree
 
-__all__ = ["Annotated", "Marked", "parse", "to_corners", "to_pixels", "xml_of"]
+__all__ = ["DECIMALS", "Annotated", "Marked", "parse", "to_corners", "to_pixels", "xml_of"]
 
+DECIMALS = 6  # of corners; a millionth of a pixel
 _LARGEST = 2**24  # bytes
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
 
@@ -84,7 +85,7 @@ def to_pixels(corners: tuple[float, float, float, float], is_whole: bool) -> lis
     """
     left, top, right, bottom = corners
     first = 1 if is_whole else 0
-    return [round(value, 6) for value in (left - first, top - first, right - left + first, bottom - top + first)]
+    return [round(value, DECIMALS) for value in (left - first, top - first, right - left + first, bottom - top + first)]
 
 
 def to_corners(box: Sequence[float], is_whole: bool) -> tuple[float, ...]:
@@ -95,7 +96,7 @@ def to_corners(box: Sequence[float], is_whole: bool) -> tuple[float, ...]:
     """
     x, y, width, height = box
     first = 1 if is_whole else 0
-    values = (round(value, 6) for value in (x + first, y + first, x + width, y + height))
+    values = (round(value, DECIMALS) for value in (x + first, y + first, x + width, y + height))
     return tuple(int(value) if value.is_integer() else value for value in values)
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import yaml
 
-from ..files import LARGEST_JSON
+from ..files import read_text
 from ..pictures import SUFFIXES, read_pictures
 from ..report import finding
 from .place import ALIASES, SPLITS, Document, Place, counted, named_pictures, other_areas
@@ -192,9 +192,7 @@ def _pictures_below(folder: Path) -> list[Path]:
 
 def _named_in(file: Path, settings: Settings) -> Iterator[Path]:
     """Pictures of a list: ./ stands for the list's folder, other names for the data set's."""
-    if file.stat().st_size > LARGEST_JSON:
-        raise ValueError(f"{file} has more than the {LARGEST_JSON} bytes that are read")
-    for line in filter(None, map(str.strip, file.read_text(encoding="utf-8").splitlines())):
+    for line in filter(None, map(str.strip, read_text(file).splitlines())):
         yield file.parent / line[2:] if line.startswith("./") else settings.root / line
 
 

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..files import read_text
 from ..report import Finding, Severity, finding
 
 __all__ = ["Labels", "parse"]
@@ -81,11 +82,7 @@ def parse(paths: Sequence[Path], names: Sequence[str], classes: int, keypoints: 
 
 
 def _lines(path: Path) -> list[str]:
-    if not path.is_file():
-        return []
-    if path.stat().st_size > _LARGEST:
-        raise ValueError(f"{path} is too large")
-    return path.read_text(encoding="utf-8-sig").splitlines()
+    return read_text(path, _LARGEST).splitlines() if path.is_file() else []
 
 
 def _object(words: list[str], classes: int, keypoints: int) -> tuple[str | None, int, tuple[float, ...] | None]:

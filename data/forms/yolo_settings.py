@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
+from ..files import read_text
 from .place import ALIASES
 
 __all__ = ["CLASSES", "Settings", "read_settings", "settings_in"]
@@ -21,6 +22,16 @@ __all__ = ["CLASSES", "Settings", "read_settings", "settings_in"]
 CLASSES = "classes.txt"
 _USUAL = ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml")
 _LARGEST = 2**20  # bytes
+
+
+class _Plain(yaml.SafeLoader):
+    """Without merged keys, `<<`: a few lines of them copy each other to any size."""
+
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        """Refuse what would be merged."""
+        merged = next((key for key, _ in node.value if key.tag == "tag:yaml.org,2002:merge"), None)
+        if merged is not None:
+            raise yaml.constructor.ConstructorError(None, None, "keys are merged with <<", merged.start_mark)
 
 
 class Settings(NamedTuple):
@@ -67,10 +78,8 @@ def read_settings(path: Path) -> Settings:
     Raises:
         OSError, ValueError: when it cannot be read or does not say what it must, naming it.
     """
-    if path.stat().st_size > _LARGEST:
-        raise ValueError(f"{path} has more than the {_LARGEST} bytes that are read")
     if path.suffix == ".txt":
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        lines = read_text(path, _LARGEST).splitlines()
         return Settings(path, _root({}, path), _checked([line.strip() for line in lines if line.strip()], path))
     document = _parsed(path)
     if not isinstance(document, Mapping):
@@ -87,23 +96,24 @@ def _beside(path: Path) -> bool:
 
 def _names_classes(path: Path) -> bool:
     try:
-        document = _parsed(path) if path.stat().st_size <= _LARGEST else None
+        document = _parsed(path)
     except ValueError:
         return False
     return isinstance(document, Mapping) and "names" in document
 
 
 def _parsed(path: Path) -> Any:
+    text = read_text(path, _LARGEST)
     try:
-        return yaml.safe_load(path.read_text(encoding="utf-8-sig"))
+        return yaml.load(text, _Plain)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         place = f" in line {mark.line + 1}, column {mark.column + 1}" if mark else ""
         raise ValueError(f"{path} is no YAML: {getattr(error, 'problem', None) or 'unreadable'}{place}") from error
     except RecursionError as error:
         raise ValueError(f"{path} is no readable YAML: it is nested too deeply") from error
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is no YAML: byte {error.start} is not {error.encoding} text") from error
+    except ValueError as error:  # of dates and numbers that there are not
+        raise ValueError(f"{path} is no readable YAML: {error}") from error
 
 
 def _classes(document: Mapping[Any, Any], path: Path) -> tuple[str, ...]:

@@ -150,6 +150,10 @@ BAD = {
         [{"image_id": 10, "category_id": 2, "bbox": [0, 0, 1e400, 9], "score": 1}],
         "'bbox' of [0] must be four",
     ),
+    "beyond any float": (
+        [{"image_id": 10, "category_id": 2, "bbox": [0, 0, 9, 9], "score": 10**400}],
+        "'score' of [0] must be a finite number",
+    ),
     "another image": (
         [{"image_id": 7, "category_id": 2, "bbox": [0, 0, 9, 9], "score": 1}],
         "1 of 1 detections have an unknown image_id, such as 7, which val.json does not list; are they of another data set",

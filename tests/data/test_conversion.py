@@ -222,3 +222,33 @@ def test_a_subset_of_any_form_is_a_set(tmp_path):
         convert(root, form, tmp_path / form)
         assert make_subset(resolve(tmp_path / form), tmp_path / f"few-{form}", 2) == 6
         assert not check(tmp_path / f"few-{form}", decode=True).errors
+
+
+def test_rounding_errors_do_not_make_whole_boxes_coordinates(tmp_path):
+    root = make_set(tmp_path / "set", decimals=0)
+    document = json.loads((root / "train.json").read_text())
+    document["annotations"][0]["bbox"][0] += 1e-9
+    (root / "train.json").write_text(json.dumps(document))
+    document["annotations"][0]["bbox"][0] = round(document["annotations"][0]["bbox"][0])
+    convert(root, "voc", tmp_path / "voc")
+    boxes = load_split(resolve(tmp_path / "voc"), "train").boxes
+    np.testing.assert_array_equal(boxes, [entry["bbox"] for entry in document["annotations"]])
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_names_with_spaces_and_dots_come_back(form, tmp_path):
+    root = make_set(tmp_path / "set", folder="my photo 1.jpg ")
+    before = columns(root)
+    convert(root, form, tmp_path / "other")
+    assert columns(tmp_path / "other") == before
+
+
+@pytest.mark.parametrize("name", ["two\nlines", " ahead", "bell\a", "line\u2028separator"])
+def test_classes_that_vocs_files_cannot_hold_are_refused(name, tmp_path):
+    root = make_set(tmp_path / "set")
+    for split in ("train", "val"):
+        file = root / f"{split}.json"
+        file.write_text(file.read_text().replace('"zebra"', json.dumps(name)))
+    with pytest.raises(ValueError, match=r"the class '.*' cannot be written as VOC: a name is one line"):
+        convert(root, "voc", tmp_path / "voc")
+    assert not (tmp_path / "voc").exists()

@@ -318,6 +318,9 @@ def test_listed_pictures_that_are_not_there_are_named(tmp_path):
         ("[" * 5000, "no readable YAML: it is nested too deeply"),
         ("just a text\n", "expected 'names'"),
         ("\0", "no YAML"),
+        ("a: &a {b: 1}\nc: {<<: [*a, *a]}\nnames: [cat]\n", "no YAML: keys are merged with << in line 2, column 5"),
+        (f"nc: {'1' * 5000}\nnames: [cat]\n", "data.yaml is no readable YAML: Exceeds the limit"),
+        ("train: 2024-13-45\nnames: [cat]\n", "data.yaml is no readable YAML: month must be in 1..12"),
     ],
 )
 def test_a_broken_yaml_is_refused_in_one_sentence(tmp_path, settings, said):
@@ -432,3 +435,43 @@ def test_a_set_one_folder_down_is_pointed_to(tmp_path):
     voc(tmp_path / "VOC2007")
     with pytest.raises(ValueError, match="the folder 'VOC2007' in it is one, name that"):
         find(tmp_path)
+
+
+def files_of_voc(folder, names, listed, pictures=None):
+    for name in pictures or [f"{name}.png" for name in names]:
+        picture(folder / "JPEGImages" / name)
+    (folder / "Annotations").mkdir()
+    for name in names:
+        (folder / "Annotations" / f"{name}.xml").write_text(xml(f"{name}.png", BOXES["a"]))
+    (folder / "ImageSets" / "Main").mkdir(parents=True)
+    for split in ("train", "val"):
+        (folder / "ImageSets" / "Main" / f"{split}.txt").write_text(listed)
+    return load_split(resolve(folder), "train")
+
+
+def test_lists_of_voc_name_pictures_with_spaces_inner_suffixes_and_a_flag(tmp_path):
+    listed = "my photo\nscan.tif\none 1\nnone -1\nphoto 0\nlast.png\n"
+    table = files_of_voc(tmp_path, ["my photo", "scan.tif", "one", "none", "photo 0", "last"], listed)
+    assert table.file_names == ["my photo.png", "scan.tif.png", "one.png", "none.png", "photo 0.png", "last.png"]
+
+
+def test_of_two_pictures_of_one_name_the_one_that_the_file_names_is_taken(tmp_path):
+    table = files_of_voc(tmp_path, ["a"], "a\n", pictures=["a.jpg", "a.png", "a.webp"])
+    assert table.file_names == ["a.png"]
+
+
+@pytest.mark.parametrize("listed", [b"\xef\xbb\xbfimages/a.png\n", b"\xef\xbb\xbf./images/a.png\r\n"])
+def test_a_list_of_pictures_may_begin_with_the_mark_of_its_encoding(listed, tmp_path):
+    picture(tmp_path / "images" / "a.png")
+    (tmp_path / "labels").mkdir()
+    (tmp_path / "labels" / "a.txt").write_text(label_lines(BOXES["a"]))
+    (tmp_path / "train.txt").write_bytes(listed)
+    (tmp_path / "data.yaml").write_text("train: train.txt\nval: train.txt\nnames: [cat, dog]\n")
+    assert load_split(resolve(tmp_path), "train").file_names == ["images/a.png"]
+
+
+def test_a_list_that_is_no_text_is_named(tmp_path):
+    (tmp_path / "train.txt").write_bytes(b"\xff\xfea")
+    (tmp_path / "data.yaml").write_text("train: train.txt\nnames: [cat, dog]\n")
+    sentence = str(check(tmp_path).errors[0])
+    assert f"{tmp_path / 'train.txt'} is no text: byte 0 is not utf-8" in sentence
