@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from .boxes import iou
-from .matching.pairs import real_pairs, target_chunks
+from .matching.pairs import found_in_parts, real_pairs, target_chunks
 from .registry import DISCOUNTS
 from .structures import Matches, Predictions, Targets
 
@@ -59,7 +59,7 @@ class Ramp:
             share = torch.where(reach > 0, (overlap - self.threshold) / reach, 0.0)
             image, sample, target = (share > 0).nonzero(as_tuple=True)
             parts.append((image, sample, target + start, share[image, sample, target]))
-        return Matches(*(torch.cat(column) for column in zip(*parts, strict=True)))
+        return found_in_parts(parts)
 
 
 def overlaps(predictions: Predictions, targets: Targets) -> Iterator[tuple[int, Tensor]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
@@ -38,10 +40,4 @@ def both(
     taken = torch.zeros(len(other) + 1, dtype=torch.bool, device=key.device)
     taken[place] = True  # the last is that of -1
     alone = (~taken[:-1]).nonzero()[:, 0]
-    rest = boxes.select(alone)
-    names = ("image", "sample", "target", "score")
-    return (
-        Matches(*(torch.cat([getattr(classes, n), getattr(rest, n)]) for n in names), classes.ignored, classes.spared),
-        place,
-        alone,
-    )
+    return replace(classes.followed_by(boxes.select(alone)), of_boxes=None), place, alone

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -54,24 +54,6 @@ class Entries:
         return self.settled(torch.where(target == self.settled(target, "amax"), values, 0), "amax")
 
 
-class Pushes(Protocol):
-    """w⁻ of a batch."""
-
-    shape: torch.Size
-    """(B, N, C)."""
-    dense: Tensor
-    """(B, N, C), with gradient where it has one."""
-
-    def losses(self, scores: Scores) -> Tensor:
-        """(B,) sums of w⁻ (−log(1 − P))."""
-
-    def times(self, factor: Tensor) -> Pushes:
-        """With the samples' weights multiplied by a factor (N,)."""
-
-    def without(self, entries: Tensor) -> Pushes:
-        """With zeros where entries (B, N, C) are True."""
-
-
 @dataclass(frozen=True, eq=False)
 class Given:
     """w⁻ as a tensor (B, N, C)."""
@@ -80,21 +62,25 @@ class Given:
 
     @property
     def shape(self) -> torch.Size:
+        """(B, N, C)."""
         return self.dense.shape
 
     def losses(self, scores: Scores) -> Tensor:
+        """(B,) sums of w⁻ (−log(1 − P))."""
         return weighted(self.dense, -scores.log_absent).flatten(1).sum(1)
 
     def times(self, factor: Tensor) -> Given:
+        """With the samples' weights multiplied by a factor (N,)."""
         return Given(self.dense * factor[:, None])
 
     def without(self, entries: Tensor) -> Given:
+        """With zeros where entries (B, N, C) are True."""
         return Given(self.dense.masked_fill(entries, 0))
 
 
 @dataclass(frozen=True, eq=False)
 class Focal:
-    """w⁻ = scale P^gamma, but at some entries values of their own.
+    """w⁻ = scale P^gamma, but at some entries values of their own; read as `Given`.
 
     Attributes:
         scores: whose P.
@@ -155,18 +141,19 @@ class Focal:
     def losses(self, scores: Scores) -> Tensor:
         if self.detach:
             return Given(self.dense).losses(scores)
-        background = scores.absent.summed(self._summand) if self.among is None else self._sums_among(scores)
+        among = self.among
+        background = scores.absent.summed(self._summand) if among is None else self._sums_among(among, scores)
         of_entries = weighted(self.values, -self.entries.log_absent)
         return background.index_put(self.entries.index[:2], of_entries, accumulate=True).sum(1)
 
-    def _sums_among(self, scores: Scores) -> Tensor:
+    def _sums_among(self, among: tuple[Tensor, Tensor], scores: Scores) -> Tensor:
         """(B, N) sums over classes, looking only at the samples that have a scale."""
-        image, sample = self.among
+        image, sample = among
         once = is_first(first_of(image * self.shape[1] + sample, self.scale.numel()))
-        some = replace(self, scale=self.scale[self.among] * once, silent=self.silent[self.among][None])
+        some = replace(self, scale=self.scale[among] * once, silent=self.silent[among][None])
         sums = scores.absent.picked(image, sample).summed(some._summand)[0]
         nothing = torch.zeros_like(self.scale).masked_fill(scores.absent.broken(), torch.nan)
-        return nothing.index_put(self.among, sums, accumulate=True)
+        return nothing.index_put(among, sums, accumulate=True)
 
     def _summand(self, log_absent: Tensor, rows: slice) -> tuple[Tensor, Tensor]:
         """Row sums of scale P^gamma (−log(1 − P)), and its derivatives by log(1 − P)."""
@@ -186,6 +173,10 @@ class Focal:
         return replace(
             self, silent=self.silent | entries, values=self.values.masked_fill(entries[self.entries.index], 0)
         )
+
+
+Pushes = Given | Focal
+"""w⁻ of a batch."""
 
 
 def weighted(weight: Tensor, value: Tensor) -> Tensor:

@@ -21,8 +21,9 @@ AT_ONCE = 2**24
 class Summand(Protocol):
     """What is summed over the last axis of values (R, C) of so many rows from `start` on."""
 
-    def __call__(self, values: Tensor, rows: slice) -> tuple[Tensor, Tensor]:
+    def __call__(self, values: Tensor, rows: slice, /) -> tuple[Tensor, Tensor]:
         """The summands' sums (R,) and derivatives by the values (R, C)."""
+        ...
 
 
 @dataclass(frozen=True)

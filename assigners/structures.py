@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from .fields import check_bool, check_geometry, check_shape, map_tensors
+from .needs import required
 from .pushes import Given, Pushes
 from .targets import Targets
 
@@ -20,6 +21,9 @@ __all__ = ["BACKGROUND", "Assignment", "Matches", "Predictions", "Targets"]
 
 BACKGROUND = -1
 """Index of "no target" wherever a sample's target is written down."""
+
+SHARED = {"points": 2, "strides": 1, "priors": 2}
+"""Dimensions of a geometry that all images share; one that differs by image has one more."""
 
 
 @dataclass(frozen=True)
@@ -97,31 +101,43 @@ class Predictions:
     @property
     def all_points(self) -> Tensor:
         """(1, N, 2) or (B, N, 2) xy, pixels: the points with an axis for images, whether they differ or not."""
-        return self.points if self.points.dim() == 3 else self.points[None]
+        return self._all("points")
 
     @property
     def all_strides(self) -> Tensor:
         """(1, N) or (B, N) pixels per cell: likewise."""
-        return self.strides if self.strides.dim() == 2 else self.strides[None]
+        return self._all("strides")
+
+    @property
+    def all_priors(self) -> Tensor:
+        """(1, N, 4) or (B, N, 4) xyxy anchor boxes: likewise."""
+        return self._all("priors")
 
     def points_at(self, image: Tensor, sample: Tensor) -> Tensor:
         """(P, 2) xy, pixels, of sample[p] of image[p]."""
-        return self.points[sample] if self.points.dim() == 2 else self.points[image, sample]
+        return self._at("points", image, sample)
 
     def strides_at(self, image: Tensor, sample: Tensor) -> Tensor:
         """(P,) pixels per cell of sample[p] of image[p]."""
-        return self.strides[sample] if self.strides.dim() == 1 else self.strides[image, sample]
+        return self._at("strides", image, sample)
 
     def priors_at(self, image: Tensor, sample: Tensor) -> Tensor:
         """(P, 4) xyxy anchor box of sample[p] of image[p]."""
-        return self.priors[sample] if self.priors.dim() == 2 else self.priors[image, sample]
+        return self._at("priors", image, sample)
+
+    def _all(self, name: str) -> Tensor:
+        geometry = required(name, getattr(self, name))
+        return geometry[None] if geometry.dim() == SHARED[name] else geometry
+
+    def _at(self, name: str, image: Tensor, sample: Tensor) -> Tensor:
+        geometry = required(name, getattr(self, name))
+        return geometry[sample] if geometry.dim() == SHARED[name] else geometry[image, sample]
 
     def first_group(self) -> Predictions:
         """The first of the stacked batches alone, without what a second head predicts."""
         images = len(self.logits) // (self.groups or 1)
-        of_all = {"points": 2, "strides": 1, "priors": 2}  # dimensions of a geometry that all images share
         tensors = {f.name: getattr(self, f.name) for f in fields(self)}
-        own = {n: t for n, t in tensors.items() if isinstance(t, Tensor) and t.dim() != of_all.get(n)}
+        own = {n: t for n, t in tensors.items() if isinstance(t, Tensor) and t.dim() != SHARED.get(n)}
         return replace(self, **{n: t[:images] for n, t in own.items()}, groups=None, final=None, auxiliary=None)
 
     def at_least_float32(self) -> Predictions:
@@ -158,6 +174,11 @@ class Matches:
         return replace(
             self, image=self.image[keep], sample=self.sample[keep], target=self.target[keep], score=self.score[keep]
         )
+
+    def followed_by(self, others: Matches) -> Matches:
+        """These pairs and then others, beside what these ignore and spare."""
+        names = ("image", "sample", "target", "score")
+        return replace(self, **{name: torch.cat([getattr(self, name), getattr(others, name)]) for name in names})
 
     def repeat(self, groups: int, images: int) -> Matches:
         """The same pairs in each of `groups` stacked batches of `images` (see `Predictions.groups`)."""
@@ -237,7 +258,11 @@ class Assignment:
 
     matches: Matches
     positive: Tensor
-    negative: Tensor = _Dense()  # pyright: ignore[reportAssignmentType]
+    if TYPE_CHECKING:  # what `_Dense` makes of it
+        negative: Tensor
+        pushes: Pushes
+    else:
+        negative: Tensor = _Dense()
     box: Tensor
     normalizers: Tensor
     background: Tensor | None = None
@@ -246,8 +271,7 @@ class Assignment:
     details: Mapping[str, Tensor] = field(default_factory=dict)
     of_classes: Matches | None = None
 
-    if TYPE_CHECKING:  # what `_Dense` makes of it
-        pushes: Pushes
+    if TYPE_CHECKING:
 
         def __init__(
             self,

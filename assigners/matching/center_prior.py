@@ -104,7 +104,9 @@ class CenterPrior(nn.Module):
             return inside
         bare = targets.mask.clone()
         bare[inside[0], inside[2]] = False
-        return tuple(torch.cat(parts) for parts in zip(inside, self._nearest(bare, predictions, targets), strict=True))
+        nearest = self._nearest(bare, predictions, targets)
+        image, sample, target = (torch.cat(parts) for parts in zip(inside, nearest, strict=True))
+        return image, sample, target
 
     @torch.no_grad()
     def _nearest(self, bare: Tensor, predictions: Predictions, targets: Targets) -> tuple[Tensor, Tensor, Tensor]:
@@ -121,11 +123,11 @@ class CenterPrior(nn.Module):
                 log_score = log_score.masked_fill(~predictions.valid[image[part]], -torch.inf)
             parts.append(log_score.topk(k).indices.sort().values)
         nearest = torch.cat(parts)
-        columns = image.repeat_interleave(k), nearest.flatten(), target.repeat_interleave(k)
+        image, sample, target = image.repeat_interleave(k), nearest.flatten(), target.repeat_interleave(k)
         if predictions.valid is None:
-            return columns
-        kept = predictions.valid[columns[:2]]
-        return tuple(column[kept] for column in columns)
+            return image, sample, target
+        kept = predictions.valid[image, sample]
+        return image[kept], sample[kept], target[kept]
 
     def _distance(
         self, image: Tensor, sample: Tensor, target: Tensor, predictions: Predictions, targets: Targets

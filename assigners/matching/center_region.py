@@ -7,6 +7,7 @@ from torch import Tensor
 
 from ..boxes import area, center, covered_share, sides, strictly_inside
 from ..checks import check_positive
+from ..needs import required
 from ..registry import MATCHINGS
 from ..structures import Matches, Predictions, Targets
 from .pairs import inside_ignored, prior_boxes, real_pairs, settle_conflicts, target_chunks, with_ignored
@@ -102,7 +103,8 @@ class CenterRegion:
         if self.ignore_scale is None or targets.ignore_boxes is None:
             return inside_ignored(cells, targets, self.ignore_threshold)
         regions = shrunk(targets.ignore_boxes, self.ignore_scale)[:, None]
-        return (strictly_inside(center(cells)[:, :, None], regions) & targets.ignore_mask[:, None]).any(-1)
+        real = required("ignore_mask", targets.ignore_mask)
+        return (strictly_inside(center(cells)[:, :, None], regions) & real[:, None]).any(-1)
 
 
 def shrunk(boxes: Tensor, scale: float) -> Tensor:

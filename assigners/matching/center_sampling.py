@@ -81,7 +81,7 @@ class CenterSampling:
         if len(self.ranges) != len(sizes):
             raise ValueError(f"ranges: expected one pair per level ({len(sizes)}), got {len(self.ranges)}")
         limits = [
-            [predictions.strides.new_full((1, 1), end) for end in side] for side in zip(*self.ranges, strict=True)
+            [predictions.all_strides.new_full((1, 1), end) for end in side] for side in zip(*self.ranges, strict=True)
         ]
         low, high = (_per_sample(side, sizes) for side in limits)
         return low, high

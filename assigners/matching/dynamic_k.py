@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import fields, replace
 from numbers import Real
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
@@ -17,12 +17,15 @@ from torch import Tensor
 from ..boxes import center, squared_distances
 from ..checks import check_choice, check_count
 from ..costs import cost_as_background, cost_of_pairs, overlaps
-from ..needs import needs_of
+from ..needs import needs_of, required
 from ..quality import predicted_iou
 from ..registry import COSTS, MATCHINGS, SCORES
 from ..structures import BACKGROUND, Matches, Predictions, Targets
-from .pairs import PAIRS_IN_CACHE, inside_ignored, prior_boxes, with_ignored
+from .pairs import PAIRS_IN_CACHE, Claimants, inside_ignored, prior_boxes, with_ignored
 from .regions import Region
+
+Ignore = Literal["overlap", "compete"]
+"""What ignore regions do in `DynamicK`."""
 
 SIMOTA_COSTS = {"binary_cross_entropy": 1.0, "iou_log": {"weight": 3.0, "eps": 1e-8}}
 SOFT_LABEL_COSTS = {"soft_label": 1.0, "iou_log": {"weight": 3.0, "eps": 1e-7}, "center_distance": 1.0}
@@ -69,8 +72,8 @@ class DynamicK:
         penalty: float = 0.0,
         k: int | None = None,
         top: int = 10,
-        conflict: Literal["all", "holders"] = "all",
-        ignore: Literal["overlap", "compete"] = "overlap",
+        conflict: Claimants = "all",
+        ignore: Ignore = "overlap",
         ignore_threshold: float = 0.5,
         score: Any = None,
     ) -> None:
@@ -79,7 +82,7 @@ class DynamicK:
         if not isinstance(penalty, Real) or not penalty >= 0:
             raise ValueError(f"penalty: expected a number of at least 0, got {penalty!r}")
         check_choice("conflict", conflict, ("all", "holders"))
-        check_choice("ignore", ignore, ("overlap", "compete"))
+        check_choice("ignore", ignore, get_args(Ignore))
         self.costs = COSTS.build_weighted(costs or SIMOTA_COSTS)
         self.candidates = Region.of(candidates)
         self.own = Region.of(own)
@@ -119,9 +122,10 @@ class DynamicK:
 
     def _beside_rivals(self, predictions: Predictions, targets: Targets) -> Matches:
         """The pairs of the targets, where ignore regions take samples too."""
-        boxes = torch.cat([targets.boxes, targets.ignore_boxes], 1)
-        labels = torch.cat([targets.labels, torch.zeros_like(targets.ignore_mask, dtype=torch.long)], 1)
-        everyone = Targets(boxes, labels, torch.cat([targets.mask, targets.ignore_mask], 1))
+        rivals = required("ignore_mask", targets.ignore_mask)
+        boxes = torch.cat([targets.boxes, required("ignore_boxes", targets.ignore_boxes)], 1)
+        labels = torch.cat([targets.labels, torch.zeros_like(rivals, dtype=torch.long)], 1)
+        everyone = Targets(boxes, labels, torch.cat([targets.mask, rivals], 1))
         target, index = self.owners(predictions, everyone)
         rival = target >= targets.boxes.shape[1]
         won = torch.zeros(predictions.logits.shape[:2], dtype=torch.long, device=rival.device)
@@ -169,14 +173,15 @@ class DynamicK:
                 if self.penalty < torch.inf
                 else cost.masked_fill_(outside, torch.inf)
             )
-        real = targets.mask[..., None] & samples.valid[:, None]
+        real = targets.mask[..., None] & required("valid", samples.valid)[:, None]
         return cost.masked_fill_(~(cost.isfinite() & real), torch.inf)
 
     def _counts(self, overlap: Tensor, samples: Predictions) -> Tensor:
         """(B, M) how many samples each target takes."""
         if self.k is not None:
             return torch.full((overlap.shape[0], overlap.shape[2]), self.k, device=overlap.device)
-        fit = torch.where(samples.valid[:, None], overlap.transpose(1, 2), 0.0).nan_to_num_(nan=0.0)
+        valid = required("valid", samples.valid)[:, None]
+        fit = torch.where(valid, overlap.transpose(1, 2), 0.0).nan_to_num_(nan=0.0)
         largest = fit.topk(min(self.top, fit.shape[-1])).values
         return largest.clamp(0, 1).sum(-1).long().clamp(min=1)
 
@@ -342,7 +347,7 @@ def lla(
     k: int = 10,
     penalty: float = 1e3,
     costs: Mapping[str, Any] | None = None,
-    ignore: Literal["overlap", "compete"] = "compete",
+    ignore: Ignore = "compete",
     ignore_threshold: float = 0.5,
     score: Any = None,
 ) -> DynamicK:

@@ -62,12 +62,12 @@ class Fovea:
         """(1 or B, N) twice, the least and the largest size of each sample's level."""
         strides, levels = predictions.all_strides, predictions.level_sizes
         if self.ranges is not None:
-            if len(self.ranges) != len(levels or ()):
-                raise ValueError(f"ranges: expected one pair per level ({len(levels or ())}), got {len(self.ranges)}")
-            ends = zip(*self.ranges, strict=True)
+            sizes = levels or ()
+            if len(self.ranges) != len(sizes):
+                raise ValueError(f"ranges: expected one pair per level ({len(sizes)}), got {len(self.ranges)}")
             low, high = (
-                torch.cat([strides.new_full((1, size), end) for size, end in zip(levels, side, strict=True)], 1)
-                for side in ends
+                torch.cat([strides.new_full((1, size), end) for size, end in zip(sizes, side, strict=True)], 1)
+                for side in zip(*self.ranges, strict=True)
             )
             return low, high
         low, high = 2 * strides, 8 * strides
@@ -79,7 +79,7 @@ class Fovea:
 
     def _held(self, boxes: Tensor, predictions: Predictions, edges: tuple[Tensor, Tensor] | None) -> Tensor:
         """(B, m, N) bool, whether points lie in the middle of boxes (B, m, 4), or nearest to it on the edge of their level."""
-        reach, held = self.sigma / 2 * sides(boxes), None
+        reach, held = self.sigma / 2 * sides(boxes), []
         for axis in range(2):
             point = predictions.all_points[:, None, :, axis]
             middle, half = center(boxes)[..., axis, None], reach[..., axis, None]
@@ -87,9 +87,8 @@ class Fovea:
             if edges is not None:
                 after |= edges[1][:, None, :, axis]
                 before |= edges[0][:, None, :, axis]
-            after &= before
-            held = after if held is None else held.logical_and_(after)
-        return held
+            held.append(after.logical_and_(before))
+        return held[0].logical_and_(held[1])
 
     def _edges(self, predictions: Predictions) -> tuple[Tensor, Tensor] | None:
         """(1 or B, N, 2) bool twice, whether a point has the least and the largest coordinate of its level."""

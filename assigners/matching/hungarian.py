@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
+from functools import reduce
 from typing import Any
 
 import torch
@@ -119,7 +120,9 @@ class Hungarian:
         if not self._has_warned and not _all_finite(cost, valid, mask):
             self._warn(predictions, targets)
         score = torch.ones(len(pairs[0])) if self.is_one_to_one else (-cost[pairs]).exp().nan_to_num(nan=0.0)
-        return Matches(*(to_device(values, predictions.boxes.device) for values in (*pairs, score.to(cost))))
+        found = (to_device(values, predictions.boxes.device) for values in (*pairs, score.to(cost)))
+        image, sample, target, score = found
+        return Matches(image, sample, target, score)
 
     def _copies(self, valid: Tensor, mask: Tensor, predictions: Predictions) -> Tensor:
         """(B,) how many samples each target of an image gets at most, from valid samples (B, N) and real targets (B, M)."""
@@ -136,11 +139,7 @@ class Hungarian:
     @torch.no_grad()
     def cost(self, predictions: Predictions, targets: Targets) -> Tensor:
         """(B, N, M) the weighted sum of all terms."""
-        total = None
-        for term, weight in self.costs.values():
-            part = term(predictions, targets) * weight
-            total = part if total is None else total.add_(part)
-        return total
+        return reduce(Tensor.add_, (term(predictions, targets) * weight for term, weight in self.costs.values()))
 
     def _warn(self, predictions: Predictions, targets: Targets) -> None:
         """Name the first entry of the cost that is not finite, once: whoever is asked every step stops listening."""

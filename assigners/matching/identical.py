@@ -29,4 +29,5 @@ def identical_objects(targets: Targets, of_one_class: bool = True) -> tuple[Tens
     position = torch.arange(starts.shape[1], device=starts.device).expand_as(order)
     first = torch.where(starts, position, 0).cummax(1).values if starts.shape[1] else position
     group, place = starts.cumsum(1) - 1, position - first
-    return tuple(torch.empty_like(order).scatter_(1, order, values) for values in (group, place))
+    group, place = (torch.empty_like(order).scatter_(1, order, values) for values in (group, place))
+    return group, place

@@ -54,21 +54,21 @@ def fit_two_gaussians(values: Tensor, usable: Tensor) -> Mixture:
     values = torch.where(usable, values, 0)
     ends = [values.masked_fill(~usable, limit) for limit in (torch.inf, -torch.inf)]
     means = torch.stack([ends[0].amin(-1), ends[1].amax(-1)], -1).nan_to_num(posinf=0.0, neginf=0.0)
-    state = means, torch.ones_like(means), torch.full_like(means, 0.5)
+    variances, weights = torch.ones_like(means), torch.full_like(means, 0.5)
     bound, count = means.new_full(means.shape[:1], -torch.inf), usable.sum(-1)
     iterations, running = torch.zeros_like(count), count > 0
     for iteration in range(MAX_ITERATIONS):
         if (iteration in LOOKS or values.device.type == "cpu") and not running.any():
             break
-        share, density = _expectation(values, *state)
+        share, density = _expectation(values, means, variances, weights)
         likelihood = torch.where(usable, density, 0).sum(-1) / count.clamp(min=1)
-        changed = zip(_maximization(values, share * usable[..., None], count), state, strict=True)
-        state = tuple(torch.where(running[:, None], new, old) for new, old in changed)
+        changed = zip(_maximization(values, share * usable[..., None], count), (means, variances, weights), strict=True)
+        means, variances, weights = (torch.where(running[:, None], new, old) for new, old in changed)
         iterations = iterations + running
         running = running & ~((likelihood - bound).abs() < TOLERANCE)
         bound = likelihood
-    share, density = _expectation(values, *state)
-    return Mixture(*state, share.argmax(-1), density, iterations)
+    share, density = _expectation(values, means, variances, weights)
+    return Mixture(means, variances, weights, share.argmax(-1), density, iterations)
 
 
 def _expectation(values: Tensor, means: Tensor, variances: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:

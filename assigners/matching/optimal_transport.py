@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
@@ -20,6 +20,9 @@ from .pairs import candidate_pairs, inside_ignored, prior_boxes, settle_conflict
 from .regions import Region
 from .sinkhorn import sinkhorn
 from .top_k import rank_within
+
+WithoutCandidates = Literal["cheapest", "none", "transport"]
+"""What a target without candidates takes in `OptimalTransport`."""
 
 
 @MATCHINGS.register("ota")
@@ -63,13 +66,13 @@ class OptimalTransport:
         top: int = 20,
         eps: float = 0.1,
         iterations: int = 50,
-        without_candidates: Literal["cheapest", "none", "transport"] = "cheapest",
+        without_candidates: WithoutCandidates = "cheapest",
         ignore_threshold: float = 0.5,
         score: Any = None,
     ) -> None:
         check_count("top", top, 1)
         check_count("iterations", iterations, 1)
-        check_choice("without_candidates", without_candidates, ("cheapest", "none", "transport"))
+        check_choice("without_candidates", without_candidates, get_args(WithoutCandidates))
         Region(margin=margin, radius=radius)  # refuses what are no sizes
         if not eps > 0:
             raise ValueError(f"eps: expected a number above 0, got {eps}")
@@ -121,9 +124,10 @@ class OptimalTransport:
         late = None
         if self.without_candidates == "transport":
             late = targets.mask & (units == 0)
-            every = (late[:, None] & valid_samples(predictions)[..., None]).nonzero(as_tuple=True)
-            forced, price = self._priced(every, background, predictions, targets)
-            pairs, cost, units = joined(pairs, forced), torch.cat([cost, price]), units + late
+            every = late[:, None] & valid_samples(predictions)[..., None]
+            image, sample, target = every.nonzero(as_tuple=True)
+            forced, price = self._priced((image, sample, target), background, predictions, targets)
+            pairs, cost, units = pairs.followed_by(forced), torch.cat([cost, price]), units + late
         finite = background.isfinite()
         return pairs, cost, torch.where(finite, background, 0.0), units, late
 
@@ -174,8 +178,9 @@ class OptimalTransport:
         owner, sample = DynamicK(self.costs, k=1).owners(free, others)
         image = torch.arange(len(owner), device=owner.device)[:, None].expand_as(owner)
         target = index.gather(1, owner.clamp(min=0))
-        cheapest = Matches(*(each.flatten() for each in (image, sample, target, pairs.score.new_ones(owner.shape))))
-        return joined(pairs, cheapest), torch.cat([stays, owner.flatten() >= 0])
+        ones = pairs.score.new_ones(owner.numel())
+        cheapest = Matches(image.flatten(), sample.flatten(), target.flatten(), ones)
+        return pairs.followed_by(cheapest), torch.cat([stays, owner.flatten() >= 0])
 
     def _scored(self, pairs: Matches, predictions: Predictions, targets: Targets) -> Matches:
         return replace(pairs, score=predicted_iou(predictions, targets, pairs))
@@ -186,9 +191,3 @@ def valid_samples(predictions: Predictions) -> Tensor:
     if predictions.valid is not None:
         return predictions.valid
     return torch.ones(predictions.logits.shape[:2], dtype=torch.bool, device=predictions.logits.device)
-
-
-def joined(first: Matches, second: Matches) -> Matches:
-    """The pairs of both."""
-    columns = ("image", "sample", "target", "score")
-    return Matches(*(torch.cat([getattr(each, name) for each in (first, second)]) for name in columns))

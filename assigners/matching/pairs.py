@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Literal
 
@@ -10,8 +10,15 @@ import torch
 from torch import Tensor
 
 from ..boxes import center, covered_share, sides, squares
+from ..needs import required
 from ..structures import BACKGROUND, Matches, Predictions, Targets
 from .regions import Region
+
+Conflict = Literal["best", "last"]
+"""Which target keeps a sample that several take: the one that it is best for, or the last of the list, as some code has it."""
+
+Claimants = Literal["holders", "all"]
+"""See `settle_conflicts`."""
 
 PAIRS_AT_ONCE = 2**24
 """Pairs of a sample and a target that are compared at a time: bounds what crowded images cost in memory."""
@@ -23,7 +30,7 @@ PAIRS_IN_CACHE = 2**21
 def prior_boxes(predictions: Predictions, scale: float) -> Tensor:
     """(1, N, 4) or (B, N, 4) the predictions' anchor boxes, or squares of `scale` strides around their points."""
     if predictions.priors is not None:
-        return predictions.priors if predictions.priors.dim() == 3 else predictions.priors[None]
+        return predictions.all_priors
     if predictions.points is None or predictions.strides is None:
         raise ValueError("predictions: this matching needs priors, or points and strides to draw squares; got neither")
     return squares(predictions.all_points, scale * predictions.all_strides)
@@ -135,6 +142,12 @@ def overlapping_pairs(predictions: Predictions, targets: Targets) -> Iterator[tu
         yield image, sample, target + part.start
 
 
+def found_in_parts(parts: Iterable[tuple[Tensor, Tensor, Tensor, Tensor]]) -> Matches:
+    """Pairs from the image, sample, target and score, each (P,), of one part of them after the other."""
+    image, sample, target, score = (torch.cat(column) for column in zip(*parts, strict=True))
+    return Matches(image, sample, target, score)
+
+
 def matches_from_target(target: Tensor, score: Tensor | None = None, ignored: Tensor | None = None) -> Matches:
     """Pairs from the one target of each sample.
 
@@ -156,7 +169,8 @@ def inside_ignored(priors: Tensor, targets: Targets, threshold: float) -> Tensor
     if targets.ignore_boxes is None or threshold <= 0 or targets.ignore_boxes.shape[1] == 0:
         return None
     share = covered_share(priors[:, :, None], targets.ignore_boxes[:, None])  # (B, N, I)
-    return (share.masked_fill(~targets.ignore_mask[:, None], 0) > threshold).any(-1)
+    real = required("ignore_mask", targets.ignore_mask)
+    return (share.masked_fill(~real[:, None], 0) > threshold).any(-1)
 
 
 def with_ignored(matches: Matches, ignored: Tensor | None) -> Matches:
@@ -186,7 +200,7 @@ def settle_conflicts(
     key: Tensor,
     predictions: Predictions,
     targets: Targets,
-    among: Literal["holders", "all"] = "holders",
+    among: Claimants = "holders",
 ) -> Tensor:
     """(P,) which of the `chosen` (P,) candidates stay when every sample answers for one target.
 

@@ -65,7 +65,7 @@ class QualityATSS:
         positive = usable & inside & (quality > 0) & (quality >= mean_plus_deviation(quality, usable))
 
         target = torch.arange(sample.shape[1], device=sample.device)[:, None].expand_as(sample)
-        candidates = Matches(*(each.flatten() for each in (image, sample, target, quality)))
+        candidates = Matches(image.flatten(), sample.flatten(), target.flatten(), quality.flatten())
         matches = candidates.select(
             settle_conflicts(candidates, positive.flatten(), candidates.score, predictions, targets)
         )

@@ -6,7 +6,7 @@ hardly any anchor, have samples like all others.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
@@ -14,8 +14,20 @@ from torch import Tensor
 from ..checks import check_choice, check_count
 from ..registry import MATCHINGS, SIMILARITIES
 from ..structures import Matches, Predictions, Targets
-from .pairs import inside_ignored, prior_boxes, real_pairs, settle_conflicts, target_chunks, with_ignored
+from .pairs import (
+    Conflict,
+    found_in_parts,
+    inside_ignored,
+    prior_boxes,
+    real_pairs,
+    settle_conflicts,
+    target_chunks,
+    with_ignored,
+)
 from .top_k import nearest_of_best
+
+Ties = Literal["rank", "join"]
+"""See `Ranking`."""
 
 
 @MATCHINGS.register("ranking")
@@ -49,14 +61,14 @@ class Ranking:
         metric: Any = "nwd",
         k: int = 3,
         ignore_above: float | None = None,
-        ties: Literal["rank", "join"] = "rank",
-        conflict: Literal["best", "last"] = "best",
+        ties: Ties = "rank",
+        conflict: Conflict = "best",
         ignore_threshold: float = 0.5,
         prior_scale: float = 8.0,
     ) -> None:
         check_count("k", k, 1)
-        check_choice("ties", ties, ("rank", "join"))
-        check_choice("conflict", conflict, ("best", "last"))
+        check_choice("ties", ties, get_args(Ties))
+        check_choice("conflict", conflict, get_args(Conflict))
         self.metric = SIMILARITIES.build(metric)
         self.k = k
         self.ignore_above = ignore_above
@@ -89,7 +101,7 @@ class Ranking:
             similarity = torch.where(real[:, chunk] & (similarity > 0), similarity, 0.0)  # what is not a number as well
             highest = torch.cat([highest[:, None], similarity], 1).amax(1)
             found.append(self._within_reach(similarity, chunk.start))
-        pairs = Matches(*(torch.cat(column) for column in zip(*found, strict=True)))
+        pairs = found_in_parts(found)
         every = torch.ones_like(pairs.image, dtype=torch.bool)
         chosen = every if self.ties == "join" else nearest_of_best(pairs, self.k, priors, targets)
         key = pairs.score if self.conflict == "best" else pairs.target.to(pairs.score)

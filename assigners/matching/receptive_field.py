@@ -7,7 +7,7 @@ the k most similar ones; then fields shrink, and every object takes one more of 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, get_args
 
 import torch
 from torch import Tensor
@@ -16,8 +16,8 @@ from ..boxes import center, sides, squares, strictly_inside
 from ..checks import check_choice, check_count, check_positive
 from ..registry import MATCHINGS, SIMILARITIES
 from ..structures import Matches, Predictions, Targets
-from .pairs import prior_boxes, prior_boxes_at
-from .ranking import Ranking, beside_undecided
+from .pairs import Conflict, prior_boxes, prior_boxes_at
+from .ranking import Ranking, Ties, beside_undecided
 
 RESNET50_FIELDS = (35.0, 91.0, 267.0, 427.0, 555.0, 811.0)
 """Theoretical receptive fields, pixels, of the levels of stride 4 to 128 of a pyramid on ResNet-50, as RFLA's code has them."""
@@ -64,15 +64,15 @@ class ReceptiveField:
         fraction: float = 0.5,
         inside: bool = False,
         ignore_above: float | None = None,
-        ties: Literal["rank", "join"] = "rank",
-        conflict: Literal["best", "last"] = "best",
+        ties: Ties = "rank",
+        conflict: Conflict = "best",
         ignore_threshold: float = 0.5,
         carry_over: bool = False,
     ) -> None:
         check_count("k", k, 1)
         check_count("shrunk_k", shrunk_k, 1)
-        check_choice("ties", ties, ("rank", "join"))
-        check_choice("conflict", conflict, ("best", "last"))
+        check_choice("ties", ties, get_args(Ties))
+        check_choice("conflict", conflict, get_args(Conflict))
         check_positive("shrink", shrink)
         check_positive("fraction", fraction)
         self.metric = SIMILARITIES.build(metric)
@@ -83,8 +83,8 @@ class ReceptiveField:
         self.fraction = fraction
         self.inside = inside
         self.ignore_above = ignore_above
-        self.ties = ties
-        self.conflict = conflict
+        self.ties: Ties = ties
+        self.conflict: Conflict = conflict
         self.ignore_threshold = ignore_threshold
         self.carry_over = carry_over
 
@@ -110,7 +110,7 @@ class ReceptiveField:
         first, stays, _ = self.first.candidates(fields, predictions, targets)
         second, others, highest = self.second.candidates(resized(fields, self.shrink), predictions, targets)
         others &= ~_taken(first, stays, highest)[second.image, second.sample]
-        matches, stays = _joined(first, second), torch.cat([stays, others])
+        matches, stays = first.followed_by(second), torch.cat([stays, others])
         if self.inside:
             centers = center(prior_boxes_at(fields, matches.image, matches.sample))
             stays &= strictly_inside(centers, matches.target_boxes(targets))
@@ -121,16 +121,17 @@ class ReceptiveField:
         """(1 or B, N, 4) xyxy, pixels, the fields of all samples."""
         if predictions.priors is not None:
             return prior_boxes(predictions, 1.0)
-        widths = self._of_levels(predictions) if self.fields is not None else usual_fields(predictions.all_strides)
+        strides = predictions.all_strides
+        widths = usual_fields(strides) if self.fields is None else _of_levels(self.fields, predictions)
         return squares(predictions.all_points, self.fraction * widths)
 
-    def _of_levels(self, predictions: Predictions) -> Tensor:
-        """(1, N) theoretical receptive field of each sample."""
-        sizes = predictions.level_sizes or ()
-        if len(self.fields) != len(sizes):
-            raise ValueError(f"fields: expected one per level ({len(sizes)}), got {len(self.fields)}")
-        parts = [predictions.points.new_full((1, size), width) for width, size in zip(self.fields, sizes, strict=True)]
-        return torch.cat(parts, 1)
+
+def _of_levels(fields: Sequence[float], predictions: Predictions) -> Tensor:
+    """(1, N) theoretical receptive field of each sample, from one per level."""
+    sizes, points = predictions.level_sizes or (), predictions.all_points
+    if len(fields) != len(sizes):
+        raise ValueError(f"fields: expected one per level ({len(sizes)}), got {len(fields)}")
+    return torch.cat([points.new_full((1, size), width) for width, size in zip(fields, sizes, strict=True)], 1)
 
 
 def usual_fields(strides: Tensor) -> Tensor:
@@ -164,9 +165,3 @@ def _taken(pairs: Matches, stays: Tensor, like: Tensor) -> Tensor:
     """(B, N) bool as `like`, whether a sample is in one of the pairs that stay (P,)."""
     counts = torch.zeros_like(like, dtype=torch.long)
     return counts.index_put_((pairs.image, pairs.sample), stays.long(), accumulate=True) > 0
-
-
-def _joined(first: Matches, second: Matches) -> Matches:
-    """The pairs of both."""
-    names = "image", "sample", "target", "score"
-    return Matches(*(torch.cat([getattr(first, name), getattr(second, name)]) for name in names))

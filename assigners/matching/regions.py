@@ -60,7 +60,7 @@ class Region:
         """(B, M, N) bool, whether each sample's point lies in each target's region."""
         if self.radius is None:
             return self._in_box(predictions, targets)
-        near = self._near_center(predictions, targets)
+        near = _near_center(self.radius, predictions, targets)
         if not self.inside:
             return near
         within = self._in_box(predictions, targets)
@@ -74,8 +74,9 @@ class Region:
             and_, (after > before if not self.margin else after - before > self.margin for after, before in sides)
         )
 
-    def _near_center(self, predictions: Predictions, targets: Targets) -> Tensor:
-        points, middle = predictions.all_points.unbind(-1), center(targets.boxes).unbind(-1)
-        reach = self.radius * predictions.all_strides[:, None]
-        across, down = ((c[:, :, None] - p[:, None]).abs() < reach for p, c in zip(points, middle, strict=True))
-        return across & down
+
+def _near_center(radius: float, predictions: Predictions, targets: Targets) -> Tensor:
+    points, middle = predictions.all_points.unbind(-1), center(targets.boxes).unbind(-1)
+    reach = radius * predictions.all_strides[:, None]
+    across, down = ((c[:, :, None] - p[:, None]).abs() < reach for p, c in zip(points, middle, strict=True))
+    return across & down

@@ -5,7 +5,7 @@ TOOD (arXiv 2108.07755, section 3.2), with its constants as defaults; the YOLO f
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
@@ -16,6 +16,7 @@ from ..registry import MATCHINGS, SCORES
 from ..scores import Scores
 from ..structures import Matches, Predictions, Targets
 from .pairs import (
+    Claimants,
     candidate_pairs,
     inside_ignored,
     overlapping_pairs,
@@ -24,6 +25,9 @@ from .pairs import (
     with_ignored,
 )
 from .top_k import rank_within
+
+BestOf = Literal["inside", "all", "filled"]
+"""Whom a target's best samples are of; see `TaskAligned`."""
 
 
 @MATCHINGS.register("task_aligned")
@@ -68,8 +72,8 @@ class TaskAligned:
         score_power: float = 1.0,
         iou_power: float = 6.0,
         overlap: Literal["iou", "ciou"] = "iou",
-        best_of: Literal["inside", "all", "filled"] = "all",
-        conflict: Literal["holders", "all"] = "holders",
+        best_of: BestOf = "all",
+        conflict: Claimants = "holders",
         keep: int | None = None,
         margin: float = 0.01,
         min_side: float = 0.0,
@@ -79,14 +83,14 @@ class TaskAligned:
         check_count("k", k, 1)
         check_count("keep", keep, 1)
         check_choice("overlap", overlap, tuple(OVERLAPS))
-        check_choice("best_of", best_of, ("inside", "all", "filled"))
-        check_choice("conflict", conflict, ("holders", "all"))
+        check_choice("best_of", best_of, get_args(BestOf))
+        check_choice("conflict", conflict, get_args(Claimants))
         self.k = k
         self.score_power = score_power
         self.iou_power = iou_power
         self.overlap = overlap
         self.best_of = best_of
-        self.conflict = conflict
+        self.conflict: Claimants = conflict
         self.keep = keep
         self.margin = margin
         self.min_side = min_side
@@ -180,6 +184,5 @@ def _beside_first_target(
     wanted[slot[candidates.target == 0]] = False
     more = wanted.nonzero()[:, 0]
     nothing = overlap.new_zeros(len(more))
-    columns = (candidates.image, more // samples), (candidates.sample, more % samples), (candidates.target, more * 0)
-    joined = Matches(*(torch.cat(column) for column in columns), torch.cat([candidates.score, nothing]))
+    joined = candidates.followed_by(Matches(more // samples, more % samples, more * 0, nothing))
     return joined, torch.cat([overlap, nothing]), torch.cat([stays, nothing > 0])

@@ -11,7 +11,7 @@ from ..boxes import iou, iou_or_gap
 from ..checks import check_choice, check_count
 from ..registry import MATCHINGS
 from ..structures import Matches, Predictions, Targets
-from .pairs import inside_ignored, prior_boxes, real_pairs, target_chunks, with_ignored
+from .pairs import found_in_parts, inside_ignored, prior_boxes, real_pairs, target_chunks, with_ignored
 from .top_k import nearest_of_best
 
 
@@ -73,7 +73,7 @@ class TopIoU:
                 chosen = key >= best.values.amin(1, keepdim=True)
             image, sample, target = (chosen & real[..., chunk]).nonzero(as_tuple=True)
             parts.append((image, sample, target + chunk.start, key[image, sample, target]))
-        return Matches(*(torch.cat(column) for column in zip(*parts, strict=True)))
+        return found_in_parts(parts)
 
     def _key(self, priors: Tensor, boxes: Tensor) -> Tensor:
         """IoU; where there is none, if nearness counts, GIoU − 1."""

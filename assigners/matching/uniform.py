@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import get_args
 
 import torch
 from torch import Tensor
@@ -12,6 +12,7 @@ from ..checks import check_choice, check_count
 from ..registry import MATCHINGS
 from ..structures import Matches, Predictions, Targets
 from .pairs import (
+    Conflict,
     inside_ignored,
     prior_boxes,
     prior_boxes_at,
@@ -52,12 +53,12 @@ class Uniform:
         k: int = 4,
         positive_iou: float = 0.15,
         negative_iou: float = 0.7,
-        conflict: Literal["best", "last"] = "best",
+        conflict: Conflict = "best",
         prior_scale: float = 4.0,
         ignore_threshold: float = 0.5,
     ) -> None:
         check_count("k", k, 1)
-        check_choice("conflict", conflict, ("best", "last"))
+        check_choice("conflict", conflict, get_args(Conflict))
         self.k = k
         self.positive_iou = positive_iou
         self.negative_iou = negative_iou

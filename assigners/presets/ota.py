@@ -8,6 +8,8 @@ from ..assigner import Assigner
 from ..matching import OptimalTransport, dynamic_soft_label, simota_v1
 from ..matching import lla as lla_matching
 from ..matching import simota as simota_matching
+from ..matching.dynamic_k import Ignore
+from ..matching.optimal_transport import WithoutCandidates
 from ..registry import ASSIGNERS
 from ..scores import Sigmoid
 from ..staged import Staged
@@ -15,7 +17,9 @@ from ..weighting import focal, iou_bce, soft_label
 
 
 @ASSIGNERS.register("ota")
-def ota(num_classes: int, radius: float = 2.5, top: int = 20, without_candidates: str = "cheapest") -> Assigner:
+def ota(
+    num_classes: int, radius: float = 2.5, top: int = 20, without_candidates: WithoutCandidates = "cheapest"
+) -> Assigner:
     """OTA (arXiv 2103.14259): optimal transport x focal loss, GIoU weight 2, an IoU branch.
 
     Differs from its code in objects without candidates, which there take part in the transport, by rounding errors.
@@ -104,7 +108,7 @@ def rtmdet(num_classes: int, top: int = 13) -> Assigner:
 
 
 @ASSIGNERS.register("lla")
-def lla(num_classes: int, k: int = 10, ignore: str = "compete") -> Assigner:
+def lla(num_classes: int, k: int = 10, ignore: Ignore = "compete") -> Assigner:
     """LLA (arXiv 2101.04307), for crowds: the k cheapest samples x focal loss, GIoU weight 2, an IoU branch.
 
     Differs from its code: the samples that ignore regions win do not count in the normaliser, which is at least 1.

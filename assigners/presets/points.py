@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from ..assigner import Assigner
 from ..matching import BestLevel, CenterRegion, Fovea, NearestPoint, Uniform
+from ..matching.pairs import Conflict
 from ..registry import ASSIGNERS
 from ..scores import Sigmoid
 from ..soft_targets import One
@@ -55,7 +56,7 @@ def reppoints(num_classes: int, k: int = 1, scale: float = 4.0) -> Assigner:
 
 
 @ASSIGNERS.register("yolof")
-def yolof(num_classes: int, k: int = 4, prior_scale: float = 4.0, conflict: str = "best") -> Assigner:
+def yolof(num_classes: int, k: int = 4, prior_scale: float = 4.0, conflict: Conflict = "best") -> Assigner:
     """YOLOF (arXiv 2103.09460): uniform matching x focal, GIoU.
 
     Other than in its code, a sample that several objects chose learns class and box of one, the one that its anchor overlaps

@@ -8,10 +8,12 @@ rank's losses by its own; and losses are not multiplied by the batch size.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 from ..assigner import Assigner
 from ..matching import TaskAligned
+from ..matching.pairs import Claimants
+from ..matching.task_aligned import BestOf
 from ..registry import ASSIGNERS
 from ..scores import Sigmoid
 from ..two_headed import TwoHeaded
@@ -30,8 +32,8 @@ def tal_v8(
     k: int = 10,
     keep: int | None = None,
     min_side: float = 0.0,
-    conflict: Literal["holders", "all"] = "all",
-    best_of: Literal["inside", "all", "filled"] = "inside",
+    conflict: Claimants = "all",
+    best_of: BestOf = "inside",
     box_loss: Any = BOXES,
 ) -> Assigner:
     """YOLOv8 and YOLO11: each object's 10 samples inside its box of largest P^0.5 CIoU^6.
@@ -54,8 +56,8 @@ def tal_v84(
     k: int = 10,
     keep: int | None = None,
     min_side: float = 16.0,
-    conflict: Literal["holders", "all"] = "all",
-    best_of: Literal["inside", "all", "filled"] = "inside",
+    conflict: Claimants = "all",
+    best_of: BestOf = "inside",
     box_loss: Any = BOXES,
 ) -> Assigner:
     """Ultralytics 8.4: as `tal_v8`, but sides below 16 pixels, the second stride, count as so long for the inside test."""
@@ -68,8 +70,8 @@ def yolov10(
     k: int = 10,
     keep: int | None = 1,
     min_side: float = 0.0,
-    conflict: Literal["holders", "all"] = "all",
-    best_of: Literal["inside", "all", "filled"] = "inside",
+    conflict: Claimants = "all",
+    best_of: BestOf = "inside",
     box_loss: Any = BOXES,
 ) -> TwoHeaded:
     """YOLOv10 (arXiv 2405.14458): `tal_v8` for one head, the single best sample for the other, which detects without NMS.
@@ -93,8 +95,8 @@ def yolo26(
     k: int = 10,
     candidates: int = 7,
     min_side: float = 16.0,
-    conflict: Literal["holders", "all"] = "all",
-    best_of: Literal["inside", "all", "filled"] = "inside",
+    conflict: Claimants = "all",
+    best_of: BestOf = "inside",
     box_loss: Any = SIDES,
 ) -> TwoHeaded:
     """YOLO26 (arXiv 2606.03748): as `yolov10`, but of 7 samples an object keeps the best that conflicts leave it.
