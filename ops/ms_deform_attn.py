@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ._library import has_kernels, tell_missing
 from ._ms_deform_attn_onnx import attend_in_gathers
-from ._portable import portable
+from ._portable import portable, whole
 from .transfer import to_device
 
 __all__ = ["ms_deform_attn", "ms_deform_attn_backward", "ms_deform_attn_reference"]
@@ -75,7 +75,8 @@ def ms_deform_attn(
         return ms_deform_attn_reference(*arguments)
     _check_arguments(*arguments, wait=not value.is_cuda)
     if portable() and level_shapes is not None:
-        return _attend(value, _without_gaps(level_shapes), sampling_locations, attention_weights)
+        attend = _attend_whole if whole() else _attend
+        return attend(value, _without_gaps(level_shapes), sampling_locations, attention_weights)
     if portable():
         return attend_in_gathers(*_kernel_arguments(*arguments)).to(value.dtype)
     return torch.ops.detassign.ms_deform_attn(*_kernel_arguments(*arguments)).to(value.dtype)
@@ -182,6 +183,28 @@ def _attend(
         level_weights = _heads_first(torch.where(reached, weights[:, :, :, level], 0.0))  # (B * H, Q, P)
         output = output + (sampled * level_weights.unsqueeze(1)).sum(-1)
     return output.view(B, H * D, Q).transpose(1, 2).contiguous().to(value.dtype)
+
+
+def _attend_whole(
+    value: Tensor, levels: Sequence[tuple[int, int, int]], sampling_locations: Tensor, attention_weights: Tensor
+) -> Tensor:
+    """`_attend` as one operator of a traced graph."""
+    computed = _computed_dtype(value, sampling_locations, attention_weights)
+    arguments = (tensor.to(computed) for tensor in (value, sampling_locations, attention_weights))
+    return torch.ops.detassign.attend_levels(*arguments, [size for level in levels for size in level]).to(value.dtype)
+
+
+@torch.library.custom_op("detassign::attend_levels", mutates_args=())
+def _attend_levels(value: Tensor, locations: Tensor, weights: Tensor, levels: Sequence[int]) -> Tensor:
+    """What stands in a traced graph until ONNX has operators for it; `levels` are start, height and width of each."""
+    each = [(start, height, width) for start, height, width in zip(*[iter(levels)] * 3, strict=True)]
+    return _attend(value, each, locations, weights)
+
+
+@_attend_levels.register_fake
+def _(value: Tensor, locations: Tensor, weights: Tensor, levels: Sequence[int]) -> Tensor:
+    B, _, H, D = value.shape
+    return value.new_empty((B, locations.shape[1], H * D))
 
 
 def _reached(locations: Tensor, height: int, width: int) -> Tensor:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torchvision.ops import batched_nms, nms
 
-from ._portable import exporting_to_onnx, portable
+from ._portable import portable, whole
 
 
 @torch.no_grad()
@@ -14,8 +14,7 @@ def survivors(boxes: Tensor, scores: Tensor, overlap: float, groups: Tensor | No
     """(B, N) bool, the boxes that no surviving better one of their image overlaps by an IoU above `overlap`.
 
     Images are suppressed together; in double precision none changes what another keeps. It waits for the device: once, or
-    where the batch has more than 5000 boxes for every image and group. ``torch.onnx.export`` writes NonMaxSuppression, with
-    the translation that `detassign.engine.export` gives it.
+    where the batch has more than 5000 boxes for every image and group.
 
     Args:
         boxes: (B, N, 4) xyxy.
@@ -29,7 +28,7 @@ def survivors(boxes: Tensor, scores: Tensor, overlap: float, groups: Tensor | No
     [[False, True, True]]
     """
     groups = torch.zeros_like(scores, dtype=torch.long) if groups is None else groups.expand(scores.shape)
-    if exporting_to_onnx():
+    if whole():
         return torch.ops.detassign.survivors(boxes.float(), scores.float(), overlap, groups.contiguous(), count)
     image = torch.arange(scores.shape[0], device=scores.device)[:, None]
     apart = (image + scores.shape[0] * groups).flatten()

@@ -12,12 +12,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ...ops._portable import whole_ops
 from .metadata import KEY, Metadata, parse
 from .network import Network
-from .tracing import axes
+from .tracing import traced
+from .translations import translations
 
-LOWEST = -3.0e38  # below every score but that of a box that is none
-MOST = 2**31 - 1  # boxes of a group that may be left
 TRUSTED = True  # a graph of operators; nothing in it is code, and what it names outside is refused
 
 
@@ -28,20 +28,44 @@ def write(network: Network, example: tuple[Tensor, Tensor], free: Sequence[str],
         ImportError: where what writes or reads ONNX is not installed.
     """
     _check_installed("onnx", "onnxscript", "onnxruntime")
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), whole_ops():
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
-            network,
-            example,
+            traced(network, example, free),
             dynamo=True,
             input_names=["images", "sizes"],
             output_names=list(network.outputs),
-            dynamic_shapes=axes(free),
-            custom_translation_table={torch.ops.detassign.survivors.default: _survivors},
-            external_data=False,
+            custom_translation_table=translations(),
+            optimize=False,
             verbose=False,
         )
+        _tidy(program.model)
         program.save(path, external_data=False)
+
+
+def _tidy(model: Any) -> None:
+    """Fold what is constant and drop what nobody reads.
+
+    onnxscript's own optimizer also looks for patterns to fuse, which takes most of an export, as it compares every node with
+    every other; onnxruntime fuses when it loads a file.
+    """
+    import onnx_ir.passes.common as passes
+    from onnx_ir.passes import Sequential
+    from onnxscript.optimizer import fold_constants
+
+    passes.InlinePass()(model)
+    fold_constants(model)
+    Sequential(
+        passes.RemoveUnusedNodesPass(),
+        passes.RemoveUnusedFunctionsPass(),
+        passes.RemoveUnusedOpsetsPass(),
+        passes.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0),
+        passes.LiftSubgraphInitializersToMainGraphPass(),
+        passes.DeduplicateInitializersPass(),
+        passes.CommonSubexpressionEliminationPass(),
+        passes.OutputFixPass(),
+        passes.NameFixPass(),
+    )(model)
 
 
 def describe(path: Path, metadata: Metadata) -> None:
@@ -117,18 +141,3 @@ def _tensors(model: Any) -> Iterator[Any]:
 
 def _line(error: Exception) -> str:
     return " ".join(str(error).split())[:200]
-
-
-def _survivors(boxes: Any, scores: Any, overlap: float, groups: Any, count: int) -> Any:
-    """`detassign.ops.suppression.survivors` by ONNX's operator, whose classes are the groups."""
-    from onnxscript import opset18 as op
-
-    numbers = op.Reshape(op.Constant(value_ints=[*range(count)]), op.Constant(value_ints=[1, count, 1]))
-    own = op.Equal(op.Unsqueeze(groups, op.Constant(value_ints=[1])), numbers)  # (B, groups, N)
-    ranked = op.Where(own, op.Unsqueeze(scores, op.Constant(value_ints=[1])), op.Constant(value_float=LOWEST))
-    all_of_them, lowest = op.Constant(value_ints=[MOST]), op.Constant(value_floats=[LOWEST])
-    kept = op.NonMaxSuppression(boxes, ranked, all_of_them, op.Constant(value_floats=[overlap]), lowest)
-    places = op.Gather(kept, op.Constant(value_ints=[0, 2]), axis=1)  # of image and box
-    ones = op.Expand(op.Constant(value_float=1.0), op.Shape(kept, start=0, end=1))
-    none = op.Expand(op.Constant(value_float=0.0), op.Shape(scores))
-    return op.Cast(op.ScatterND(none, places, ones), to=9)  # 9 is bool

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from detassign.ops import ms_deform_attn, ms_deform_attn_reference
 from detassign.ops._ms_deform_attn_onnx import attend_in_gathers
-from detassign.ops._portable import exporting_to_onnx
+from detassign.ops._portable import portable
 
 NEEDED = {True: ("onnx", "onnxscript"), False: ("onnx",)}  # by whether torch.export traces, or TorchScript
 NAMES = ["value", "queries", "spatial_shapes", "level_start_index"]
@@ -61,7 +61,7 @@ def test_an_exported_module_gives_the_same_at_other_sizes_too(dynamo, tmp_path):
     model = Attention().eval()
     path = exported(tmp_path / "model.onnx", dynamo, model, arguments(2, 5, "small"))
     session = ReferenceEvaluator(path)
-    assert not exporting_to_onnx()
+    assert not portable()
     for sizes in ((2, 5, "small"), (3, 9, "large")):
         given = arguments(*sizes)
         output = session.run(None, {name: tensor.numpy() for name, tensor in zip(NAMES, given, strict=True)})[0]
