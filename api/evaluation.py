@@ -14,6 +14,7 @@ from detassign.data.reader import load_split
 from detassign.engine import evaluation as measuring
 from detassign.engine.checkpoints import Chosen
 from detassign.engine.config import find_source
+from detassign.engine.detected import Detected
 from detassign.engine.evaluation_report import report_folder, write_report
 from detassign.engine.files import new_run_folder
 from detassign.engine.finding import checked, find_data
@@ -150,7 +151,7 @@ def _of_file(
     truth, count = load_split(source, split), limit or DETECTIONS
     folder = _place(report, lambda: new_run_folder(f"eval-{file.stem}-{split}"))
     entries = read_detections(file, truth)
-    evaluated = measuring.evaluated(truth, entries, count)
+    evaluated = measuring.evaluated(truth, Detected.read(entries, truth.classes), count)
     found = Evaluation(measuring.metrics_of(evaluated.accuracy, source.classes), file.name, split, None, count)
     if folder is None:
         return found

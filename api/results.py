@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
-from detassign.engine.evaluation import coco_detections
+from detassign.engine.detected import Detected
 from detassign.engine.files import write_whole
 from detassign.evidence.drawing.detections import draw_detections
 from detassign.heads import Detections
@@ -60,7 +60,7 @@ class Result:
     def to_coco(self, image_id: int = 0) -> list[dict[str, Any]]:
         """COCO's result entries: image_id, category_id, bbox (x, y, width, height) and score."""
         found = {"bboxes": self.boxes, "scores": self.scores, "labels": self.labels}
-        return coco_detections(image_id, found, self.category_ids)
+        return Detected.in_image(image_id, found).entries(self.category_ids)
 
     def to_supervision(self) -> supervision.Detections:
         """The same for Roboflow's `supervision`, names under `data["class_name"]`.

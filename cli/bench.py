@@ -12,6 +12,7 @@ import click
 from ..engine.files import check_files
 from . import completion
 from .bench_grid import command as assigners
+from .bench_loop import command as loop
 from .bench_report import compare, report
 from .common import choose
 from .tables import say, table
@@ -26,7 +27,7 @@ def command() -> None:
     """
 
 
-for each in (assigners, report, compare):
+for each in (assigners, report, compare, loop):
     command.add_command(each)
 
 

@@ -1,17 +1,13 @@
-"""COCO average precision and recall by pycocotools, at a stated number of detections per image."""
+"""COCO average precision and recall, at a stated number of detections per image."""
 
 from __future__ import annotations
 
-import contextlib
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from mmengine.evaluator import BaseMetric
-from pycocotools.coco import COCO
-from pycocotools.cocoeval import COCOeval
 
 from ..data import DataSource
 from ..data.reader import load_split
@@ -20,6 +16,7 @@ from ..evidence.evaluation.accuracy import AVERAGE_PRECISIONS as METRICS
 from ..evidence.evaluation.accuracy import Accuracy
 from ..evidence.evaluation.coco import Detections, Objects, evaluate
 from ..evidence.evaluation.matching import Matching
+from .detected import Detected
 
 __all__ = [
     "CLASSES",
@@ -27,7 +24,6 @@ __all__ = [
     "AveragePrecision",
     "Evaluation",
     "average_precision",
-    "coco_detections",
     "evaluated",
     "metrics_of",
 ]
@@ -67,30 +63,16 @@ class AveragePrecision(BaseMetric):
 
     def process(self, data_batch: Any, data_samples: Sequence[dict[str, Any]]) -> None:
         for sample in data_samples:
-            found = coco_detections(sample["img_id"], sample["pred_instances"], self.category_ids)
-            self.results.append({"image_id": sample["img_id"], "detections": found})
+            self.results.append((sample["img_id"], Detected.in_image(sample["img_id"], sample["pred_instances"])))
 
-    def compute_metrics(self, results: list[dict[str, Any]]) -> dict[str, Any]:
-        detections = [found for image in results for found in image["detections"]]
+    def compute_metrics(self, results: list[tuple[int, Detected]]) -> dict[str, Any]:
+        """Of all processes' images; mmengine hands columns over in plain tuples."""
+        detected = Detected.joined(own for _, own in results)
         if not self.thorough:
-            images = sorted({image["image_id"] for image in results})
-            return average_precision(self.truth, detections, images, self.max_detections)
-        self.detections = detections
-        self.evaluation = evaluated(self.truth, detections, self.max_detections)
+            return average_precision(self.truth, detected, [image for image, _ in results], self.max_detections)
+        self.detections = detected.entries(self.category_ids)
+        self.evaluation = evaluated(self.truth, detected, self.max_detections)
         return metrics_of(self.evaluation.accuracy, tuple(self.truth.classes.values()))
-
-
-def coco_detections(image_id: int, found: Any, category_ids: Sequence[int]) -> list[dict[str, Any]]:
-    """COCO result entries of one image from boxes (K, 4) xyxy, scores (K,) and labels (K,)."""
-    boxes = found["bboxes"].cpu().double().numpy()
-    sizes = boxes[:, 2:] - boxes[:, :2]
-    rows = zip(
-        boxes.tolist(), sizes.tolist(), found["scores"].cpu().tolist(), found["labels"].cpu().tolist(), strict=True
-    )
-    return [
-        {"image_id": image_id, "category_id": category_ids[label], "bbox": [*box[:2], *size], "score": score}
-        for box, size, score, label in rows
-    ]
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,13 +89,13 @@ class Evaluation:
 
 
 def average_precision(
-    truth: Table, detections: list[dict[str, Any]], image_ids: Sequence[int], max_detections: int = 100
+    truth: Table, detected: Detected, image_ids: Sequence[int], max_detections: int = 100
 ) -> dict[str, Any]:
     """AP, AP50, AP75, APs, APm, APl in [0, 1], and under "classes" AP by class name; NaN without objects of that size or class.
 
-    truth: what `load_split` gives, the very annotations that are learnt; detections: COCO result entries.
+    truth: what `load_split` gives, the very annotations that are learnt; detected: in the images `image_ids`.
     """
-    return metrics_of(_accuracy(_run(truth, detections, image_ids, (max_detections,))), tuple(truth.classes.values()))
+    return metrics_of(evaluated(truth, detected, max_detections, image_ids).accuracy, tuple(truth.classes.values()))
 
 
 def metrics_of(accuracy: Accuracy, classes: Sequence[str]) -> dict[str, Any]:
@@ -122,46 +104,27 @@ def metrics_of(accuracy: Accuracy, classes: Sequence[str]) -> dict[str, Any]:
     return {**accuracy.average_precisions(), CLASSES: {name: round(value, DIGITS) for name, value in values.items()}}
 
 
-def evaluated(truth: Table, detections: list[dict[str, Any]], max_detections: int = 100) -> Evaluation:
-    """All that `average_precision` knows of detections of all images of a split, and which object each found."""
+def evaluated(
+    truth: Table, detected: Detected, max_detections: int = 100, image_ids: Sequence[int] | None = None
+) -> Evaluation:
+    """All that `average_precision` knows, and which object each detection found; of all images without `image_ids`."""
     limits = (*(limit for limit in (1, 10) if limit < max_detections), max_detections)
-    by_id = np.argsort(truth.image_ids, kind="stable")  # pycocotools goes through images by their ids
-    place, row = np.argsort(by_id), {number: row for row, number in enumerate(truth.image_ids[by_id].tolist())}
-    label = {number: label for label, number in enumerate(truth.classes)}
+    chosen = np.arange(len(truth.image_ids))
+    if image_ids is not None:
+        chosen = np.flatnonzero(np.isin(truth.image_ids, image_ids))
+    by_id = chosen[
+        np.argsort(truth.image_ids[chosen], kind="stable")
+    ]  # COCO's evaluation goes through images by their ids
+    place = np.full(len(truth.image_ids), -1)
+    place[by_id] = np.arange(len(by_id))
+    seen = place[truth.owners] >= 0
+    objects = (place[truth.owners], truth.labels, truth.boxes, truth.areas, truth.crowd)
     accuracy, matching = evaluate(
-        Objects(place[truth.owners], truth.labels, truth.boxes, truth.areas, truth.crowd),
-        Detections(
-            np.array([row[one["image_id"]] for one in detections], int),
-            np.array([label[one["category_id"]] for one in detections], int),
-            np.array([one["bbox"] for one in detections], float).reshape(-1, 4),
-            np.array([one["score"] for one in detections], float),
-        ),
+        Objects(*(column[seen] for column in objects)),
+        Detections(np.searchsorted(truth.image_ids[by_id], detected.image_ids), *detected[1:]),
         tuple(truth.classes.values()),
-        len(truth.image_ids),
+        len(by_id),
         limits,
     )
     images = {name: by_id[getattr(matching, name)] for name in ("object_images", "detection_images")}
     return Evaluation(accuracy, replace(matching, **images))
-
-
-def _run(truth: Table, detections: list[dict[str, Any]], image_ids: Sequence[int], limits: Sequence[int]) -> COCOeval:
-    with contextlib.redirect_stdout(io.StringIO()):
-        objects = _as_coco(truth)
-        evaluation = COCOeval(objects, objects.loadRes(detections) if detections else COCO(), "bbox")
-        evaluation.params.imgIds = list(image_ids)
-        evaluation.params.maxDets = list(limits)
-        evaluation.evaluate()
-        evaluation.accumulate()
-    return evaluation
-
-
-def _accuracy(evaluation: COCOeval) -> Accuracy:
-    found = evaluation.eval
-    return Accuracy(found["precision"][..., -1], found["recall"], tuple(evaluation.params.maxDets))
-
-
-def _as_coco(truth: Table) -> COCO:
-    objects = COCO()
-    objects.dataset = truth.document()
-    objects.createIndex()
-    return objects

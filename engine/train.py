@@ -47,7 +47,9 @@ from .trackers import Trackers, check_trackers
 ASSIGNER = "assigner.txt"
 
 
-def train(config: Mapping[str, Any], work_dir: Path, resume: bool = False, quiet: bool = False) -> dict[str, Any]:
+def train(
+    config: Mapping[str, Any], work_dir: Path, resume: bool = False, quiet: bool = False, watching: Sequence[Hook] = ()
+) -> dict[str, Any]:
     """Train, evaluating on the way; leaves config, checkpoints, metrics, log and summary in `work_dir`.
 
     In a job of several processes (`processes.joined`) each trains on its share of every batch, and the first one writes.
@@ -57,6 +59,7 @@ def train(config: Mapping[str, Any], work_dir: Path, resume: bool = False, quiet
         work_dir: a new or empty folder, or with `resume` one that an interrupted run of the same config left.
         resume: go on from the last checkpoint, if there is one.
         quiet: no progress bar.
+        watching: mmengine's hooks, beside the run's own.
 
     Returns:
         The summary: last metrics, seconds per step, assignment statistics, peak memory.
@@ -73,7 +76,7 @@ def train(config: Mapping[str, Any], work_dir: Path, resume: bool = False, quiet
     metrics = MetricsFile(work_dir / METRICS)
     bar = ProgressBar(config["name"], metrics, quiet or not processes.is_first())
     loop = _loop(config, model)
-    watching = [Telemetry(config, model, observed, metrics, work_dir, bar.say)] if settings["on"] else []
+    telemetry = [Telemetry(config, model, observed, metrics, work_dir, bar.say)] if settings["on"] else []
     prepare = partial(_find_start, config, work_dir, model) if goes_on else partial(_prepare, config, work_dir, resume)
     start = processes.once(prepare)  # what is refused by now leaves no folder
     keeper, decay = _keeper(config, work_dir, start), config["schedule"].get("ema")
@@ -86,7 +89,7 @@ def train(config: Mapping[str, Any], work_dir: Path, resume: bool = False, quiet
     told += _course(config, metrics, work_dir, bar.say)
     seeds = [EpochSeed(config["seed"]), TrainingProgress()]
     averaging = [average] if average else []
-    hooks = [metrics, observed, *watching, *seeds, SyncBuffersHook(), *averaging, bar, keeper, *told]
+    hooks = [metrics, observed, *telemetry, *watching, *seeds, SyncBuffersHook(), *averaging, bar, keeper, *told]
     model.observer = observed
     with calm(), naming(work_dir):
         basics = runner_basics(config, work_dir)

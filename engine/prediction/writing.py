@@ -18,7 +18,7 @@ from torchvision.ops import box_convert
 from ...data import DataSource
 from ...data.files import json_text
 from ...heads import Detections
-from ..evaluation import coco_detections
+from ..detected import Detected
 from ..files import write_bytes
 from .naming import Named
 from .reading import Picture
@@ -67,7 +67,7 @@ def as_coco(folder: Path, source: DataSource) -> Iterator[Write]:
             own = {"image_id": found.file.image_id, "file_name": found.file.path.name}
             parts = found.detections
             instances = {"bboxes": parts.boxes, "scores": parts.scores, "labels": parts.labels}
-            for entry in coco_detections(own["image_id"], instances, source.category_ids):
+            for entry in Detected.in_image(own["image_id"], instances).entries(source.category_ids):
                 write({**own, **entry})
 
         yield add

@@ -15,6 +15,7 @@ from detassign.cli import main
 from detassign.data import make_dataset, resolve
 from detassign.engine.build import build_model
 from detassign.engine.config import compose
+from detassign.engine.detected import Detected
 from detassign.engine.evaluation import evaluated
 from detassign.engine.evaluation_report import write_report
 from detassign.engine.files import write_json
@@ -240,7 +241,7 @@ def test_other_data_has_a_report_of_its_own(trained, tmp_path):
 
 def test_an_image_that_cannot_be_read_is_named_in_the_report(tmp_path):
     truth, detections = random_split(1, images=3)
-    evaluation = evaluated(truth, detections)
+    evaluation = evaluated(truth, Detected.read(detections, truth.classes))
     analysis = analyse(evaluation.matching, evaluation.accuracy)
     write_report(tmp_path / "report", "<cells>", {}, analysis, truth, tmp_path, detections)
     text = (tmp_path / "report" / "report.html").read_text()

@@ -11,6 +11,7 @@ from detassign.data.reader import load_split
 from detassign.detectors.targets import targets_of
 from detassign.engine.config import INPUT
 from detassign.engine.datasets import DetectionData, train_loader
+from detassign.engine.detected import Detected
 from detassign.engine.evaluation import AveragePrecision, average_precision
 
 SETTINGS = {**INPUT, "scale": (64, 64), "flip": (), "workers": 0}
@@ -46,7 +47,8 @@ def found(*boxes, image=5, score=0.9):
 
 
 def ap(source, detections):
-    return average_precision(load_split(source, "val"), detections, [5, 6])["AP"]
+    truth = load_split(source, "val")
+    return average_precision(truth, Detected.read(detections, truth.classes), [5, 6])["AP"]
 
 
 GOOD = [box(2, 2), box(20, 20), box(40, 40), box(2, 40, category_id=2)]

@@ -1,4 +1,4 @@
-"""Average precision against what pycocotools prints."""
+"""Average precision of cases whose value is known; tests/evidence compares it with pycocotools."""
 
 import json
 import math
@@ -8,7 +8,8 @@ import torch
 
 from detassign.data import make_dataset, resolve
 from detassign.data.reader import load_split, read_annotations
-from detassign.engine.evaluation import average_precision, coco_detections
+from detassign.engine.detected import Detected
+from detassign.engine.evaluation import average_precision
 
 
 @pytest.fixture(scope="module")
@@ -24,13 +25,17 @@ def truth_as_detections(source):
     return rows, [image["id"] for image in document["images"]]
 
 
+def measured(truth, entries, images, **limit):
+    return average_precision(truth, Detected.read(entries, truth.classes), images, **limit)
+
+
 def test_the_truth_scores_one(source):
     detections, images = truth_as_detections(source)
-    assert average_precision(load_split(source, "val"), detections, images)["AP"] == pytest.approx(1.0)
+    assert measured(load_split(source, "val"), detections, images)["AP"] == pytest.approx(1.0)
 
 
 def test_nothing_found_scores_zero(source):
-    metrics = average_precision(load_split(source, "val"), [], truth_as_detections(source)[1])
+    metrics = measured(load_split(source, "val"), [], truth_as_detections(source)[1])
     assert metrics["AP"] == 0.0
     values = [*metrics.pop("classes").values(), *metrics.values()]
     assert all(value == 0.0 or math.isnan(value) for value in values)
@@ -48,7 +53,7 @@ def test_each_class_has_an_ap_of_its_own_under_its_name(tmp_path):
     path = tmp_path / "val.json"
     path.write_text(json.dumps(document))
     truth = read_annotations(path).table.cleaned()
-    metrics = average_precision(truth, [{**rows[0], "score": 1.0}], [1])
+    metrics = measured(truth, [{**rows[0], "score": 1.0}], [1])
     assert metrics["classes"] == {"细胞 <b>": 0.0, "none": pytest.approx(math.nan, nan_ok=True), "cell": 1.0}
     assert metrics["AP"] == pytest.approx(0.5)
 
@@ -57,7 +62,7 @@ def test_ap_is_the_mean_of_the_classes(source):
     detections, images = truth_as_detections(source)
     for index, row in enumerate(detections):
         row["bbox"] = [row["bbox"][0] + row["bbox"][2] * 0.05 * (index % 5), *row["bbox"][1:]]
-    metrics = average_precision(load_split(source, "val"), detections, images)
+    metrics = measured(load_split(source, "val"), detections, images)
     present = [value for value in metrics["classes"].values() if not math.isnan(value)]
     assert len(present) > 1
     assert metrics["AP"] == pytest.approx(sum(present) / len(present), abs=1e-5)
@@ -75,20 +80,31 @@ def test_a_limit_below_the_number_of_objects_of_a_class_costs_recall(tmp_path):
     path.write_text(json.dumps(document))
     truth = read_annotations(path).table.cleaned()
     detections = [{**row, "score": 1.0} for row in rows]
-    assert average_precision(truth, detections, [1], max_detections=3)["AP"] == pytest.approx(1.0)
-    assert average_precision(truth, detections, [1], max_detections=1)["AP"] == pytest.approx(1 / 3, abs=0.01)
+    assert measured(truth, detections, [1], max_detections=3)["AP"] == pytest.approx(1.0)
+    assert measured(truth, detections, [1], max_detections=1)["AP"] == pytest.approx(1 / 3, abs=0.01)
 
 
 def test_shifted_boxes_pass_a_loose_threshold_only(source):
     detections, images = truth_as_detections(source)
     for row in detections:
         row["bbox"] = [row["bbox"][0] + row["bbox"][2] * 0.2, *row["bbox"][1:]]  # IoU 0.8 / 1.2 = 2/3
-    metrics = average_precision(load_split(source, "val"), detections, images)
+    metrics = measured(load_split(source, "val"), detections, images)
     assert metrics["AP50"] > 0.9
     assert metrics["AP75"] < 0.1
 
 
 def test_labels_become_the_files_category_ids():
     found = {"bboxes": torch.tensor([[1.0, 2, 4, 8]]), "scores": torch.tensor([0.5]), "labels": torch.tensor([1])}
-    entry = coco_detections(7, found, category_ids=(3, 90))
-    assert entry == [{"image_id": 7, "category_id": 90, "bbox": [1.0, 2.0, 3.0, 6.0], "score": 0.5}]
+    entries = Detected.in_image(7, found).entries(category_ids=(3, 90))
+    assert entries == [{"image_id": 7, "category_id": 90, "bbox": [1.0, 2.0, 3.0, 6.0], "score": 0.5}]
+    back = Detected.read(entries, (3, 90))
+    assert [column.tolist() for column in back] == [column.tolist() for column in Detected.in_image(7, found)]
+
+
+def test_images_that_were_not_looked_at_do_not_count(source):
+    """Of a part of the images only their own objects are missed."""
+    detections, images = truth_as_detections(source)
+    truth, some = load_split(source, "val"), images[::2]
+    kept = [row for row in detections if row["image_id"] in some]
+    assert measured(truth, kept, some)["AP"] == pytest.approx(1.0)
+    assert measured(truth, kept, images)["AP"] < 0.9

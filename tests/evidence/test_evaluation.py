@@ -12,7 +12,8 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 from support.scored import random_split
 
-from detassign.engine.evaluation import evaluated
+from detassign.engine.detected import Detected
+from detassign.engine.evaluation import evaluated as of_columns
 from detassign.evidence.evaluation import matching as matching_module
 from detassign.evidence.evaluation.analysis import analyse, document
 from detassign.evidence.evaluation.confusion import confusion
@@ -22,6 +23,10 @@ from detassign.evidence.evaluation.matching import overlapping
 
 OVERLAP = 0.5
 SEEDS = range(4)
+
+
+def evaluated(truth, entries, *limit):
+    return of_columns(truth, Detected.read(entries, truth.classes), *limit)
 
 
 def plain(truth, detections):
