@@ -162,10 +162,9 @@ class Assigner(nn.Module):
 
     def _assign(self, predictions: Predictions, targets: Targets, matches: Matches | None) -> tuple[Scores, Assignment]:
         with torch.autocast(predictions.logits.device.type, enabled=False):
-            if matches is None:
-                matches = self.matching(predictions, targets)
+            pairs: Matches = self.matching(predictions, targets) if matches is None else matches
             scores = self.score(predictions)
-            assignment = sparing(self._weighed(predictions, targets, matches, scores), targets)
+            assignment = sparing(self._weighed(predictions, targets, pairs, scores), targets)
             if self.steady is not None:
                 steadied = self.steady(assignment.normalizers, self.training)
                 assignment = replace(assignment, negative=assignment.pushes, normalizers=steadied)

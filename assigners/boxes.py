@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from functools import reduce
+from operator import add
 
 import torch
 from torch import Tensor
@@ -142,9 +144,9 @@ OVERLAPS: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = {"iou": iou, "ciou"
 
 def relative_iou(boxes: Tensor, others: Tensor, eps: float = 0.0) -> Tensor:
     """IoU of boxes given as shares of the image, broadcast (..., 4) and (..., 4) xyxy -> (...); else as `relative_giou`."""
-    boxes, others = _proper(boxes), _proper(others)
-    overlap = _intersection(boxes, others)
-    return overlap / (_union(boxes, others, overlap).clamp(min=torch.finfo(overlap.dtype).tiny) + eps)
+    first, second = _proper(boxes), _proper(others)
+    overlap = _intersection(first, second)
+    return overlap / (_union(first, second, overlap).clamp(min=torch.finfo(overlap.dtype).tiny) + eps)
 
 
 def relative_giou(boxes: Tensor, others: Tensor, eps: float = 0.0) -> Tensor:
@@ -165,12 +167,12 @@ def _proper(boxes: Tensor) -> Planes:
 def relative_l1(boxes: Tensor, others: Tensor) -> Tensor:
     """Sum of the absolute differences of centre, width and height, broadcast (..., 4) and (..., 4) xyxy -> (...)."""
     measures = [(*center(each).unbind(-1), *sides(each).unbind(-1)) for each in (boxes, others)]
-    return sum((one - other).abs() for one, other in zip(*measures, strict=True))
+    return reduce(add, ((one - other).abs() for one, other in zip(*measures, strict=True)))
 
 
 def corner_l1(boxes: Tensor, others: Tensor) -> Tensor:
     """Sum of the absolute differences of the four sides, broadcast (..., 4) and (..., 4) xyxy -> (...)."""
-    return sum((one - other).abs() for one, other in zip(boxes.unbind(-1), others.unbind(-1), strict=True))
+    return reduce(add, ((one - other).abs() for one, other in zip(boxes.unbind(-1), others.unbind(-1), strict=True)))
 
 
 def covered_share(boxes: Tensor, regions: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from .boxes import iou
+from .needs import required
 from .normalizers import mean_over_ranks
 from .registry import BRANCHES
 from .structures import Assignment, Matches, Predictions, Targets
@@ -29,7 +30,7 @@ class _OfPairs:
 
     def __call__(self, predictions: Predictions, targets: Targets, assignment: Assignment) -> Tensor:
         matches = assignment.matches
-        logits = predictions.objectness[matches.image, matches.sample]
+        logits = required("objectness", predictions.objectness)[matches.image, matches.sample]
         wanted = self.wanted(predictions, targets, matches).to(logits)
         loss = binary_cross_entropy_with_logits(logits, wanted, reduction="none")
         if self.as_boxes:
@@ -37,6 +38,10 @@ class _OfPairs:
                 self.weight * group_sum(loss * assignment.box, matches.image, predictions) / assignment.normalizers[2]
             )
         return self.weight * group_sum(loss, matches.image, predictions) / _positives(predictions, matches)
+
+    def wanted(self, predictions: Predictions, targets: Targets, matches: Matches) -> Tensor:
+        """(P,) the share that each pair says."""
+        raise NotImplementedError
 
 
 @BRANCHES.register("centerness")
@@ -104,7 +109,7 @@ class Foreground:
         self.least_per_image = least_per_image
 
     def __call__(self, predictions: Predictions, targets: Targets, assignment: Assignment) -> Tensor:
-        matches, logits = assignment.class_matches, predictions.objectness
+        matches, logits = assignment.class_matches, required("objectness", predictions.objectness)
         wanted = torch.zeros_like(logits, requires_grad=False)
         wanted[matches.image, matches.sample] = 1
         loss = binary_cross_entropy_with_logits(logits, wanted, reduction="none")

@@ -74,5 +74,5 @@ def assigner_spec(assigner: str | Mapping[str, Any]) -> dict[str, Any]:
         return dict(assigner)
     if not isinstance(assigner, str):
         raise ValueError(f"assigner: expected a name, a dict or an Assigner, got {assigner!r}")
-    parts = parse(assigner, "assigner")
-    return describe_parts(parts) if len(parts) > 1 else ASSIGNERS.describe(parts[0])
+    first, *others = parse(assigner, "assigner")
+    return describe_parts((first, *others)) if others else ASSIGNERS.describe(first)

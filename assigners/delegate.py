@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from torch import Tensor, nn
@@ -16,7 +15,8 @@ from .structures import Assignment, Matches, Predictions, Targets
 class Delegate(nn.Module):
     """Base of what holds `assigners` and lets one of them, `current`, answer for it as an `Assigner` does."""
 
-    assigners: Sequence[Assigner]
+    assigners: Any
+    """A sequence of `Assigner`, which may be a `ModuleList`."""
     auxiliary: Any = None
     __repr__ = describe
 

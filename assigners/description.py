@@ -20,8 +20,8 @@ WIDTH = 100  # of a line, before what encloses it is indented
 UNDESCRIBED = (object.__repr__, nn.Module.__repr__)
 
 
-def describe(part: Any) -> str:
-    """`Class(name=value, …)`, one argument per line where a line would be long.
+def describe(self: Any) -> str:
+    """`Class(name=value, …)`, one argument per line where a line would be long: a `__repr__`.
 
     >>> class Ruler:
     ...     def __init__(self, length=30.0, unit="cm"):
@@ -29,7 +29,7 @@ def describe(part: Any) -> str:
     >>> describe(Ruler(unit="inch"))
     "Ruler(length=30.0, unit='inch')"
     """
-    return _described(part)
+    return _described(self)
 
 
 @recursive_repr("…")
@@ -37,16 +37,16 @@ def _described(part: Any) -> str:
     return _enclosed(f"{type(part).__name__}(", [f"{name}={shown(value)}" for name, value in _kept(part)], ")")
 
 
-def constants(module: nn.Module) -> str:
+def constants(self: nn.Module) -> str:
     """What `describe` would show of a module without the modules inside it: an `extra_repr`."""
-    own = [(name, value) for name, value in _kept(module) if not isinstance(value, nn.Module)]
+    own = [(name, value) for name, value in _kept(self) if not isinstance(value, nn.Module)]
     return ", ".join(f"{name}={shown(value)}" for name, value in own)
 
 
 def self_describing(entry: Any) -> Any:
     """A class that says no more than its name, or its address, made to describe itself; anything else as it is."""
     if isinstance(entry, type) and entry.__repr__ in UNDESCRIBED:
-        entry.__repr__ = describe
+        type.__setattr__(entry, "__repr__", describe)
     return entry
 
 

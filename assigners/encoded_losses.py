@@ -6,6 +6,8 @@ A head may encode as it likes; here boxes in pixels are encoded for the loss.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import reduce
+from operator import add
 
 import torch
 from torch import Tensor
@@ -43,7 +45,7 @@ class DeltaLoss:
         boxes = matches.predicted_boxes(predictions), matches.target_boxes(targets)
         predicted, wanted = (deltas(each, priors) for each in boxes)
         apart = zip((predicted - wanted).unbind(-1), self.deviations, strict=True)
-        return sum(smooth_l1(delta * (1 / deviation), self.beta) for delta, deviation in apart)
+        return reduce(add, (smooth_l1(delta * (1 / deviation), self.beta) for delta, deviation in apart))
 
 
 @BOX_LOSSES.register("log_sides")

@@ -13,6 +13,7 @@ from .boxes import center, ciou, diou, giou, iou, relative_giou, relative_l1, si
 from .checks import check_choice, check_count, check_positive
 from .distances import BoxLoss, pair_distances
 from .gaussians import squared_wasserstein
+from .needs import required
 from .pushes import weighted
 from .registry import BOX_LOSSES, Weighted
 from .scores import Scores
@@ -24,6 +25,10 @@ RELATIVE = "relative_"
 
 class OnShares:
     """Base of the distances of boxes that want them as shares of their image, not in pixels."""
+
+    def __call__(self, predicted: Tensor, target: Tensor) -> Tensor:
+        """(P,) distance of boxes (P, 4) xyxy, shares of the image, from their targets'."""
+        raise NotImplementedError
 
     def of_pairs(self, predictions: Predictions, targets: Targets, matches: Matches) -> Tensor:
         """(P,) distance of each pair's box from its target."""
@@ -182,7 +187,7 @@ class DistributionFocalLoss:
     def of_pairs(self, predictions: Predictions, targets: Targets, matches: Matches) -> Tensor:
         """(P,) loss of each pair."""
         at = matches.image, matches.sample
-        logits = predictions.distribution[at]  # (P, 4, K)
+        logits = required("distribution", predictions.distribution)[at]  # (P, 4, K)
         distances = side_distances(predictions.points_at(*at), matches.target_boxes(targets))
         distances = (distances / predictions.strides_at(*at)[:, None]).clamp(0, logits.shape[-1] - 1 - self.eps)
         below = distances.floor()
@@ -282,7 +287,7 @@ def _pair_losses(
     sum_of_pairs = partial(group_sum, image=matches.image, predictions=predictions)
     positive = sum_of_pairs(weighted(assignment.positive, -scores.log_present(matches, matches.labels(targets))))
     if assignment.background is not None:
-        background = weighted(assignment.background, -scores.log_background)
+        background = weighted(assignment.background, -required("log_background", scores.log_background))
         positive = positive + group_sum(background, None, predictions)
     box = {
         f"loss_{name}": weight

@@ -36,6 +36,9 @@ class SteadyNormalizers(nn.Module):
         momentum: how much of the mean stays at each step.
     """
 
+    mean: Tensor
+    steps: Tensor
+
     def __init__(self, share: float = 1.0, momentum: float = 0.99) -> None:
         super().__init__()
         if not 0 < share <= 1:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import torch
 from torch import Tensor, nn
 
@@ -28,7 +26,7 @@ class Progress(nn.Module):
     def get_extra_state(self) -> Tensor:
         return torch.tensor(self.share, dtype=torch.float64)
 
-    def set_extra_state(self, state: Tensor | Mapping) -> None:
+    def set_extra_state(self, state: Tensor) -> None:
         self.share = float(state)
 
     def extra_repr(self) -> str:

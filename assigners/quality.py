@@ -31,8 +31,10 @@ def pair_boxes(
     predictions: Predictions, targets: Targets, matches: Matches, shares: bool = False
 ) -> tuple[Tensor, Tensor]:
     """Predicted box, without gradient, and target of each pair, both (P, 4) xyxy, in pixels or as shares of the image."""
-    boxes = matches.predicted_boxes(predictions).detach(), matches.target_boxes(targets)
-    return tuple(targets.shares_of(each, matches.image) for each in boxes) if shares else boxes
+    predicted, wanted = matches.predicted_boxes(predictions).detach(), matches.target_boxes(targets)
+    if not shares:
+        return predicted, wanted
+    return targets.shares_of(predicted, matches.image), targets.shares_of(wanted, matches.image)
 
 
 @QUALITIES.register("exp_giou")

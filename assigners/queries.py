@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import reduce
+from itertools import chain
+from operator import add
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,6 +15,7 @@ from torch import Tensor
 from .assigner import Assigner
 from .boxes import center, sides
 from .denoising import DenoisingQueries, KnownPairs
+from .needs import required
 from .structures import Predictions, Targets
 
 PRIOR_SCALE = 8.0  # side of a query's box in strides, where no feature map tells its stride: ATSS's anchors, inverted
@@ -69,13 +74,13 @@ class QueryOutputs:
             return values.unflatten(at + 1, (groups, -1)).transpose(at, at + 1).flatten(at, at + 1)
 
         layered = {name: getattr(self, name) for name in ("logits", "boxes", "objectness")}
-        parts = {name: None if values is None else images(values, 1) for name, values in layered.items()}
+        parts: dict[str, Any] = {n: None if values is None else images(values, 1) for n, values in layered.items()}
         parts["references"] = self.references and tuple(images(reference, 0) for reference in self.references)
         return replace(self, **parts, strides=None if self.strides is None else images(self.strides, 0))
 
     def with_encoder(self) -> QueryOutputs:
         """The encoder's predictions as one more layer at the end."""
-        encoder = self.encoder
+        encoder = required("encoder", self.encoder)
         if self.valid is not None:
             encoder = replace(encoder, valid=torch.ones_like(encoder.logits[..., 0], dtype=torch.bool))
         return replace(joined((self, encoder)), strides=self.strides, final=len(self.logits) - 1)
@@ -108,25 +113,27 @@ class ExtraOutputs:
 
 def joined(parts: Sequence[QueryOutputs]) -> QueryOutputs:
     """Outputs of the same number of queries, layer behind layer."""
-    values = {name: [getattr(part, name) for part in parts] for name in ("logits", "boxes", "objectness", "valid")}
-    references = [part.references for part in parts]
-    return QueryOutputs(
-        **{name: None if found[0] is None else torch.cat(found) for name, found in values.items()},
-        references=None if references[0] is None else sum(references, ()),
-    )
+    values: dict[str, Any] = {}
+    for name in ("logits", "boxes", "objectness", "valid"):
+        found = [getattr(part, name) for part in parts]
+        values[name] = None if found[0] is None else torch.cat(found)
+    if parts[0].references is not None:
+        values["references"] = tuple(chain(*(required("references", part.references) for part in parts)))
+    return QueryOutputs(**values)
 
 
 def stacked_predictions(outputs: QueryOutputs, targets: Targets, geometry: bool = False) -> Predictions:
     """Decoder layers stacked along the batch, (L * B, Q, …), boxes xyxy in pixels; with `geometry` points and the like."""
-    layers = len(outputs.logits)
-    boxes = pixel_boxes(outputs.boxes, targets.sizes)
+    sizes = required("sizes", targets.sizes)
+    boxes = pixel_boxes(outputs.boxes, sizes)
+    places: dict[str, Any] = query_geometry(outputs, boxes.detach(), sizes) if geometry else {}
     return Predictions(
         outputs.logits.flatten(0, 1),
         boxes.flatten(0, 1),
         None if outputs.objectness is None else outputs.objectness.flatten(0, 1),
         valid=None if outputs.valid is None else outputs.valid.flatten(0, 1),
-        **(query_geometry(outputs, boxes.detach(), targets.sizes) if geometry else {}),
-        groups=layers,
+        **places,
+        groups=len(outputs.logits),
         final=outputs.final,
     )
 
@@ -182,7 +189,7 @@ def named(terms: dict[str, Tensor], names: list[str]) -> dict[str, Tensor]:
     """One scalar per term and group: terms (G,) and G endings; both signs of the class loss are added up."""
     terms = dict(terms)
     signs = [terms.pop(name) for name in ("loss_cls_pos", "loss_cls_neg") if name in terms]
-    terms = {"loss_cls": sum(signs), **terms}
+    terms = {"loss_cls": reduce(add, signs), **terms}
     return {
         f"{key}{name}": value
         for key, values in terms.items()

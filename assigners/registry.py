@@ -243,14 +243,14 @@ def describe_argument(value: Any) -> Any:
     """
     if not isinstance(value, str) or not (set("(+") & set(value) or files(value)):
         return value
-    parts = parse(value)
-    return _described(parts if len(parts) > 1 else parts[0])
+    first, *others = parse(value)
+    return _described((first, *others) if others else first)
 
 
 def _describe(part: Part, kind: str, registries: Sequence[Registry]) -> dict[str, Any]:
     """The dict of a part whose name is in one of the registries."""
     if part.file:
-        _check_file(part, kind, registries)
+        _check_file(part.file, part.name, kind, registries)
     names = _order(part, kind, registries) if part.positional else []
     if len(part.positional) > len(names):
         raise ValueError(
@@ -264,17 +264,17 @@ def _describe(part: Part, kind: str, registries: Sequence[Registry]) -> dict[str
     return {"type": part.name, **{name: _described(value) for name, value in arguments.items()}}
 
 
-def _check_file(part: Part, kind: str, registries: Sequence[Registry]) -> None:
+def _check_file(file: str, part: str, kind: str, registries: Sequence[Registry]) -> None:
     """Refuse a name that does not come from the file that a spec says it comes from."""
-    module = module_name(part.file)
+    module = module_name(file)
     if module not in sys.modules:
         raise ValueError(
-            f"{kind} '{part.file}:{part.name}': the file is not loaded, and a spec runs no code; load it with "
-            f"detassign.assigners.imports.load({part.file!r}), or --import {part.file} on the command line"
+            f"{kind} '{file}:{part}': the file is not loaded, and a spec runs no code; load it with "
+            f"detassign.assigners.imports.load({file!r}), or --import {file} on the command line"
         )
     own = [name for registry in registries for name, entry in registry._entries.items() if entry.__module__ == module]
-    if part.name not in own:
-        raise ValueError(unknown_name(f"{kind} of {part.file}", part.name, own))
+    if part not in own:
+        raise ValueError(unknown_name(f"{kind} of {file}", part, own))
 
 
 def _order(part: Part, kind: str, registries: Sequence[Registry]) -> list[str]:
@@ -309,7 +309,7 @@ def _nearest(name: str, known: list[str]) -> list[str]:
     """Up to three known names that are about as close as the closest, if that is close at all."""
     ratio = {other: SequenceMatcher(None, name, other).ratio() for other in known}
     best = max(ratio.values(), default=0.0)
-    return sorted((n for n in known if ratio[n] >= max(0.5, best - 0.05)), key=ratio.get, reverse=True)[:3]
+    return sorted((n for n in known if ratio[n] >= max(0.5, best - 0.05)), key=ratio.__getitem__, reverse=True)[:3]
 
 
 MATCHINGS = Registry("matching")

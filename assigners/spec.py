@@ -19,7 +19,7 @@ import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeGuard
 
 LONGEST = 2000  # characters
 DEEPEST = 16  # brackets inside brackets
@@ -279,5 +279,5 @@ def _write_key(key: str) -> str:
     return key if _is_name(key) else repr(key)
 
 
-def _is_name(text: Any) -> bool:
+def _is_name(text: Any) -> TypeGuard[str]:
     return isinstance(text, str) and text.isidentifier() and not keyword.iskeyword(text)

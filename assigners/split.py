@@ -62,24 +62,24 @@ class Split(Delegate):
 
     def match(self, predictions: Predictions, targets: Targets) -> Matches:
         """The pairs of both."""
-        pairs = [assigner.match(predictions, targets) for assigner in self.assigners]
-        return both(*pairs, predictions, targets)[0]
+        classes, boxes = (assigner.match(predictions, targets) for assigner in self.assigners)
+        return both(classes, boxes, predictions, targets)[0]
 
     def forward(self, predictions: Predictions, targets: Targets, matches: Matches | None = None) -> Assignment:
         """See `Assigner.forward`."""
-        assignments = [assigner(predictions, targets, matches) for assigner in self.assigners]
-        return joined(*assignments, predictions, targets)
+        classes, boxes = (assigner(predictions, targets, matches) for assigner in self.assigners)
+        return joined(classes, boxes, predictions, targets)
 
     def assign_and_loss(
         self, predictions: Predictions, targets: Targets, matches: Matches | None = None
     ) -> tuple[Assignment, dict[str, Tensor]]:
         """See `Assigner.assign_and_loss`."""
-        answers = [assigner.assign_and_loss(predictions, targets, matches) for assigner in self.assigners]
-        assignments, (of_classes, of_boxes) = zip(*answers, strict=True)
+        answers = (assigner.assign_and_loss(predictions, targets, matches) for assigner in self.assigners)
+        (classes, of_classes), (boxes, of_boxes) = answers
         about_boxes = [_about_boxes(assigner) for assigner in self.assigners]
         losses = {name: loss for name, loss in of_classes.items() if name not in about_boxes[0]}
         losses |= {name: loss for name, loss in of_boxes.items() if name in about_boxes[1]}
-        return joined(*assignments, predictions, targets), losses
+        return joined(classes, boxes, predictions, targets), losses
 
 
 def _about_boxes(assigner: Assigner) -> set[str]:

@@ -16,6 +16,7 @@ from torch.nn.utils.rnn import pad_sequence
 from ..ops.transfer import to_device
 from .checks import AssignmentWarning
 from .fields import check_bool, check_shape, map_tensors
+from .needs import required
 
 
 @dataclass(frozen=True)
@@ -122,7 +123,7 @@ class Targets:
             return
         _check_corners("boxes", self.boxes, self.mask)
         if self.ignore_boxes is not None:
-            _check_corners("ignore_boxes", self.ignore_boxes, self.ignore_mask)
+            _check_corners("ignore_boxes", self.ignore_boxes, required("ignore_mask", self.ignore_mask))
         real = self.boxes[self.mask]
         in_pixels = self.sizes is None or (self.sizes > 1).any()
         if in_pixels and real.numel() and real.min() >= 0 and 0 < real.max() <= 1:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
+from functools import reduce
+from operator import add
 from typing import Any
 
 import torch
@@ -110,7 +112,7 @@ def images(structure: Any, index: Any) -> Any:
 
 def samples(predictions: Predictions, index: Tensor, level_sizes: tuple[int, ...] | None = None) -> Predictions:
     """The samples that an index picks, in its order."""
-    parts = {name: tensor[:, index] for name, tensor in learned(predictions).items()}
+    parts: dict[str, Any] = {name: tensor[:, index] for name, tensor in learned(predictions).items()}
     for name in ("points", "strides", "priors"):
         tensor = getattr(predictions, name)
         parts[name] = None if tensor is None else tensor[index]
@@ -134,10 +136,16 @@ def connected(assigner: Assigner) -> list[str]:
     return ["logits", "boxes", *(name for name, reached in own.items() if reached)]
 
 
+def total(losses: Mapping[str, Tensor]) -> Tensor:
+    """The sum of all terms."""
+    return reduce(add, losses.values())
+
+
 def box_terms(assigner: Assigner, losses: dict[str, Tensor]) -> Tensor:
     """What the loss has of boxes, whatever its terms are called."""
     branch = None if assigner.branch is None else f"loss_{assigner.branch.name}"
-    return sum(value for name, value in losses.items() if not name.startswith("loss_cls") and name != branch)
+    own = (value for name, value in losses.items() if not name.startswith("loss_cls") and name != branch)
+    return sum(own, torch.zeros(()))
 
 
 def background_loss(assigner: Assigner, assignment: Assignment, losses: dict[str, Tensor]) -> Tensor:

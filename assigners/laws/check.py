@@ -86,10 +86,12 @@ def _outcome(law: Law, make: Make, seeds: list[int]) -> Outcome:
         return Outcome(law.name, False, " ".join(f"{type(error).__name__}: {error}".split()))
 
 
-def _make(assigner: Assigner | str | Mapping[str, Any]) -> Make:
-    if isinstance(assigner, nn.Module):
-        return partial(copy.deepcopy, assigner)
-    return partial(build, assigner, num_classes=CLASSES)
+def _make(assigner: Any) -> Make:
+    """What makes the assigner that is given, or that a spec says."""
+    one: Callable[..., Assigner] = (
+        copy.deepcopy if isinstance(assigner, nn.Module) else partial(build, num_classes=CLASSES)
+    )
+    return partial(one, assigner)
 
 
 def specs_around(module: str) -> dict[str, str | dict[str, Any]]:

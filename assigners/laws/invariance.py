@@ -11,6 +11,7 @@ from torch import Tensor
 
 from .. import Predictions, Targets
 from ..losses import box_terms as all_box_terms
+from ..needs import required
 from .batches import answer, images, learned, objects, random_batch, samples, weighs_batches
 from .law import Make, alike, law, require
 
@@ -65,8 +66,9 @@ def samples_in_any_order(make: Make, seed: int) -> None:
     assigner = make()
     predictions, targets = random_batch(assigner, seed, counts_of(seed))
     table, negative, losses = answer(assigner, predictions, targets)
-    starts = [sum(predictions.level_sizes[:level]) for level in range(len(predictions.level_sizes))]
-    order = torch.cat([shuffle(seed, n) + start for n, start in zip(predictions.level_sizes, starts, strict=True)])
+    sizes = required("level_sizes", predictions.level_sizes)
+    starts = [sum(sizes[:level]) for level in range(len(sizes))]
+    order = torch.cat([shuffle(seed, n) + start for n, start in zip(sizes, starts, strict=True)])
     got = answer(assigner, samples(predictions, order), targets)
     alike(got, (table[:, order], negative[:, order], losses), "another order of samples changes the answer")
 
@@ -113,7 +115,8 @@ def scale_changes_nothing_where_claimed(make: Make, seed: int) -> None:
     assigner, factor = make(), random.Random(seed).choice([0.5, 2.0, 8.0])
     predictions, targets = random_batch(assigner, seed, counts_of(seed))
     scaled = _geometry(predictions, lambda tensor: tensor * factor, ("boxes", "points", "strides", "priors"))
-    got = answer(assigner, scaled, replace(targets, boxes=targets.boxes * factor, sizes=targets.sizes * factor))
+    sizes = required("sizes", targets.sizes) * factor
+    got = answer(assigner, scaled, replace(targets, boxes=targets.boxes * factor, sizes=sizes))
     parts = assigner.matching, assigner.weighting, *(term.part for term in all_box_terms(assigner.box_loss).values())
     if all(getattr(part, "scale_invariant", True) for part in parts):
         alike(got, answer(assigner, predictions, targets), f"enlarging everything {factor} times changes the answer")
@@ -158,9 +161,10 @@ def invalid_samples_do_not_exist(make: Make, seed: int) -> None:
     assigner = make()
     predictions, targets = random_batch(assigner, seed, (random.Random(seed).randint(0, 5),))
     valid = torch.rand(predictions.logits.shape[:2], generator=torch.Generator().manual_seed(seed)) < 0.7
-    valid[0, [0, predictions.level_sizes[0]]] = True  # every level keeps a sample
+    levels = required("level_sizes", predictions.level_sizes)
+    valid[0, [0, levels[0]]] = True  # every level keeps a sample
     keep = valid[0]
-    sizes = tuple(int(part.sum()) for part in keep.split(predictions.level_sizes))
+    sizes = tuple(int(part.sum()) for part in keep.split(levels))
     table, negative, losses = answer(assigner, replace(predictions, valid=valid), targets)
     require(not table[:, ~keep].count_nonzero(), "a sample that is not valid is matched")
     require(not negative[:, ~keep].count_nonzero(), "a sample that is not valid is pushed down")
@@ -178,7 +182,7 @@ def stacked_batches_are_answered_one_by_one(make: Make, seed: int) -> None:
     stacked = {name: torch.cat([getattr(p, name) for p, _ in batches]) for name in learned(batches[0][0])}
     predictions = replace(batches[0][0], **stacked, groups=len(batches))
     fields = {n: torch.cat([_with_room(getattr(t, n), room) for _, t in batches]) for n in ("boxes", "labels", "mask")}
-    targets = replace(batches[0][1], **fields, sizes=torch.cat([t.sizes for _, t in batches]))
+    targets = replace(batches[0][1], **fields, sizes=torch.cat([required("sizes", t.sizes) for _, t in batches]))
     table, negative, losses = answer(assigner, predictions, targets)
     tables = torch.cat([_with_room(part[0].transpose(1, 2), room).transpose(1, 2) for part in parts])
     if getattr(assigner.matching, "across_layers", False):

@@ -64,9 +64,9 @@ def require(condition: bool | Tensor, found: str) -> None:
 
 def alike(got: Iterable[Tensor], wanted: Iterable[Tensor], found: str, exact: bool = False) -> None:
     """Break the law unless tensors agree, up to rounding or exactly."""
-    tolerance = {"rtol": 0.0, "atol": 0.0} if exact else {"rtol": 1e-5, "atol": 1e-6}
+    relative, absolute = (0.0, 0.0) if exact else (1e-5, 1e-6)
     for ours, theirs in zip(got, wanted, strict=True):
         try:
-            torch.testing.assert_close(ours, theirs, **tolerance)
+            torch.testing.assert_close(ours, theirs, rtol=relative, atol=absolute)
         except AssertionError as error:
             raise Broken(f"{found}: {' '.join(str(error).split())}") from error

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from .. import Assigner, AssignmentWarning, Predictions, Targets
-from .batches import answer, box_terms, learned, random_batch
+from ..needs import required
+from .batches import answer, box_terms, learned, random_batch, total
 from .law import Make, alike, law, require
 
 HALF = (torch.float16, torch.bfloat16)
@@ -52,7 +53,7 @@ def weights_are_finite_whatever_is_predicted(make: Make, seed: int) -> None:
             _check_weights(assigner, spoiled(predictions, name, value, seed), targets, f"{name} of {value}")
         broken = spoiled(broken, name, torch.nan, seed, share=1.1)
     losses = _check_weights(assigner, broken, targets, "predictions that are no numbers at all")
-    require(sum(losses.values()).isnan(), "predictions that are no numbers at all give a loss that is one")
+    require(total(losses).isnan(), "predictions that are no numbers at all give a loss that is one")
 
 
 def _check_weights(assigner: Assigner, predictions: Predictions, targets: Targets, given: str) -> dict[str, Tensor]:
@@ -72,7 +73,7 @@ def broken_logits_show_in_the_loss(make: Make, seed: int) -> None:
     predictions, targets = random_batch(assigner, seed)
     with quiet():
         losses = assigner.loss(spoiled(predictions, "logits", torch.nan, seed), targets)
-    require(sum(losses.values()).isnan(), "logits that are no numbers give a loss that is one")
+    require(total(losses).isnan(), "logits that are no numbers give a loss that is one")
 
 
 @law
@@ -135,7 +136,9 @@ def targets_of_any_type_are_taken(make: Make, seed: int) -> None:
     assigner, dtype = make(), random.Random(seed).choice([torch.int64, torch.float64])
     predictions, targets = random_batch(assigner, seed)
     whole = replace(targets, boxes=targets.boxes.round(), labels=targets.labels.int())
-    other = replace(whole, boxes=whole.boxes.to(dtype), labels=whole.labels.long(), sizes=whole.sizes.to(dtype))
+    other = replace(
+        whole, boxes=whole.boxes.to(dtype), labels=whole.labels.long(), sizes=required("sizes", whole.sizes).to(dtype)
+    )
     got, wanted = answer(assigner, predictions, other), answer(assigner, predictions, whole)
     alike(got, wanted, f"boxes of {dtype} change the answer", exact=True)
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from .. import Assigner, Assignment, Predictions, Targets
+from ..needs import required
 from .batches import (
     SIDE,
     answer,
@@ -19,6 +20,7 @@ from .batches import (
     leaves,
     pushed_down,
     random_batch,
+    total,
 )
 from .law import Make, law, require
 
@@ -54,12 +56,17 @@ def check_sound(
     require(targets.mask[matches.image, matches.target].all(), f"{given}: a place without an object is matched")
     for name, value in losses.items():
         require(value.isfinite().all(), f"{given}: {name} is not finite")
-    sum(losses.values()).backward()
+    check_gradients(assigner, predictions, losses, given)
+    return assignment, losses
+
+
+def check_gradients(assigner: Assigner, predictions: Predictions, losses: dict[str, Tensor], given: str) -> None:
+    """The loss reaches every prediction that it is to reach, with a gradient that is finite, or the law is broken."""
+    total(losses).backward()
     for name in connected(assigner):
         gradient = getattr(predictions, name).grad
         require(gradient is not None, f"{given}: the loss does not reach {name}")
         require(gradient.isfinite().all(), f"{given}: the gradient of {name} is not finite")
-    return assignment, losses
 
 
 @law
@@ -95,13 +102,11 @@ def a_batch_without_objects_reaches_every_prediction(make: Make, seed: int) -> N
     require(not len(assignment.positive), "there are pairs without objects")
     require(box_terms(assigner, losses) == 0, "there is a loss of boxes without objects")
     require(background_loss(assigner, assignment, losses) > 0, "nothing is pushed down")
-    sum(losses.values()).backward()
-    for name in connected(assigner):
-        require(getattr(predictions, name).grad is not None, f"the loss does not reach {name}")
-        require(getattr(predictions, name).grad.isfinite().all(), f"the gradient of {name} is not finite")
-    require(not predictions.boxes.grad.count_nonzero(), "boxes learn without objects")
-    taught = predictions.objectness if background_by_branch(assigner) else predictions.logits
-    require(taught.grad.count_nonzero(), "logits do not learn without objects")
+    check_gradients(assigner, predictions, losses, "a batch without objects")
+    taught = "objectness" if background_by_branch(assigner) else "logits"
+    learns = {name: bool(getattr(predictions, name).grad.count_nonzero()) for name in ("boxes", taught)}
+    require(not learns["boxes"], "boxes learn without objects")
+    require(learns[taught], "logits do not learn without objects")
 
 
 @law
@@ -114,7 +119,7 @@ def a_batch_without_objects_is_no_spike(make: Make, seed: int) -> str:
         columns[-1] = 0.0
     fresh = replace(predictions, logits=columns.expand_as(predictions.logits))
     if background_by_branch(assigner):
-        fresh = replace(fresh, objectness=torch.full_like(predictions.objectness, PRIOR_LOGIT))
+        fresh = replace(fresh, objectness=torch.full_like(predictions.logits[..., 0], PRIOR_LOGIT))
     new, random_ones = (_empty_ratio(make, given, targets) for given in (fresh, predictions))
     require(new <= SPIKE, f"without objects the loss is {new:.3g} times that with objects")
     return f"{new:.2g} times with a new head's scores, {random_ones:.2g} with random ones"
@@ -123,7 +128,7 @@ def a_batch_without_objects_is_no_spike(make: Make, seed: int) -> str:
 def _empty_ratio(make: Make, predictions: Predictions, targets: Targets) -> float:
     """The loss of a batch as if it had no objects, as a multiple of what it is."""
     empty = replace(targets, mask=torch.zeros_like(targets.mask))
-    without, usual = (float(sum(make().loss(predictions, given).values()).detach()) for given in (empty, targets))
+    without, usual = (float(total(make().loss(predictions, given)).detach()) for given in (empty, targets))
     return without / usual
 
 
@@ -206,5 +211,5 @@ def saturated_logits_are_defined(make: Make, seed: int) -> None:
     for logit in (-120.0, -88.0, 88.0, 120.0, 1e4):
         predictions, targets = random_batch(assigner, seed, (3, 2))
         predictions.logits[:, ::2] = logit
-        predictions.objectness[:, ::3] = logit
+        required("objectness", predictions.objectness)[:, ::3] = logit
         check_sound(assigner, predictions, targets, f"logits of {logit:g}")

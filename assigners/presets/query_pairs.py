@@ -82,8 +82,9 @@ def dac(
         conflict: as of `Thresholded`.
     """
     matching = Thresholded(threshold, k, class_weight, "one", limit=limit, conflict=conflict)
-    scales = {"class_scale": 1 / balance, "box_scale": 1 / balance}
-    return of_queries(num_classes, matching, ia_bce(rank_decay=rank_decay, count="targets_once", **scales))
+    scale = 1 / balance
+    weighting = ia_bce(rank_decay=rank_decay, count="targets_once", class_scale=scale, box_scale=scale)
+    return of_queries(num_classes, matching, weighting)
 
 
 @ASSIGNERS.register("d_fine")

@@ -13,7 +13,6 @@ from ..scores import Scores
 from ..structures import Matches, Predictions, Targets
 
 BoxWeight = Literal["one", "centerness", "score", "iou", "target"]
-BOX_WEIGHTS = ("one", "centerness", "score", "iou", "target")
 Count = Literal["positives", "targets", "targets_once", "weights", "images", "positives_and_images"]
 
 

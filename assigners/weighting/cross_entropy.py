@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import torch
 
+from ..needs import required
 from ..normalizers import normalizers
 from ..pushes import Entries, Focal
 from ..registry import WEIGHTINGS
@@ -40,7 +41,8 @@ class CrossEntropy:
 
     def __call__(self, predictions: Predictions, targets: Targets, matches: Matches, scores: Scores) -> Assignment:
         positive = torch.ones_like(matches.score, dtype=predictions.logits.dtype)
-        background = torch.full_like(scores.log_background, self.no_object, requires_grad=False)
+        log_background = required("log_background", scores.log_background)
+        background = torch.full_like(log_background, self.no_object, requires_grad=False)
         background[matches.image, matches.sample] = 0
         background = background * countable_as_background(predictions, matches)
 

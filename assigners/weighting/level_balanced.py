@@ -24,6 +24,8 @@ class LevelCounts(nn.Module):
     DDOD's code keeps them for each process alone and in no checkpoint.
     """
 
+    totals: Tensor
+
     def __init__(self) -> None:
         super().__init__()
         self.register_buffer("totals", torch.zeros(MOST_LEVELS))
@@ -92,7 +94,7 @@ class LevelBalanced(nn.Module):
         assignment = self.weighting(predictions, targets, matches, scores)
         if predictions.level_sizes is None:
             return assignment
-        factor = self._factors(matches, predictions).to(assignment.positive)
+        factor = self._factors(matches, predictions.level_sizes).to(assignment.positive)
         of_pairs = factor[matches.sample]
         background = assignment.background
         return replace(
@@ -103,12 +105,12 @@ class LevelBalanced(nn.Module):
             background=None if background is None else background * factor,
         )
 
-    def _factors(self, matches: Matches, predictions: Predictions) -> Tensor:
+    def _factors(self, matches: Matches, level_sizes: tuple[int, ...]) -> Tensor:
         """(N,) the factor of every sample's level."""
-        counts = self.counts(matches, predictions.level_sizes)
+        counts = self.counts(matches, level_sizes)
         least, most = counts.aminmax()
         factors = 2 - (counts - least) / (most - least + 1e-10)
-        return factors[level_of_samples(predictions.level_sizes, factors.device)]
+        return factors[level_of_samples(level_sizes, factors.device)]
 
 
 def level_of_samples(level_sizes: tuple[int, ...], device: torch.device) -> Tensor:

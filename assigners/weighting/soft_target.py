@@ -26,7 +26,7 @@ are divided by. t never carries gradient; the modulations do unless told otherwi
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -40,10 +40,8 @@ from ..registry import SOFT_TARGETS, WEIGHTINGS
 from ..scores import Scores, probability_of
 from ..soft_targets import Alignment, IoU, One, OneAndFew, PerObject
 from ..structures import Assignment, Matches, Predictions, Targets
-from .common import BOX_WEIGHTS, BoxWeight, Count, box_weights, countable, counted
+from .common import BoxWeight, Count, box_weights, countable, counted
 
-MODULATIONS = ("none", "distance", "target")
-COUNTS = ("positives", "targets", "targets_once", "weights", "images", "positives_and_images")
 Modulation = Literal["none", "distance", "target"]
 
 
@@ -105,14 +103,14 @@ class SoftTarget(nn.Module):
         least_side: float = 0.0,
     ) -> None:
         super().__init__()
-        check_choice("modulation", modulation, MODULATIONS)
-        check_choice("box_weight", box_weight, BOX_WEIGHTS)
-        check_choice("count", count, COUNTS)
+        check_choice("modulation", modulation, get_args(Modulation))
+        check_choice("box_weight", box_weight, get_args(BoxWeight))
+        check_choice("count", count, get_args(Count))
         check_choice("negatives", negatives, tuple(PUSHED))
         if rank_decay is not None:
             check_positive("rank_decay", rank_decay)
         if box_count is not None:
-            check_choice("box_count", box_count, COUNTS)
+            check_choice("box_count", box_count, get_args(Count))
         self.target = SOFT_TARGETS.build(target)
         self.modulation = modulation
         self.gamma = gamma
@@ -125,10 +123,10 @@ class SoftTarget(nn.Module):
             self.score_models = ("Sigmoid",)  # the others share a background, or the branch, with the classes
         self.detach = detach
         self.class_scale = class_scale
-        self.box_weight = box_weight
+        self.box_weight: BoxWeight = box_weight
         self.box_scale = box_scale
-        self.count = count
-        self.box_count = box_count or (count if count.startswith("targets") else "weights")
+        self.count: Count = count
+        self.box_count: Count = box_count or (count if count.startswith("targets") else "weights")
         self.floor_per_image = floor_per_image
         self.box_floor = box_floor
         self.least_side = least_side
