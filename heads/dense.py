@@ -21,6 +21,7 @@ from ..assigners import BRANCHES, Assigner, Assignment, Predictions, Targets, Tw
 from ..assigners.boxes import boxes_from_distances, side_distances
 from ..assigners.checks import check_choice, check_norm_groups
 from ..assigners.description import constants
+from ..assigners.needs import required
 from .branch_towers import BRANCH_TOWERS
 from .outputs import assigners_of
 from .points import flatten_levels, level_points
@@ -164,11 +165,11 @@ class DenseHead(nn.Module):
                     nn.init.normal_(module.weight, std=0.01)
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
-        nn.init.constant_(self.conv_reg.bias, initial_distance)
+        nn.init.constant_(required("bias", self.conv_reg.bias), initial_distance)
         if not self.assigner.score.background_column:
-            nn.init.constant_(self.conv_cls.bias, -math.log((1 - class_prior) / class_prior))
+            nn.init.constant_(required("bias", self.conv_cls.bias), -math.log((1 - class_prior) / class_prior))
         if self.conv_centerness is not None and self._branch_is_rare:
-            nn.init.constant_(self.conv_centerness.bias, -math.log((1 - class_prior) / class_prior))
+            nn.init.constant_(required("bias", self.conv_centerness.bias), -math.log((1 - class_prior) / class_prior))
 
     def forward(self, features: list[Tensor], strides: Sequence[int] | None = None) -> Predictions:
         """Predictions of a batch; in training also of the auxiliary head.
@@ -189,7 +190,7 @@ class DenseHead(nn.Module):
         levels = [self._level(*level) for level in zip(features, self.scales, level_strides, strict=True)]
         logits, distances, branch, points, distribution = (list(column) for column in zip(*levels, strict=True))
         if self.branch_tower is not None:
-            branch = [self.conv_centerness(feature) for feature in self.branch_tower(branch)]
+            branch = list(map(required("conv_centerness", self.conv_centerness), self.branch_tower(branch)))
         points = [p.flatten(0, 1) for p in points]
         sizes = tuple(p.shape[0] for p in points)
         all_points = torch.cat(points)
@@ -204,7 +205,7 @@ class DenseHead(nn.Module):
             distribution=flatten_levels(distribution).unflatten(-1, (4, self.bins)) if self.bins else None,
         )
 
-    def _level(self, feature: Tensor, scale: Scale, stride: int) -> tuple[Tensor | None, ...]:
+    def _level(self, feature: Tensor, scale: nn.Module, stride: int) -> tuple[Tensor | None, ...]:
         """Logits, distances in pixels (float32), second branch, points and distribution of one level.
 
         Where there is a branch tower, the feature that it starts from is in the place of the branch.
@@ -214,7 +215,8 @@ class DenseHead(nn.Module):
         raw = raw.to(torch.promote_types(raw.dtype, torch.float32))  # half overflows at 65504 px
         raw = scale(raw.exp() if self.distances == "exp_strides" and not self.bins else raw)
         distances = self._distances(raw, stride)
-        points = level_points(*feature.shape[-2:], stride, like=distances, offset=self.point_offset)
+        height, width = feature.shape[-2:]
+        points = level_points(height, width, stride, like=distances, offset=self.point_offset)
         if self.refinement is not None:
             distances = self.refinement(reg_feature, distances, points, stride)
         if features is not None:
@@ -225,20 +227,20 @@ class DenseHead(nn.Module):
     def _features(self, feature: Tensor) -> tuple[Tensor, Tensor, TaskFeatures | None]:
         """Features of classes, of boxes, and of the tower that both came from, where there is one."""
         if self.task_aligned is None:
-            return self.cls_convs(feature), self.reg_convs(feature), None
+            return required("cls_convs", self.cls_convs)(feature), required("reg_convs", self.reg_convs)(feature), None
         features = self.task_aligned(feature)
         return features.classes, features.boxes, features
 
     def _aligned(self, features: TaskFeatures, distances: Tensor, points: Tensor) -> Tensor:
         boxes = boxes_from_distances(points, distances.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
-        aligned = self.task_aligned.align(features, boxes)
+        aligned = required("task_aligned", self.task_aligned).align(features, boxes)
         return side_distances(points, aligned.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
     def _branch(self, cls_feature: Tensor, reg_feature: Tensor, features: TaskFeatures | None) -> Tensor:
         if features is not None:
-            return self.task_aligned.branch(features)
+            return required("task_aligned", self.task_aligned).branch(features)
         feature = reg_feature if self.branch_on == "reg" else cls_feature
-        return feature if self.branch_tower is not None else self.conv_centerness(feature)
+        return feature if self.branch_tower is not None else required("conv_centerness", self.conv_centerness)(feature)
 
     def _distances(self, raw: Tensor, stride: int) -> Tensor:
         """(B, 4, H, W) pixels from what the box convolution says."""
@@ -283,7 +285,7 @@ def make_tower(
     return nn.Sequential(*layers)
 
 
-def second_branch(assigner: Assigner) -> str | None:
+def second_branch(assigner: Assigner | TwoHeaded) -> str | None:
     """What a dense head's second branch is for this assigner."""
     if assigner.score.uses_objectness:
         return "objectness"
@@ -299,7 +301,7 @@ def check_towers(branch: str | None, branch_tower: Any, task_aligned: Any, defor
         raise ValueError("task_aligned: its tower has no deformable convolution; leave dcn_on_last_conv out")
 
 
-def take_branch(assigner: Assigner, branch: str | None) -> str | None:
+def take_branch(assigner: Assigner | TwoHeaded, branch: str | None) -> str | None:
     """Make the assigner train this second branch, unless it is part of the score model already; gives it back."""
     if branch != "objectness":
         assigner.branch = branch and BRANCHES.build(branch)
@@ -316,10 +318,10 @@ def whole_assigner(
     own, others = assigners_of(assigner, ("one_to_one",), num_classes, home)
     if one_to_one is not None:
         others = {"one_to_one": build(one_to_one, num_classes, home)}
-    return TwoHeaded(**others, one_to_many=own) if others else own
+    return TwoHeaded(others["one_to_one"], own) if others else own
 
 
-def check_assigner(assigner: Assigner, branch: str | None) -> None:
+def check_assigner(assigner: Assigner | TwoHeaded, branch: str | None) -> None:
     """Raise ValueError when a dense head with this second branch cannot serve the assigner."""
     provides = PROVIDES | ({"objectness"} if branch else set())
     missing = sorted(assigner.needs - provides)

@@ -115,16 +115,7 @@ class PostProcess:
             keep = batched_nms(boxes, scores, labels, overlap)
         keep = keep[: self.max_per_image]
         left = Detections(boxes[keep], scores[keep], labels[keep])
-        return left if self.score_voting is None else self._voted(left, candidates)
-
-    def _voted(self, left: Detections, candidates: Detections) -> Detections:
-        """The detections that NMS left, each with the box that the candidates of its class vote for."""
-        overlap = box_iou(left.boxes, candidates.boxes)  # (K, candidates)
-        votes = candidates.scores * torch.exp(-((1 - overlap) ** 2) / self.score_voting)
-        votes = votes * (overlap > LEAST_OVERLAP) * (left.labels[:, None] == candidates.labels)
-        total = votes.sum(1, keepdim=True)
-        boxes = torch.where(total > 0, votes @ candidates.boxes / total, left.boxes)  # an empty box has no votes
-        return replace(left, boxes=boxes)
+        return left if self.score_voting is None else _voted(left, candidates, self.score_voting)
 
     def __call__(
         self, scores: Tensor, factor: Tensor | None, predictions: Predictions, image: int, size: tuple[int, int]
@@ -136,6 +127,16 @@ class PostProcess:
             return self.suppress(Detections(boxes, found.scores, found.labels))
         keep = ((boxes[:, 2:] - boxes[:, :2]) > self.min_size).all(-1)
         return self.suppress(Detections(boxes[keep], found.scores[keep], found.labels[keep]))
+
+
+def _voted(left: Detections, candidates: Detections, width: float) -> Detections:
+    """The detections that NMS left, each with the box that the candidates of its class vote for."""
+    overlap = box_iou(left.boxes, candidates.boxes)  # (K, candidates)
+    votes = candidates.scores * torch.exp(-((1 - overlap) ** 2) / width)
+    votes = votes * (overlap > LEAST_OVERLAP) * (left.labels[:, None] == candidates.labels)
+    total = votes.sum(1, keepdim=True)
+    boxes = torch.where(total > 0, votes @ candidates.boxes / total, left.boxes)  # an empty box has no votes
+    return replace(left, boxes=boxes)
 
 
 def _by_level(values: Tensor, sizes: tuple[int, ...]) -> list[tuple[Tensor, int]]:

@@ -77,7 +77,7 @@ class ProposalHead(nn.Module):
 
     def encoder_predictions(self, tokens: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:
         """Class logits (B, S, C) and box logits (B, S, 4) from tokens (B, S, C) and proposals (B, S, 4), logits."""
-        if self.encoder_class is None:
+        if self.encoder_class is None or self.encoder_box is None:
             raise ValueError("encoder: this head has no part for the encoder's proposals, which the queries need")
         return self.encoder_class(tokens), self.encoder_box(tokens) + places
 
@@ -154,8 +154,9 @@ class QueryHead(ProposalHead):
         with numbers.of("boxes"):
             box = MLP(channels, channels, channels, 4)
         if zero_boxes:
-            nn.init.zeros_(box.layers[-1].weight)
-            nn.init.zeros_(box.layers[-1].bias)
+            *_, weight, bias = box.parameters()  # of the last layer
+            nn.init.zeros_(weight)
+            nn.init.zeros_(bias)
         self.classes = nn.ModuleList(copy.deepcopy(classifier) for _ in range(count))
         self.boxes = nn.ModuleList(copy.deepcopy(box) for _ in range(count))
         same = self.encoder_columns == self.columns
@@ -163,14 +164,15 @@ class QueryHead(ProposalHead):
             encoder_class = classifier if same else make_classifier(channels, self.encoder_columns, class_prior)
         self.encoder_class = copy.deepcopy(encoder_class) if encoder else None
         self.encoder_box = copy.deepcopy(box) if encoder else None
+        *_, bias = self.boxes[0].parameters()
         with torch.no_grad():
-            self.boxes[0].layers[-1].bias[2:] += size_bias
+            bias[2:] += size_bias
 
     extra_repr = constants
 
     def assigner_of(self, output: str) -> Assigner:
         """The assigner of an output: its own, or that of the decoder."""
-        return self.assigners[output] if output in self.assigners else self.assigner  # noqa: SIM401 (it has no `get`)
+        return getattr(self.assigners, output, self.assigner)
 
     def refine(self, layer: int, states: Tensor, reference: Tensor) -> Tensor:
         """(B, Q, 4) boxes, shares of the image, from states (B, Q, C) and references (B, Q, 2 or 4)."""

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from ..assigners.boxes import boxes_from_distances, side_distances
 from ..assigners.description import constants
+from ..assigners.needs import required
 from ..ops import sample_maps
 
 
@@ -34,7 +35,7 @@ class BoxRefinement(nn.Module):
             raise ValueError(f'border: expected "zeros" or "clamp", got {border!r}')
         self.reg_offset = nn.Conv2d(channels, 8, 3, padding=1)
         nn.init.normal_(self.reg_offset.weight, std=0.01)
-        nn.init.zeros_(self.reg_offset.bias)
+        nn.init.zeros_(required("bias", self.reg_offset.bias))
         self.border = border
 
     extra_repr = constants

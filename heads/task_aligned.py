@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from ..assigners.checks import check_choice
 from ..assigners.description import constants
+from ..assigners.needs import required
 from ..ops import sample_maps
 from .streams import Streams
 
@@ -78,7 +79,8 @@ class TaskAlignedTower(nn.Module):
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
         if self.cls_prob_module is not None:
-            nn.init.constant_(self.cls_prob_module[-1].bias, -math.log((1 - branch_prior) / branch_prior))
+            *_, bias = self.cls_prob_module.parameters()
+            nn.init.constant_(bias, -math.log((1 - branch_prior) / branch_prior))
 
     def forward(self, feature: Tensor) -> TaskFeatures:
         """Features of both tasks from one pyramid level (B, in_channels, H, W)."""
@@ -92,7 +94,7 @@ class TaskAlignedTower(nn.Module):
 
     def branch(self, features: TaskFeatures) -> Tensor:
         """(B, 1, H, W) logits of the second branch."""
-        return self.cls_prob_module(features.both)
+        return required("cls_prob_module", self.cls_prob_module)(features.both)
 
     def align(self, features: TaskFeatures, boxes: Tensor) -> Tensor:
         """Boxes (B, 4, H, W) xyxy, each corner coordinate read near its cell; one that comes out inside out stays as it was."""
