@@ -58,13 +58,14 @@ class WeightAverage(Hook):
         checkpoint |= {AVERAGED: {**checkpoint["state_dict"], **averages}, UPDATES: self.updates}
 
     def after_load_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
-        self._begin()
+        """The model has the checkpoint's weights after this; an average that begins there does so before the first step."""
         state, updates = checkpoint.get(AVERAGED), checkpoint.get(UPDATES)
         if state is None:
             note("the checkpoint has no averaged weights, so their average begins here")
         elif not isinstance(updates, int) or not self._fits(state):
             note("the checkpoint's averaged weights are not this model's, so their average begins anew")
         else:
+            self._begin()
             self.updates = updates
             for name, tensor in self.names.items():
                 self.averages[id(tensor)].copy_(state[name])

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from .averaging import WeightAverage
 
-__all__ = ["EMA", "Evaluation", "Steps", "learn_from"]
+__all__ = ["EMA", "Evaluation", "Steps", "check_parts", "learn_from"]
 
 EMA = "ema"  # the metric that is a dict: metrics of the averaged weights
 
@@ -53,13 +53,18 @@ def learn_from(model: nn.Module, batch: dict[str, Any], wrapper: OptimWrapper, p
         ValueError: for a batch of fewer images than parts.
     """
     count = len(batch["inputs"])
-    if count < parts:
-        raise ValueError(f"schedule.accumulate: {count} images cannot be taken in {parts} parts; give fewer parts")
+    check_parts(count, parts)
     ends = [count * number // parts for number in range(parts + 1)]
     slices = [slice(*span) for span in pairwise(ends)]
     found = [model.train_step({key: part[s] for key, part in batch.items()}, wrapper) for s in slices]
     names = dict.fromkeys(name for one in found for name in one)
     return {name: torch.stack([one[name] for one in found if name in one]).mean(0) for name in names}
+
+
+def check_parts(images: int, parts: int) -> None:
+    """Raise ValueError for a batch of fewer images than parts."""
+    if images < parts:
+        raise ValueError(f"schedule.accumulate: {images} images cannot be taken in {parts} parts; give fewer parts")
 
 
 class Evaluation(ValLoop):

@@ -36,17 +36,13 @@ def build_optimizer(model: nn.Module, config: Mapping[str, Any]) -> OptimWrapper
     clip = {"max_norm": schedule["clip"]} if schedule["clip"] else None
     groups = parameter_groups(model, schedule, settings["lr"], settings.get("weight_decay", 0.0))
     try:
-        return optim_wrapper(
-            precision.dtype,
-            device_of(config),
-            optimizer=optimizer(groups, **settings),
-            clip_grad=clip,
-            accumulative_counts=parts_of(config),
-        )
+        built = optimizer(groups, **settings)
     except Exception as error:  # each optimizer complains in its way
         raise ValueError(
             f"schedule.optimizer: {schedule['optimizer']['type']} refuses its arguments ({reason(error)})"
         ) from error
+    parts, device = parts_of(config), device_of(config)
+    return optim_wrapper(precision.dtype, device, optimizer=built, clip_grad=clip, accumulative_counts=parts)
 
 
 def parts_of(config: Mapping[str, Any]) -> int:

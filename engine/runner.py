@@ -34,13 +34,23 @@ LOG = "train.log"
 class QuietRunner(Runner):
     """mmengine's runner whose log goes to LOG in the run's folder and not to the terminal.
 
-    `pace` are the configs of schedulers that a resumed run follows in place of those in its checkpoint; `average` is measured
-    beside the weights; `parts` of a batch go through the model one after another.
+    Args:
+        average: is measured beside the weights.
+        parts: of a batch, which go through the model one after another.
+        pace: configs of schedulers that a resumed run follows in place of those in its checkpoint.
+        positional, named: as mmengine's, which makes its loops as soon as somebody asks how long they are.
     """
 
-    pace: Sequence[Mapping[str, Any]] | None = None
-    average: WeightAverage | None = None
-    parts: int = 1
+    def __init__(
+        self,
+        *positional: Any,
+        average: WeightAverage | None = None,
+        parts: int = 1,
+        pace: Sequence[Mapping[str, Any]] | None = None,
+        **named: Any,
+    ) -> None:
+        self.average, self.parts, self.pace = average, parts, pace
+        super().__init__(*positional, **named)
 
     def resume(self, filename: str, **named: Any) -> None:
         """mmengine's, at the pace that is wanted now."""

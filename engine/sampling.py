@@ -51,7 +51,7 @@ class Shuffled(DefaultSampler):
         times = factors.floor() + (torch.rand(len(factors), generator=generator) < factors.frac())
         images = torch.arange(len(factors)).repeat_interleave(times.long())
         order = images[torch.randperm(len(images), generator=generator)]
-        return order.repeat(2)[: self.total_size][self.rank :: self.world_size].tolist()
+        return order.repeat(-(-self.total_size // len(order)))[: self.total_size][self.rank :: self.world_size].tolist()
 
 
 def repeat_factors(table: Table, least: float) -> Tensor:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from functools import partial
 from itertools import chain, repeat
 from pathlib import Path
 from typing import Any
 
 import torch
-from mmengine.hooks import Hook, SyncBuffersHook
+from mmengine.hooks import Hook
 from torch import nn
 
 from ..data.files import new_folder
@@ -19,30 +19,22 @@ from .averaging import WeightAverage
 from .build import Detector, build_model, load_checkpoint, warn_of_cold_start
 from .checkpoints import any_checkpoint, choose
 from .config import CONFIG, find_source, read, source_of, validate
-from .course import Course, Patience, Picture
 from .datasets import eval_loader, train_loader
 from .device import device_of
 from .evaluation import AveragePrecision
 from .files import naming, write_json
-from .hooks import (
-    AssignmentStatistics,
-    EpochSeed,
-    MetricsFile,
-    ProgressBar,
-    TrainingProgress,
-    read_metrics,
-)
+from .hooks import read_metrics
 from .keeping import CheckpointKeeper
-from .loops import learn_from
+from .loops import check_parts, learn_from
 from .optimization import build_optimizer, parts_of, schedulers
 from .progress import progress_bar
 from .resuming import Start, check_changes, differences, find_start, fingerprint
 from .runner import QuietRunner, calm, runner_basics
 from .sampling import steps_in_all
 from .summary import METRICS, SUMMARY, summarise
-from .telemetry import Telemetry, look_of
-from .telling import Announcement, EpochLog, pace, resolved_assigners
-from .trackers import Trackers, check_trackers
+from .telling import resolved_assigners
+from .trackers import check_trackers
+from .watching import watch
 
 ASSIGNER = "assigner.txt"
 
@@ -69,58 +61,41 @@ def train(
     """
     processes.once(partial(check_trackers, config.get("log") or ()))
     goes_on = processes.once(partial(_goes_on, work_dir, resume))
-    model, settings = _seeded_model(config, initialise=not goes_on), config["telemetry"]
-    observed = AssignmentStatistics(settings["every"], look_of(model) if settings["on"] else None, parts_of(config))
+    model = _seeded_model(config, initialise=not goes_on)
     if processes.is_first() and not goes_on:
         warn_of_cold_start(config, model)
-    metrics = MetricsFile(work_dir / METRICS)
-    bar = ProgressBar(config["name"], metrics, quiet or not processes.is_first())
-    loop = _loop(config, model)
-    telemetry = [Telemetry(config, model, observed, metrics, work_dir, bar.say)] if settings["on"] else []
+    loop, watched = _loop(config, model), watch(config, model, work_dir, quiet)
     prepare = partial(_find_start, config, work_dir, model) if goes_on else partial(_prepare, config, work_dir, resume)
     start = processes.once(prepare)  # what is refused by now leaves no folder
+    if processes.is_first():
+        (work_dir / ASSIGNER).write_text(resolved_assigners(model) + "\n", encoding="utf-8")
     keeper, decay = _keeper(config, work_dir, start), config["schedule"].get("ema")
     average = WeightAverage(model, decay) if decay else None
-    assigners = resolved_assigners(model)
-    if processes.is_first():
-        (work_dir / ASSIGNER).write_text(assigners + "\n", encoding="utf-8")
-    processes.once(partial(_tell_trackers, metrics, config, work_dir))
-    told = [EpochLog(metrics.means), Announcement(config, bar.say, () if quiet else (*pace(config), assigners))]
-    told += _course(config, metrics, work_dir, bar.say)
-    seeds = [EpochSeed(config["seed"]), TrainingProgress()]
-    averaging = [average] if average else []
-    hooks = [metrics, observed, *telemetry, *watching, *seeds, SyncBuffersHook(), *averaging, bar, keeper, *told]
-    model.observer = observed
+    hooks = watched.hooks(config, model, work_dir, keeper, average, watching)
+    model.observer = watched.observed
     with calm(), naming(work_dir):
-        basics = runner_basics(config, work_dir)
-        runner = QuietRunner(model, str(work_dir), **loop, custom_hooks=hooks, **_from(start), **basics)
-        if processes.is_first() and runner.max_epochs > (start.epoch if start else 0):
-            (work_dir / SUMMARY).unlink(missing_ok=True)  # of a run that is not over any more
-        for sentence in start.notes if start else ():
-            runner.logger.info(sentence)
-        runner.pace = loop["param_scheduler"] if start and start.pace_changed else None
-        runner.average, runner.parts = average, parts_of(config)
+        named = {**runner_basics(config, work_dir), **_from(start), "average": average, "parts": parts_of(config)}
+        pace = loop["param_scheduler"] if start and start.pace_changed else None
+        runner = QuietRunner(model, str(work_dir), **loop, custom_hooks=hooks, **named, pace=pace)
+        _begin(runner, start, work_dir)
         try:
             runner.train()
         finally:
-            bar.stop()
-            metrics.trackers.close()
+            watched.stop()
             model.observer = None
             if processes.is_first():
                 _remove_if_empty(Path(runner.log_dir))
     ended = {"by": "patience" if runner.train_loop.stop_training else "schedule", "epoch": runner.epoch}
-    counted = {**observed.summary(), **keeper.best, "ended": ended}
+    counted = {**watched.observed.summary(), **keeper.best, "ended": ended}
     return processes.once(partial(summarise, config, work_dir, counted, model))
 
 
-def _course(config: Mapping[str, Any], metrics: MetricsFile, folder: Path, say: Callable[[str], None]) -> list[Hook]:
-    """What goes by the course of the run so far."""
-    course, patience = Course(metrics), config["evaluation"].get("patience")
-    return [course, Picture(course, folder, config["name"]), *([Patience(course, patience, say)] if patience else [])]
-
-
-def _tell_trackers(metrics: MetricsFile, config: Mapping[str, Any], work_dir: Path) -> None:
-    metrics.trackers = Trackers(config.get("log") or (), work_dir, config)
+def _begin(runner: QuietRunner, start: Start | None, work_dir: Path) -> None:
+    """What a run says and takes back before its first step, when it goes on."""
+    if processes.is_first() and runner.max_epochs > (start.epoch if start else 0):
+        (work_dir / SUMMARY).unlink(missing_ok=True)  # of a run that is not over any more
+    for sentence in start.notes if start else ():
+        runner.logger.info(sentence)
 
 
 def evaluate(
@@ -247,6 +222,7 @@ def _loop(config: Mapping[str, Any], model: nn.Module) -> dict[str, Any]:
     schedule, evaluation, source = config["schedule"], config["evaluation"], source_of(config)
     share, most = processes.share(schedule["batch_size"]), schedule.get("steps")
     loader = train_loader(source, config["input"], share, config["seed"], most)
+    check_parts(min(share, len(loader.sampler)), parts_of(config))  # the only batch may have fewer images
     steps = steps_in_all(loader, schedule["epochs"])
     epochs = -(-steps // len(loader))
     return {

@@ -92,6 +92,7 @@ def test_no_shell_waits_for_torch():
         "detassign bench assigners --detectors fcos_t": "fcos_tiny",
         "detassign inspect --di": "--diff",
         "detassign data che": "check",
+        "detassign doctor --j": "--json",
     }
     run = subprocess.run(
         [sys.executable, "-c", WITHOUT_TORCH],

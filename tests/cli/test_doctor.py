@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from detassign import compat, ops
-from detassign.cli import doctor, main
+from detassign.cli import doctor_examination as doctor
+from detassign.cli import main
 from detassign.compat.op_coverage import OpCoverage
 
 

@@ -85,6 +85,22 @@ def test_a_run_in_parts_has_the_steps_of_whole_batches_and_goes_on_to_the_bit(so
     assert all(torch.equal(value, two[name]) for name, value in one.items())
 
 
+def test_a_run_takes_its_batches_in_parts_and_steps_after_each_batch(source, tmp_path, monkeypatch):
+    seen, steps_taken = [], []
+    forward, step = BaseModel.train_step, OptimWrapper.step
+
+    def counted(model, batch, *given, **named):
+        seen.append(len(batch["inputs"]))
+        return forward(model, batch, *given, **named)
+
+    monkeypatch.setattr(BaseModel, "train_step", counted)
+    monkeypatch.setattr(OptimWrapper, "step", lambda wrapper, **named: steps_taken.append(1) or step(wrapper, **named))
+    train(config_of(source, batch_size=4, parts=2), tmp_path / "run", quiet=True)
+    steps_in_all = 2 * (len_of(source) // 4)
+    assert seen == [2] * 2 * steps_in_all
+    assert len(steps_taken) == steps_in_all
+
+
 def len_of(source):
     return len(list(source.train_images.glob("train_*")))
 
@@ -92,6 +108,13 @@ def len_of(source):
 def test_unequal_parts_are_refused_and_leave_no_folder(source, tmp_path):
     with pytest.raises(ValueError, match="4 images of a process do not make 3 equal parts"):
         train(config_of(source, parts=3), tmp_path / "run", quiet=True)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_set_of_fewer_images_than_parts_is_refused_and_leaves_no_folder(source, tmp_path):
+    images = len_of(source)
+    with pytest.raises(ValueError, match=f"{images} images cannot be taken in 16 parts; give fewer parts"):
+        train(config_of(source, parts=16, batch_size=16), tmp_path / "run", quiet=True)
     assert not (tmp_path / "run").exists()
 
 

@@ -214,3 +214,19 @@ def test_an_older_config_is_without_and_a_decay_out_of_range_is_refused(run, sou
     assert read(tmp_path / "older.json")["schedule"]["ema"] is None
     with pytest.raises(ValueError, match=r"schedule\.ema is 2; expected a number between 0 and 1 or None"):
         config_of(source, ema=2)
+
+
+def test_an_average_that_begins_in_a_resumed_run_begins_at_the_weights_of_its_checkpoint(source, tmp_path, monkeypatch):
+    go(config_of(source, ema=None, epochs=1), tmp_path / "run", SCORES)
+    weights, begun = held(tmp_path / "run" / "epoch_1.pth"), []
+    usual = WeightAverage.before_train
+
+    def before_train(average, runner):
+        usual(average, runner)
+        begun.append({name: average.averages[id(tensor)].clone() for name, tensor in average.names.items()})
+
+    monkeypatch.setattr(WeightAverage, "before_train", before_train)
+    with pytest.warns(Note) as told:
+        go(config_of(source, epochs=2), tmp_path / "run", SCORES, resume=True)
+    assert any("no averaged weights, so their average begins here" in str(each.message) for each in told)
+    assert all(torch.equal(value, weights[name]) for name, value in begun[0].items())
