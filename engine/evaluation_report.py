@@ -32,6 +32,7 @@ OWN = {METRICS, DETECTIONS, PAGE, WORST, *(f"{name}.png" for name in CHARTS)}  #
 WRITTEN_BY = "detassign test"  # under "written_by" in METRICS: how a report is known
 LARGEST_METRICS = 2**26  # bytes; with 1000 classes there are ten million
 MOST_WORST = 20  # images that are drawn
+LONGEST_NAME = 60  # letters of an image's name in that of its drawing: four bytes each fit every file system
 KEYS = ("image_id", "category_id", "bbox", "score")  # of a detection; pycocotools adds others
 
 
@@ -72,10 +73,10 @@ def write_report(
     with naming(folder), written_aside(folder) as fresh:
         found = analysis.worst[:MOST_WORST]
         files = [truth.file_names[one.index] for one in found]
-        names = [f"{place:02d}-{Path(file).stem}.png" for place, file in enumerate(files, 1)]
+        names = [f"{place:02d}-{Path(file).stem[:LONGEST_NAME]}.png" for place, file in enumerate(files, 1)]
         (fresh / WORST).mkdir()
         worst = [
-            Worst(file, one, _drawn(images / file, analysis, one.index, fresh / WORST / name))
+            Worst(file, one, _drawn(images / file, analysis, one.index, truth, fresh / WORST / name))
             for one, file, name in zip(found, files, names, strict=True)
         ]
         numbers = {"written_by": WRITTEN_BY, "title": title, **facts, **document(analysis)}
@@ -103,12 +104,12 @@ def _listed(detections: Sequence[Mapping[str, Any]]) -> bytes:
     return ("[" + ",\n".join(lines) + "]\n").encode()
 
 
-def _drawn(file: Path, analysis: Analysis, index: int, place: Path) -> Mistakes | None:
+def _drawn(file: Path, analysis: Analysis, index: int, truth: Table, place: Path) -> Mistakes | None:
     """An image's truth and detections, saved beside each other; None when it cannot be read."""
     pixels = _read(file)
     if pixels is None:
         return None
-    drawn = draw_mistakes(pixels, analysis, index)
+    drawn = draw_mistakes(pixels, analysis, index, truth)
     drawn.beside_each_other().save(place, format="PNG", compress_level=1)
     return drawn
 

@@ -7,13 +7,15 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
+from ...data.table import Table
 from ..evaluation.analysis import Analysis
 from ..evaluation.errors import KINDS
 from .detections import Box, draw_boxes, named_box
 
-__all__ = ["FOUND", "MISTAKE", "Mistakes", "draw_mistakes"]
+__all__ = ["CROWD", "FOUND", "MISTAKE", "Mistakes", "draw_mistakes"]
 
-FOUND, MISTAKE = (86, 180, 233), (240, 110, 20)  # RGB; told apart by most eyes, and by words
+FOUND, MISTAKE, CROWD = (86, 180, 233), (240, 110, 20), (160, 160, 160)  # RGB; told apart by most eyes, and by words
+ON_TOP = (MISTAKE, FOUND, CROWD)
 LARGEST = 960  # pixels of the longer side
 GAP = 12  # pixels between the two
 
@@ -33,18 +35,21 @@ class Mistakes(NamedTuple):
         return both
 
 
-def draw_mistakes(pixels: np.ndarray, analysis: Analysis, image: int) -> Mistakes:
+def draw_mistakes(pixels: np.ndarray, analysis: Analysis, image: int, truth: Table) -> Mistakes:
     """Objects, "missed" where none of the detections found them, and detections above the best threshold, the kind where wrong.
 
-    pixels: (H, W, 3) in BGR; image: its index.
+    Crowd regions, in which detections count neither way, are beneath the objects.
+
+    pixels: (H, W, 3) in BGR; image: its index; truth: of the split.
     """
     matching = analysis.matching
     own = np.flatnonzero((matching.detection_images == image) & (matching.scores >= analysis.threshold))
     objects = np.flatnonzero(matching.object_images == image)
     found = set(matching.found[own].tolist())
-    truth = [_object(analysis, index, index in found) for index in objects.tolist()]
+    annotated = [_object(analysis, index, index in found) for index in objects.tolist()]
+    annotated += [_crowd(truth, row) for row in np.flatnonzero(truth.crowd & (truth.owners == image)).tolist()]
     detected = [_detection(analysis, index) for index in own.tolist()]
-    sides = (sorted(boxes, key=lambda box: box.colour == FOUND) for boxes in (truth, detected))  # mistakes on top
+    sides = (sorted(boxes, key=lambda box: ON_TOP.index(box.colour)) for boxes in (annotated, detected))
     return Mistakes(*(draw_boxes(pixels, side, LARGEST) for side in sides))
 
 
@@ -53,6 +58,10 @@ def _object(analysis: Analysis, index: int, found: bool) -> Box:
     label, behind = int(matching.object_labels[index]), "" if found else " missed"
     corners = _corners(matching.object_boxes[index])
     return named_box(corners, matching.classes, label, behind, FOUND if found else MISTAKE)
+
+
+def _crowd(truth: Table, row: int) -> Box:
+    return named_box(_corners(truth.boxes[row]), [*truth.classes.values()], int(truth.labels[row]), " crowd", CROWD)
 
 
 def _detection(analysis: Analysis, index: int) -> Box:

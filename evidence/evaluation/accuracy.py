@@ -9,7 +9,7 @@ import numpy as np
 __all__ = ["AVERAGE_PRECISIONS", "AVERAGE_RECALLS", "IOUS", "RECALLS", "Accuracy"]
 
 IOUS = np.linspace(0.5, 0.95, 10)
-RECALLS = np.linspace(0, 1, 101)
+RECALLS = np.linspace(0, 1, 101)  # where COCO reads off precision
 AVERAGE_PRECISIONS = ("AP", "AP50", "AP75", "APs", "APm", "APl")
 AVERAGE_RECALLS = ("AR", "ARs", "ARm", "ARl")
 PLACES = {"AP50": 0, "AP75": 5}  # of IoUs

@@ -6,11 +6,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from .accuracy import RECALLS
 from .matching import Matching
 
 __all__ = ["Best", "Curve", "average_precision", "best", "curve", "mean_average_precision", "of_class"]
-
-RECALLS = np.linspace(0, 1, 101)  # where COCO reads off precision
 
 
 class Curve(NamedTuple):
@@ -31,7 +30,8 @@ class Curve(NamedTuple):
 class Best(NamedTuple):
     """The threshold of the highest F1, and what it gives.
 
-    The threshold lies half-way between the last score that counts and the next, so that none is equal to it.
+    The threshold lies half-way between the last score that counts and the next, so that none is equal to it; where there is no
+    next, half-way to 0.
     """
 
     threshold: float
@@ -58,7 +58,7 @@ def best(of: Curve) -> Best | None:
         return None
     place = int(of.f1.argmax())
     score = float(of.scores[place])
-    below = float(of.scores[place + 1]) if place + 1 < len(of.scores) else min(0.0, score - 1.0)
+    below = float(of.scores[place + 1]) if place + 1 < len(of.scores) else min(0.0, score) - (score <= 0)
     return Best((score + below) / 2, float(of.precision[place]), float(of.recall[place]), float(of.f1[place]))
 
 

@@ -98,7 +98,7 @@ def _worst_note(analysis: Analysis) -> str:
         return parts.note("No image has a mistake.")
     return parts.note(
         "Images with the most wrong detections and missed objects at the best threshold. Blue: found, or right. Orange: "
-        "missed, or wrong, and in which way."
+        "missed, or wrong, and in which way. Grey: crowd regions, in which detections count neither way."
     )
 
 

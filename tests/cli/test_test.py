@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from detassign.engine.evaluation import evaluated
 from detassign.engine.evaluation_report import write_report
 from detassign.engine.files import write_json
 from detassign.engine.notes import Note
+from detassign.evidence.drawing.mistakes import CROWD
 from detassign.evidence.evaluation.analysis import analyse
 
 FILES = {"metrics.json", "detections.json", "report.html", "worst", "confusion.png", "precision_recall.png"}
@@ -247,3 +249,30 @@ def test_an_image_that_cannot_be_read_is_named_in_the_report(tmp_path):
     text = (tmp_path / "report" / "report.html").read_text()
     assert text.count("The image cannot be read.") == len(analysis.worst) > 0
     assert "<h1>&lt;cells&gt;</h1>" in text
+
+
+def test_crowd_regions_are_drawn_beneath_the_objects_and_long_names_are_cut(tmp_path):
+    name = f"{'ä' * 120}.png"
+    Image.new("RGB", (int(SIDE), int(SIDE)), "white").save(tmp_path / name)
+    truth, detections = random_split(1, images=1)
+    places = np.zeros(3, int)
+    boxes, crowd = np.array([[10.0, 10, 60, 60], [100, 100, 80, 80], [5, 5, 20, 20]]), np.array([False, True, False])
+    columns = {
+        "ids": places + 1,
+        "places": places,
+        "owners": places,
+        "labels": places,
+        "boxes": boxes,
+        "areas": boxes[:, 2] ** 2,
+    }
+    truth = replace(truth, file_names=[name], **columns, crowd=crowd)
+    evaluation = evaluated(truth, detections)
+    write_report(
+        tmp_path / "report", "", {}, analyse(evaluation.matching, evaluation.accuracy), truth, tmp_path, detections
+    )
+    (drawn,) = (tmp_path / "report" / "worst").iterdir()
+    with Image.open(drawn) as picture:
+        left = np.asarray(picture.convert("RGB"))[:, : picture.height]
+    zoom = picture.height / SIDE
+    assert tuple(left[round(140 * zoom), round(100 * zoom)]) == CROWD
+    assert tuple(left[round(50 * zoom), round(10 * zoom)]) != CROWD

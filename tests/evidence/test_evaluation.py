@@ -17,7 +17,7 @@ from detassign.engine.evaluation import evaluated as of_columns
 from detassign.evidence.evaluation import matching as matching_module
 from detassign.evidence.evaluation.analysis import analyse, document
 from detassign.evidence.evaluation.confusion import confusion
-from detassign.evidence.evaluation.curves import best, of_class
+from detassign.evidence.evaluation.curves import best, curve, of_class
 from detassign.evidence.evaluation.errors import KINDS, NEAR, costs, errors
 from detassign.evidence.evaluation.matching import overlapping
 
@@ -178,6 +178,12 @@ def test_the_best_threshold_is_better_than_every_other():
         here = over_score.at(np.array([found.threshold]))
         assert (here.precision[0], here.recall[0], here.f1[0]) == found[1:]
         assert found.threshold not in matching.scores
+
+
+@pytest.mark.parametrize(("score", "threshold"), [(0.3, 0.15), (0.04, 0.02), (0.0, -0.5), (-2.0, -2.5)])
+def test_a_threshold_that_keeps_all_detections_lies_half_way_to_0(score, threshold):
+    found = best(curve(np.array([score + 0.5, score]), np.array([True, True]), 2))
+    assert found.threshold == pytest.approx(threshold)
 
 
 def literal_confusion(images, classes, threshold):
