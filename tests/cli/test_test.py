@@ -266,7 +266,7 @@ def test_crowd_regions_are_drawn_beneath_the_objects_and_long_names_are_cut(tmp_
         "areas": boxes[:, 2] ** 2,
     }
     truth = replace(truth, file_names=[name], **columns, crowd=crowd)
-    evaluation = evaluated(truth, detections)
+    evaluation = evaluated(truth, Detected.read(detections, truth.classes))
     write_report(
         tmp_path / "report", "", {}, analyse(evaluation.matching, evaluation.accuracy), truth, tmp_path, detections
     )
