@@ -207,10 +207,20 @@ def _new(width: float, height: float) -> Figure:
 
 def _saved(figure: Figure, kind: str) -> bytes:
     """The same bytes for the same numbers."""
+    _keep_titles_inside(figure)
     buffer = io.BytesIO()
     dated = {"CreationDate": None} if kind == "pdf" else {}
     figure.savefig(buffer, format=kind, dpi=DPI, metadata=dated)
     return buffer.getvalue()
+
+
+def _keep_titles_inside(figure: Figure) -> None:
+    """Titles are centred over axes, which long labels make narrower than the title."""
+    figure.draw_without_rendering()
+    for ax in figure.axes:
+        beyond = ax.title.get_window_extent().x1 - figure.bbox.x1
+        if beyond > 0:
+            ax.title.set_x(ax.title.get_position()[0] - beyond / ax.bbox.width)
 
 
 def _color(index: int) -> str:

@@ -27,7 +27,7 @@ ul { margin: .2em 0; padding-left: 1.2em; max-width: 90ch; overflow-wrap: anywhe
 table { border-collapse: collapse; font-size: .875rem; font-variant-numeric: tabular-nums; min-width: 100%; }
 th, td { padding: .35em .7em; text-align: right; white-space: nowrap; border-bottom: 1px solid var(--edge); }
 thead th { color: var(--soft); font-weight: 600; background: var(--raised); }
-th:first-child { text-align: left; position: sticky; left: 0; background: var(--raised); min-width: 7.5em; max-width: 42vw;
+th:first-child { text-align: left; position: sticky; left: 0; background: var(--raised); min-width: 8.5em; max-width: 42vw;
   white-space: normal; overflow-wrap: anywhere; }
 tbody th { font-weight: 600; }
 tbody tr:last-child > * { border-bottom: 0; }

@@ -11,7 +11,7 @@ from .views import Chart, Line, Mark, Panel, Place, Strip, extent, ticks
 __all__ = ["draw_chart", "draw_key", "draw_panel", "text"]
 
 WIDTH, HEIGHT = 380, 250  # of a panel, in units that are pixels where a chart has its natural size
-LEFT, RIGHT, TOP, BOTTOM = 42, 12, 10, 40  # pixels around a panel's lines
+LEFT, RIGHT, TOP, BOTTOM = 42, 12, 22, 40  # pixels around a panel's lines
 COLORS = 8  # of the page, named c0, c1, …; from there on lines are dashed
 LABEL, MARK, GAP, VALUE = 17, 15, 7, 52  # pixels: a strip's label, a mark, between strips, the column of values
 LONGEST = 46  # letters of a label
@@ -85,7 +85,7 @@ def _grid(across: _Scale, up: _Scale) -> list[str]:
 def _names(panel: Panel) -> list[str]:
     middle = (LEFT + WIDTH - RIGHT) / 2
     below = f'<text x="{middle}" y="{HEIGHT - 6}" class="middle soft">{text(panel.x)}</text>'
-    return [below, f'<text x="{LEFT + 4}" y="{TOP + 8}" class="soft">{text(panel.y)}</text>']
+    return [below, f'<text x="4" y="11" class="soft">{text(panel.y)}</text>']
 
 
 def _band(line: Line, across: _Scale, up: _Scale) -> str:
