@@ -92,6 +92,8 @@ def evaluate(
     """
     if (run is None) == (detections is None):
         raise ValueError("run: name one, or detections with data; one of the two")
+    if limit is not None and limit < 1:
+        raise ValueError(f"limit: expected a whole number of at least 1, got {limit}")
     data = None if data is None else str(data)
     place = (data, None if data_root is None else Path(data_root), images)
     if detections is not None:

@@ -127,14 +127,26 @@ class Model:
     def _pixels(self, image: Picture, name: str) -> np.ndarray:
         """A picture of any kind as (H, W, 3) uint8, RGB."""
         if isinstance(image, str | Path):
-            return read_pixels(Path(image), self._predictor)[..., ::-1]
+            return read_pixels(Path(image), self._predictor.load_pixels)[..., ::-1]
         if isinstance(image, Tensor):
             return _array_of(image, name)
         if isinstance(image, Image.Image):
-            return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+            return _array_of_pil(image, name)
         if not isinstance(image, np.ndarray):
             raise ValueError(f"{name}: expected {KINDS}, got {type(image).__name__}")
         return check_image(image, name)
+
+
+def _array_of_pil(image: Image.Image, name: str) -> np.ndarray:
+    """A PIL image as (H, W, 3) uint8; of 16 bits the upper 8, as files are read, where PIL would cut values at 255."""
+    upright = ImageOps.exif_transpose(image)
+    if upright.mode in ("I", "F"):
+        raise ValueError(
+            f"{name}: expected a PIL image of 8 or 16 bits, got mode {upright.mode}; scale it to one of them"
+        )
+    if upright.mode.startswith("I;16"):
+        upright = Image.fromarray((np.asarray(upright) >> 8).astype(np.uint8))
+    return np.asarray(upright.convert("RGB"))
 
 
 def _array_of(image: Tensor, name: str) -> np.ndarray:

@@ -92,6 +92,7 @@ def command(
     detassign export runs/fcos_tiny-dw-synthetic --out fcos.onnx
     detassign export runs/mine --format pt2 --dynamic --half
     """
+    from ..assigners.spec import slug
     from ..engine.export.export import Wish, export
     from ..engine.imports import load_named
     from ..engine.predict import find_model
@@ -99,7 +100,7 @@ def command(
     if wish["raw"] and (wish["score"] is not None or wish["limit"] is not None):
         raise ValueError("--raw: leaves out the filter that --score and --max set; leave them out too")
     config, chosen = find_model(run, checkpoint, trust, load_named(imports))
-    path = out or new_path(Path("runs") / f"{config.get('name', 'detector')}.{form}")
+    path = out or new_path(Path("runs") / f"{slug(str(config.get('name', 'detector')))}.{form}")
     if path.suffix != f".{form}":
         raise ValueError(f"--out {path}: a file of {form} has a name that ends in .{form}")
     check_files(out)
@@ -122,7 +123,7 @@ def read_pictures(config: dict[str, Any], paths: tuple[Path, ...], count: int) -
     from ..engine.config import source_of
     from ..engine.datasets import eval_steps
     from ..engine.prediction.finding import find_images
-    from ..engine.prediction.reading import check_header
+    from ..engine.prediction.reading import read_pixels
 
     if paths:
         files = find_images(paths)
@@ -135,9 +136,7 @@ def read_pictures(config: dict[str, Any], paths: tuple[Path, ...], count: int) -
                 f"the run's validation images cannot be had ({error}); name others to compare on with --pictures, or --check 0"
             ) from error
     load, _ = eval_steps(config["input"])
-    for file in files[:count]:
-        check_header(file)
-    return [load({"img_path": str(file)})["img"] for file in files[:count]]
+    return [read_pixels(file, lambda path: load({"img_path": str(path)})["img"]) for file in files[:count]]
 
 
 def show(path: Path, about: Metadata, found: Agreement | None, wanted: tuple[str, ...]) -> None:

@@ -24,12 +24,10 @@ from .build import Detector, build_model, load_checkpoint
 from .config import source_of
 from .datasets import eval_steps
 from .device import device_of
+from .precision import half
 
 Prepared = dict[str, Any]
 """What the network takes of a picture: its resized pixels, and its sizes."""
-
-HALF = {"cuda": torch.float16, "cpu": torch.bfloat16}
-"""Narrow numbers of a kind of device; float16 has no fast arithmetic on a CPU."""
 
 
 class Predictor:
@@ -88,14 +86,7 @@ class Predictor:
         Raises:
             ValueError: for what is no such image, with its place in the list.
         """
-        if batch < 1:
-            raise ValueError(f"batch: expected a number of at least 1, got {batch}")
-        prepared = (self._prepared(image, f"image {place}") for place, image in enumerate(images))
-        worked = in_batches(prepared, lambda several: self.detect(several, score, limit), batch, size_of)
-        return [found for _, found in worked]
-
-    def _prepared(self, image: np.ndarray, name: str) -> Prepared:
-        return self.prepare(check_image(image, name)[..., ::-1], name)
+        return detected_in(self, images, score, limit, batch)
 
     def load_pixels(self, path: Path) -> np.ndarray:
         """A file's pixels (H, W, 3) uint8 in BGR, turned as its EXIF says; raises whatever the decoder does."""
@@ -119,7 +110,7 @@ class Predictor:
         """Detections of prepared images, which pass the network together, in pixels of each, on the CPU."""
         data = self.model.data_preprocessor(pseudo_collate(list(batch)), False)
         images, samples = data["inputs"], data["data_samples"]
-        with torch.autocast(self.device.type, HALF[self.device.type], enabled=self.half):
+        with torch.autocast(self.device.type, half(self.device), enabled=self.half):
             predictions = self.model.predictions(images, samples)
         found = detected(self.model.bbox_head, self._settings(score, limit), predictions, samples)
         return [_above(score, sample.pred_instances.cpu()) for sample in found]
@@ -129,6 +120,18 @@ class Predictor:
         if limit is None:
             return settings
         return replace(settings, max_per_image=limit, per_level=max(limit, settings.per_level))
+
+
+def detected_in(
+    predictor: Any, images: Iterable[np.ndarray], score: float, limit: int | None, batch: int
+) -> list[Detections]:
+    """Detections of images by what has `prepare` and `detect`; arguments and errors as of a call of `Predictor`."""
+    if batch < 1:
+        raise ValueError(f"batch: expected a number of at least 1, got {batch}")
+    named = ((check_image(image, f"image {place}"), f"image {place}") for place, image in enumerate(images))
+    prepared = (predictor.prepare(image[..., ::-1], name) for image, name in named)
+    worked = in_batches(prepared, lambda several: predictor.detect(several, score, limit), batch, size_of)
+    return [found for _, found in worked]
 
 
 def size_of(prepared: Prepared) -> tuple[int, ...]:

@@ -115,15 +115,22 @@ def of_file(run: Run, about: Metadata, batches: Iterable[tuple[np.ndarray, np.nd
 
 
 def detections(outputs: Sequence[np.ndarray], about: Metadata) -> list[Detections]:
-    """A file's outputs as detections of each picture, in pixels of the network's picture."""
+    """A file's outputs as detections of each picture, in pixels of the network's picture.
+
+    Raises:
+        ValueError: for labels that are none of its classes.
+    """
     boxes, scores, *others = map(torch.from_numpy, outputs)
     if about.most is None:
         return best(boxes, scores)
     labels, counts = others
-    return [
+    found = [
         Detections(boxes[image, :count], scores[image, :count], labels[image, :count])
         for image, count in enumerate(counts.tolist())
     ]
+    if any(((each.labels < 0) | (each.labels >= len(about.classes))).any() for each in found):
+        raise ValueError("the exported file gives labels that are none of its classes; export it again")
+    return found
 
 
 def best(boxes: torch.Tensor, scores: torch.Tensor) -> list[Detections]:

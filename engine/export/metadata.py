@@ -15,6 +15,7 @@ VERSION = 1
 LONGEST = 10_000_000  # characters
 SIDE = 20_000  # most pixels of a side
 AXES = ("batch", "height", "width")
+OUTPUTS = ("boxes", "scores", "labels", "count")  # of detections; the first two without post-processing
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,8 @@ def _check(metadata: Metadata) -> None:
         "channels": metadata.channels in ("RGB", "BGR") and len(metadata.mean) == len(metadata.std) == 3,
         "std": all(metadata.std),
         "scale": len(metadata.scale) == 2 and all(1 <= side <= SIDE for side in (*metadata.scale, metadata.multiple)),
-        "outputs": metadata.outputs[:2] == ("boxes", "scores"),
+        "outputs": metadata.outputs == (OUTPUTS[:2] if metadata.most is None else OUTPUTS),
+        "most": metadata.most is None or (type(metadata.most) is int and metadata.most >= 1),
     }
     for axis, most in {"batch": 4096, "height": SIDE, "width": SIDE}.items():
         size = getattr(metadata, axis)

@@ -9,12 +9,13 @@ from torch import Tensor, nn
 
 from ...ops import portable_ops
 from ..build import Detector
+from .metadata import OUTPUTS
 from .padded import PaddedPostProcess
 
 NARROW = torch.float16
 NORMS = (nn.LayerNorm, nn.GroupNorm, nn.modules.batchnorm._BatchNorm)
 HEAVY = (nn.Linear, nn.Conv2d, nn.Embedding)
-DETECTIONS, RAW = ("boxes", "scores", "labels", "count"), ("boxes", "scores")  # names of outputs
+DETECTIONS, RAW = OUTPUTS, OUTPUTS[:2]  # names of outputs
 
 
 class Network(nn.Module):

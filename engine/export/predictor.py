@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import torch
 from ...heads import Detections
 from ..datasets import eval_steps
 from ..files import sha256_of
+from ..predictor import detected_in
 from ..trust import is_trusted, remember
 from .check import detections
 from .formats import FORMATS, SUFFIXES
@@ -76,12 +77,10 @@ class ExportedPredictor:
         return [_kept(each, score, limit) for each in found]
 
     def __call__(
-        self, images: Sequence[np.ndarray], score: float = 0.3, limit: int | None = None, batch: int = 1
+        self, images: Iterable[np.ndarray], score: float = 0.3, limit: int | None = None, batch: int = 1
     ) -> list[Detections]:
-        """Detections of images (H, W, 3) uint8, RGB, each in its own pixels, `batch` of them at a time."""
-        prepared = [self.prepare(image[..., ::-1], f"image {index}") for index, image in enumerate(images)]
-        starts = range(0, len(prepared), batch)
-        return [found for start in starts for found in self.detect(prepared[start : start + batch], score, limit)]
+        """Detections of images in their own pixels; arguments and errors as of `Predictor`."""
+        return detected_in(self, images, score, limit, batch)
 
 
 def read(path: Path, trust: bool = False) -> tuple[Metadata, Any]:
@@ -110,5 +109,5 @@ def _of_original(found: Detections, factors: tuple[float, float]) -> Detections:
 
 
 def _kept(found: Detections, score: float, limit: int | None) -> Detections:
-    kept = torch.nonzero(found.scores > score)[:limit, 0]
+    kept = torch.nonzero((found.scores > score) & found.boxes.isfinite().all(1))[:limit, 0]
     return Detections(found.boxes[kept], found.scores[kept], found.labels[kept])

@@ -19,6 +19,7 @@ from .reading import MOST_PIXELS
 
 VIDEOS = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv"})  # suffixes
 CODEC = "mp4v"  # MPEG-4 part 2, which every build of OpenCV writes
+FINEST, SLOWEST = 2**16 - 1, 0.01  # parts of a second, frames a second
 USUAL_RATE, FASTEST = 25.0, 1000.0  # frames a second: of a video that does not say, and that are believed
 LOCAL = {
     "OPENCV_FFMPEG_CAPTURE_OPTIONS": "protocol_whitelist;file",  # a video may name others, of the network too
@@ -111,7 +112,7 @@ class DrawnVideo:
     """
 
     def __init__(self, path: Path, rate: float) -> None:
-        self.path, self.rate, self.count = path, rate, 0
+        self.path, self.rate, self.count = path, countable(rate), 0
         self._aside = path.with_name(f"{path.stem}.part.mp4")
         self._writer: cv2.VideoWriter | None = None
         self._size = (0, 0)
@@ -135,10 +136,22 @@ class DrawnVideo:
         if self._writer is None:
             return
         self._writer.release()
+        if not self._aside.exists():  # it could not be begun, and that is being said
+            return
         if kind is None and _frames_of(self._aside) != self.count:  # OpenCV does not say that a disk is full
             self._aside.unlink(missing_ok=True)
             raise OSError(f"{self.path}: the video could not be written whole; is the disk full?")
         self._aside.replace(self.path)
+
+
+def countable(rate: float) -> float:
+    """The nearest rate that MPEG-4 can hold, which counts time in at most FINEST parts of a second.
+
+    >>> countable(1000 / 7), countable(29.97), countable(0.0001)
+    (142.86, 29.97, 0.01)
+    """
+    places = next(places for places in (3, 2, 1, 0) if rate * 10**places <= FINEST)
+    return max(round(rate, places), SLOWEST)
 
 
 def _frames_of(path: Path) -> int:

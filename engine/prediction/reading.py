@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,20 +47,20 @@ def read_picture(path: Path, predictor: Predictor, keep: bool = True) -> Picture
     Raises:
         ValueError: naming the file, when it is no image, is damaged, too large or too narrow.
     """
-    pixels = read_pixels(path, predictor)
+    pixels = read_pixels(path, predictor.load_pixels)
     prepared = predictor.prepare(pixels, path)
     return Picture(pixels.shape[1], pixels.shape[0], prepared, pixels if keep else None)
 
 
-def read_pixels(path: Path, predictor: Predictor) -> np.ndarray:
-    """An image's pixels (H, W, 3) uint8 in BGR.
+def read_pixels(path: Path, load: Callable[[Path], np.ndarray]) -> np.ndarray:
+    """An image's pixels (H, W, 3) uint8 in BGR, by what decodes them.
 
     Raises:
         ValueError: naming the file, when it is no image, is damaged or too large.
     """
     check_header(path)
     try:
-        return predictor.load_pixels(path)
+        return load(path)
     except Exception as error:  # a hostile file can make the decoder fail in any way
         raise ValueError(f"{path}: the image is damaged or of an unknown kind") from error
 

@@ -157,9 +157,9 @@ def json_list(path: Path) -> Iterator[Callable[[Any], None]]:
 
 @contextmanager
 def written(path: Path) -> Iterator[IO[str]]:
-    """A text file, written aside; it gets its name at the end, whatever ended it."""
+    """A text file, written aside; it gets its name at the end, whatever ended it. Names of files in it keep their bytes."""
     aside = path.with_name(path.name + ".part")
-    with aside.open("w", encoding="utf-8", newline="") as file:
+    with aside.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
         try:
             yield file
         finally:

@@ -62,6 +62,8 @@ def test_what_is_wrong_with_data_is_a_warning(run, tmp_path):
         (tmp_path / f"{split}.json").write_text(json.dumps(document))
     with pytest.warns(DataWarning, match=r"val\.json: boxes are thinner than a pixel"):
         detassign.evaluate(run.folder, data=tmp_path)
+    with pytest.raises(ValueError, match="limit: expected a whole number of at least 1, got 0"):
+        detassign.evaluate(run.folder, limit=0)
 
 
 def test_an_image_is_inspected_as_the_command_does(run, tmp_path, capsys):

@@ -63,6 +63,17 @@ def test_pictures_are_turned_as_their_exif_says(model, pixels, tmp_path):
     assert same(ours, theirs)
 
 
+def test_pil_images_of_16_bits_are_what_their_files_are(model, pixels, tmp_path):
+    grey = pixels[..., 0].astype(np.uint16) * 257
+    Image.fromarray(grey).save(tmp_path / "deep.png")
+    with Image.open(tmp_path / "deep.png") as opened:
+        ours, theirs = model.predict([opened, tmp_path / "deep.png"], **EVERYTHING)
+    assert np.array_equal(ours.image, theirs.image)
+    assert np.array_equal(ours.image[..., 1], pixels[..., 0])
+    with pytest.raises(ValueError, match="image 0: expected a PIL image of 8 or 16 bits, got mode F"):
+        model.predict(Image.new("F", (8, 8)))
+
+
 def test_red_is_not_blue(model, pixels):
     assert not same(model.predict(pixels, **EVERYTHING), model.predict(pixels[..., ::-1], **EVERYTHING))
 

@@ -1,6 +1,7 @@
 """export on the command line, and predict with what it wrote."""
 
 import json
+import shutil
 
 import pytest
 from PIL import Image
@@ -74,3 +75,25 @@ def test_validation_images_that_are_gone_are_named(tiny_run, tmp_path, capsys):
     (tmp_path / "best.pth").write_bytes((tiny_run / "best.pth").read_bytes())
     assert run("export", tmp_path / "best.pth", "--out", tmp_path / "x.onnx") == 1
     assert "validation images cannot be had" in capsys.readouterr().err
+
+
+def test_a_damaged_picture_to_compare_on_is_named(tiny_run, tmp_path, capsys):
+    Image.new("RGB", (64, 64), "red").save(tmp_path / "whole.png")
+    (tmp_path / "half.png").write_bytes((tmp_path / "whole.png").read_bytes()[:60])
+    command = ("export", tiny_run, "--format", "torchscript", "--out", tmp_path / "a.torchscript", "--pictures")
+    assert run(*command, tmp_path / "half.png") == 1
+    assert f"{tmp_path / 'half.png'}: the image is damaged or of an unknown kind" in capsys.readouterr().err.replace(
+        "\n", ""
+    )
+    assert not (tmp_path / "a.torchscript").exists()
+
+
+def test_a_runs_name_does_not_lead_out_of_the_folder(tiny_run, tmp_path, capsys, monkeypatch):
+    copied = shutil.copytree(tiny_run, tmp_path / "run")
+    config = json.loads((copied / "config.json").read_text())
+    (copied / "config.json").write_text(json.dumps({**config, "name": "../../escaped"}))
+    (tmp_path / "work" / "here").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "work" / "here")
+    assert run("export", copied, "--format", "torchscript", "--check", 0) == 0
+    assert len(list((tmp_path / "work" / "here" / "runs").glob("*.torchscript"))) == 1
+    assert not list(tmp_path.glob("*.torchscript")) + list((tmp_path / "work").glob("*.torchscript"))

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from detassign.engine.export import predictor as module
+from detassign.engine.export.check import detections
 from detassign.engine.export.metadata import KEY, parse
 from detassign.engine.export.predictor import ExportedPredictor
 
@@ -52,6 +53,8 @@ def test_a_file_of_another_program_is_refused(other):
         ({"mean": ["a", 0, 0]}, "its numbers cannot be right"),
         ({"std": [0, 1, 1]}, "its std cannot be right"),
         ({"classes": "cat"}, "its classes cannot be right"),
+        ({"most": "many"}, "its most cannot be right"),
+        ({"outputs": ["boxes", "scores"]}, "its outputs cannot be right"),
         ({"more": 1}, "unexpected keyword argument"),
     ],
 )
@@ -119,3 +122,19 @@ def test_missing_large_and_unknown_files_are_named(tmp_path, monkeypatch):
 def test_metadata_survive_as_text(torchscript_run):
     about = replace(torchscript_run[1], classes=("a", "Ä\u2028"), height=None)
     assert parse(about.text(), "x") == about
+
+
+@pytest.mark.parametrize("label", [-1, 2])
+def test_labels_that_are_no_classes_are_refused(torchscript_run, label):
+    about = replace(torchscript_run[1], classes=("cat", "dog"))
+    outputs = [np.zeros((1, 3, 4), np.float32), np.ones((1, 3), np.float32), np.full((1, 3), label), np.array([2])]
+    with pytest.raises(ValueError, match="labels that are none of its classes"):
+        detections(outputs, about)
+
+
+def test_pictures_of_another_shape_are_named(torchscript_run):
+    predictor = ExportedPredictor(torchscript_run[0], trust=True)
+    with pytest.raises(ValueError, match=r"image 0: expected an array \(H, W, 3\) of uint8, RGB, got \(9, 9\)"):
+        predictor([np.zeros((9, 9), np.uint8)])
+    with pytest.raises(ValueError, match="batch: expected a number of at least 1, got 0"):
+        predictor([np.zeros((9, 9, 3), np.uint8)], batch=0)

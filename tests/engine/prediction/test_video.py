@@ -168,3 +168,20 @@ def test_frames_of_another_size_are_brought_to_that_of_the_first(tmp_path):
         for size in ((32, 32), (48, 64), (32, 32)):
             writer.put(Image.new("RGB", size))
     assert Video(tmp_path / "a.mp4").said == 3
+
+
+@pytest.mark.parametrize("rate", [1000 / 7, 119.7364, 999.98, 0.00001])
+def test_rates_that_mpeg_4_cannot_count_are_rounded(rate, tmp_path):
+    with DrawnVideo(tmp_path / "a.mp4", rate) as writer:
+        for _ in range(3):
+            writer.put(Image.new("RGB", (32, 32)))
+    assert Video(tmp_path / "a.mp4").said == 3
+
+
+def test_a_drawing_that_cannot_be_begun_says_so(tmp_path):
+    with (
+        pytest.raises(OSError, match="a video of 1 x 1 pixels cannot be written"),
+        DrawnVideo(tmp_path / "a.mp4", 9) as writer,
+    ):
+        writer.put(Image.new("RGB", (1, 1)))
+    assert list(tmp_path.iterdir()) == []

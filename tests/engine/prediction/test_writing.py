@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from detassign.data import DataSource
 from detassign.engine.prediction.drawing import cut
 from detassign.engine.prediction.naming import Named, distinct_stems, named
 from detassign.engine.prediction.reading import Picture
-from detassign.engine.prediction.writing import FORMS, Found
+from detassign.engine.prediction.writing import FORMS, Found, written
 from detassign.heads import Detections
 
 NOWHERE = Path("nowhere")
@@ -137,3 +138,9 @@ def test_annotations_without_the_ids_are_one_sentence(content, sentence, tmp_pat
     (tmp_path / "val.json").write_text(json.dumps(content))
     with pytest.raises(ValueError, match=sentence):
         named([Path("b.jpg")], tmp_path / "val.json")
+
+
+def test_names_of_files_that_are_no_text_are_written_as_their_bytes(tmp_path):
+    with written(tmp_path / "list.txt") as file:
+        file.write(os.fsdecode(b"caf\xe9.png"))
+    assert (tmp_path / "list.txt").read_bytes() == b"caf\xe9.png"
