@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
@@ -21,8 +22,10 @@ from .common import (
 from .tables import say, table
 
 if TYPE_CHECKING:
+    from ..data import DataSource
     from ..evidence.advice.facts import Facts
     from ..evidence.advice.reach import Reach
+    from ..evidence.advice.rules import Choice
 
 BY_GEOMETRY = ("fcos", "atss", "max_iou", "rfla")  # assigners whose matchings look at points and boxes alone
 STRIDES = (8, 16, 32, 64, 128)
@@ -73,55 +76,80 @@ def command(
     detassign advise --data my/folder
     detassign advise --data my/folder --minutes 30 --pretrained mobilenet_v2.pth
     """
+    check_files(json_file)
+    source = find_data(data or "synthetic", data_root, images)
+    advice = _advice(source)
+    _show(source.name, advice.statistics, advice.reached, advice.choices, advice.side)
+    faults = [f"  {fault}" for fault in advice.faults[:FAULTS]]
+    say("\n".join(["In the annotations:", *faults] if faults else []))
+    say(f"Worth comparing on this set: {', '.join(advice.assigners)}.")
+    click.echo(f"  {_comparison(advice, data or 'synthetic')}")
+    decided = []
+    if minutes is not None:
+        source_options = {"data": (data or "synthetic",), "data_root": data_root, "images": images}
+        decided = _probe(advice.assigners, advice.side, minutes, work_dir, **source_options, **probe)
+        say("\n".join(decided))
+    if json_file:
+        from ..engine.files import write_json
+
+        write_json({"data": source.name, **advice.to_dict(), "probe": decided}, json_file)
+        click.echo(str(json_file))
+    return 0
+
+
+class _Advice(NamedTuple):
+    """What a data set asks for."""
+
+    statistics: Mapping[str, Mapping[str, Any]]
+    faults: list[str]
+    side: int
+    reached: dict[str, Reach]
+    choices: list[Choice]
+    assigners: list[str]
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "statistics": self.statistics,
+            "faults": self.faults,
+            "input_side": self.side,
+            "reach": {name: asdict(each) for name, each in self.reached.items()},
+            "choices": [asdict(choice) for choice in self.choices],
+            "assigners": self.assigners,
+        }
+
+
+def _advice(source: DataSource) -> _Advice:
+    """Read off the annotations.
+
+    Raises:
+        ValueError: when they have errors, or no objects.
+    """
     import torch
 
     from ..data import check
     from ..data.reader import read_annotations
-    from ..engine.files import write_json
     from ..evidence.advice.facts import facts_of
     from ..evidence.advice.rules import choices, input_side, shortlist
 
-    check_files(json_file)
-    source = find_data(data or "synthetic", data_root, images)
     report = check(source)
     faults = [str(found) for found in (*report.errors, *report.warnings)]
     if report.errors:
         say("\n".join(faults[:FAULTS]))
         raise ValueError(f"data {source.name}: has errors, which come first; 'detassign data check' shows all of them")
-    train, _ = read_annotations(source.place("train"))
-    facts = facts_of(train)
+    facts = facts_of(read_annotations(source.place("train")).table)
     if not len(facts.boxes):
         raise ValueError(f"data {source.name}: has no objects to learn from")
     side = input_side(facts)
-    most = max(split["most_boxes_in_an_image"] for split in report.statistics.values())
     reached = _reached(facts, side)
+    most = max(split["most_boxes_in_an_image"] for split in report.statistics.values())
     chosen = choices(facts, most, reached, torch.cuda.is_available())
-    named = shortlist(facts, side)
-    _show(source.name, report.statistics, reached, chosen, side)
-    say("\n".join(["In the annotations:", *(f"  {fault}" for fault in faults[:FAULTS])] if faults else []))
-    say(f"Worth comparing on this set: {', '.join(named)}.")
-    options = " ".join(each.options for each in chosen if each.topic in ("detector", "input size"))
-    names = f"--data {data or 'synthetic'} --assigners {','.join(named)} --seeds 0,1,2"
-    click.echo(f"  detassign bench assigners {names} {options}")
-    decided = []
-    if minutes is not None:
-        source_options = {"data": (data or "synthetic",), "data_root": data_root, "images": images}
-        decided = _probe(named, side, minutes, work_dir, **source_options, **probe)
-        say("\n".join(decided))
-    if json_file:
-        found = {
-            "data": source.name,
-            "statistics": report.statistics,
-            "faults": faults,
-            "input_side": side,
-            "reach": {name: asdict(each) for name, each in reached.items()},
-            "choices": [asdict(choice) for choice in chosen],
-            "assigners": named,
-            "probe": decided,
-        }
-        write_json(found, json_file)
-        click.echo(str(json_file))
-    return 0
+    return _Advice(report.statistics, faults, side, reached, chosen, shortlist(facts, side))
+
+
+def _comparison(advice: _Advice, data: str) -> str:
+    """The command that compares the assigners."""
+    options = " ".join(each.options for each in advice.choices if each.topic in ("detector", "input size"))
+    return f"detassign bench assigners --data {data} --assigners {','.join(advice.assigners)} --seeds 0,1,2 {options}"
 
 
 def _reached(facts: Facts, side: int) -> dict[str, Reach]:

@@ -18,7 +18,7 @@ from .files import naming
 from .prediction.clock import Clock
 from .prediction.finding import is_video
 from .prediction.images import predict_images
-from .prediction.naming import named
+from .prediction.naming import named, warn_of_shared_ids
 from .prediction.video import predict_video
 from .prediction.wanted import Outcome, Wanted
 from .predictor import Predictor
@@ -81,6 +81,8 @@ def predict_with(
     if wanted.draw:
         warn_of_missing_letters(source.classes)
     images = named([file for file in files if not is_video(file)], wanted.ids)
+    if "coco" in wanted.forms:
+        warn_of_shared_ids(images)
     videos = named([file for file in files if is_video(file)])
     with calm(), silent_decoder(), naming(folder):
         predictor = load()

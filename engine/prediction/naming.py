@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from ...data.files import read_json
+from ..notes import note
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,21 @@ def _id_of(file: Path, candidates: list[tuple[tuple[str, ...], int]], annotation
 
 def _has_id(image: object) -> bool:
     return isinstance(image, dict) and isinstance(image.get("id"), int) and isinstance(image.get("file_name"), str)
+
+
+def warn_of_shared_ids(images: Sequence[Named]) -> None:
+    """Tell of files that COCO results cannot tell apart."""
+    first: dict[int | str, Path] = {}
+    shared = [
+        (image, first[image.image_id]) for image in images if first.setdefault(image.image_id, image.path) != image.path
+    ]
+    if shared:
+        image, other = shared[0]
+        more = f", and {len(shared) - 1} more files share theirs" if len(shared) > 1 else ""
+        note(
+            f"coco.json: {other} and {image.path} have the same image id, {image.image_id}{more}; --ids FILE takes ids from "
+            "annotations"
+        )
 
 
 def distinct_stems(files: Sequence[Path]) -> list[str]:

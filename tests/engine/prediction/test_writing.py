@@ -12,8 +12,9 @@ from PIL import Image
 from pycocotools.coco import COCO
 
 from detassign.data import DataSource
+from detassign.engine.notes import Note
 from detassign.engine.prediction.drawing import cut
-from detassign.engine.prediction.naming import Named, distinct_stems, named
+from detassign.engine.prediction.naming import Named, distinct_stems, named, warn_of_shared_ids
 from detassign.engine.prediction.reading import Picture
 from detassign.engine.prediction.writing import FORMS, Found, written
 from detassign.heads import Detections
@@ -144,3 +145,13 @@ def test_names_of_files_that_are_no_text_are_written_as_their_bytes(tmp_path):
     with written(tmp_path / "list.txt") as file:
         file.write(os.fsdecode(b"caf\xe9.png"))
     assert (tmp_path / "list.txt").read_bytes() == b"caf\xe9.png"
+
+
+def test_files_that_coco_results_cannot_tell_apart_are_named(recwarn):
+    files = [Path(name) for name in ("a/1.jpg", "b/0001.png", "b/2.jpg", "c/1.jpg")]
+    warn_of_shared_ids(named(files[1:3]))
+    assert not recwarn.list
+    with pytest.warns(
+        Note, match=r"a/1\.jpg and b/0001\.png have the same image id, 1, and 1 more files share theirs; --ids"
+    ):
+        warn_of_shared_ids(named(files))
