@@ -76,7 +76,7 @@ def weight_of(path: Path) -> int:
 def check_header(path: Path) -> int:
     """How many pixels an image has; raises ValueError naming the file when it is none, or its size would fill the memory."""
     if not path.is_file():
-        raise ValueError(f"{path}: expected an image file")
+        raise ValueError(f"{path}: {'expected an image file' if path.exists() else 'does not exist'}")
     if path.stat().st_size > MOST_BYTES:
         raise ValueError(f"{path}: has {path.stat().st_size} bytes, more than the {MOST_BYTES} that are read")
     try:

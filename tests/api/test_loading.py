@@ -88,9 +88,10 @@ def test_red_is_not_blue(model, pixels):
         (torch.zeros(3, 4, 5, dtype=torch.int64), "image 0: expected a tensor"),
         ([3], "image 0: expected an array .* or a file's path, got int"),
         (3, "images: expected .* or a list of these, got int"),
-        ("nowhere.png", "nowhere.png: expected an image file"),
+        ("nowhere.png", "nowhere.png: does not exist"),
+        (".", ".: expected an image file"),
     ],
-    ids=["grey", "floats", "last", "bytes as floats", "integers", "a number", "no list", "no file"],
+    ids=["grey", "floats", "last", "bytes as floats", "integers", "a number", "no list", "no file", "a folder"],
 )
 def test_what_is_no_picture_is_named(model, picture, sentence):
     with pytest.raises(ValueError, match=sentence):
