@@ -18,6 +18,7 @@ from ..assigners.registry import unknown_name
 __all__ = ["TRACKERS", "Trackers", "check_trackers", "scalars"]
 
 SAID = ("schedule", "input", "evaluation", "seed", "model")  # of the config, to MLflow, whose values are short
+FILES = ("config.json", "metrics.jsonl", "train.log")  # of the run, to MLflow
 FORBIDDEN = re.compile(r"[^\w./: -]")  # in MLflow's names
 
 
@@ -26,9 +27,18 @@ def _tensorboard(folder: Path) -> BaseVisBackend:
 
 
 def _mlflow(folder: Path) -> BaseVisBackend:
+    own = folder.absolute() / "mlflow"  # MLflow 3 keeps numbers in a database, and files beside it
     place = os.environ.get("MLFLOW_TRACKING_URI")
+    kept = {} if place else {"artifact_location": (own / "artifacts").as_uri()}
     named = {"exp_name": os.environ.get("MLFLOW_EXPERIMENT_NAME", "detassign"), "run_name": folder.name}
-    return MLflowVisBackend(str(folder / "mlflow"), tracking_uri=place, tracked_config_keys=SAID, **named)
+    return MLflowVisBackend(
+        str(own),
+        tracking_uri=place or f"sqlite:///{own / 'mlflow.db'}",
+        tracked_config_keys=SAID,
+        artifact_suffix=FILES,
+        **named,
+        **kept,
+    )
 
 
 def _wandb(folder: Path) -> BaseVisBackend:
@@ -69,7 +79,7 @@ class Trackers:
     ) -> None:
         self.backends = [TRACKERS[name](folder) for name in names]
         for backend in self.backends:
-            backend.add_config(Config({name: config.get(name) for name in SAID}))
+            backend.add_config(Config({"work_dir": str(folder), **{name: config.get(name) for name in SAID}}))
 
     def __call__(self, lines: Sequence[Mapping[str, Any]]) -> None:
         for line in lines if self.backends else ():

@@ -41,6 +41,21 @@ def test_tensorboard_has_every_number_of_the_metrics_file(source, tmp_path):
     assert {key: found[key] for key in wanted} == pytest.approx(wanted, rel=1e-6)
 
 
+def test_mlflow_has_the_numbers_and_the_files_of_a_run_in_its_folder(source, tmp_path, monkeypatch):
+    mlflow = pytest.importorskip("mlflow", reason="no mlflow")
+    for name in ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME"):
+        monkeypatch.delenv(name, raising=False)
+    config = compose("fcos_tiny", "fcos", source, changes=SMALL, epochs=2, batch_size=2, log=["mlflow"])
+    train(config, tmp_path / "run", quiet=True)
+    client = mlflow.MlflowClient(f"sqlite:///{tmp_path / 'run' / 'mlflow' / 'mlflow.db'}")
+    (run,) = client.search_runs([client.get_experiment_by_name("detassign").experiment_id])
+    lines = [line for line in read_metrics(tmp_path / "run" / "metrics.jsonl") if "AP" in line]
+    history = client.get_metric_history(run.info.run_id, "val/AP")
+    assert [(one.step, one.value) for one in history] == [(line["step"], line["AP"]) for line in lines]
+    assert run.info.run_name == "run"
+    assert {"config.json", "metrics.jsonl"} <= {file.path for file in client.list_artifacts(run.info.run_id)}
+
+
 @pytest.mark.parametrize("name", ["mlflow", "wandb"])
 def test_a_package_that_is_missing_is_said_before_there_is_a_folder(source, tmp_path, monkeypatch, name):
     monkeypatch.setattr(module, "find_spec", lambda package: None)
