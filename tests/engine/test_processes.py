@@ -59,6 +59,25 @@ def test_two_processes_learn_what_one_learns_of_the_joint_batch(runs):
         assert apart < 1e-4 * moved
 
 
+def test_two_processes_take_the_parts_of_a_batch_that_one_takes(tmp_path):
+    """The first part of all processes together is the first half of the batch, and there is one step for both."""
+    make_dataset(tmp_path / "shapes", images=12, size=64)
+    changes = {"input.scale": (64, 64), **SAME, **SGD, "evaluation.every": 9}
+    config = compose(
+        "fcos_tiny", "fcos", resolve(tmp_path / "shapes"), changes=changes, epochs=1, batch_size=4, accumulate=2
+    )
+    train(config, tmp_path / "alone", quiet=True)
+    command = ["-m", "detassign.cli", "train", tmp_path / "alone" / "config.json", "--work-dir", tmp_path / "shared"]
+    done = subprocess.run([*TORCHRUN, *map(str, command)], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    mine, theirs = (safe_load(tmp_path / run / "epoch_1.pth")["state_dict"] for run in ("alone", "shared"))
+    torch.manual_seed(config["seed"])
+    start = build_model(config).state_dict()
+    moved = max(float((mine[name] - start[name]).abs().max()) for name in mine)
+    apart = max(float((mine[name] - theirs[name]).abs().max()) for name in mine)
+    assert apart < 1e-3 * moved
+
+
 def test_one_of_two_processes_writes_and_talks(runs):
     alone, shared, said = runs
     assert {path.name for path in shared.iterdir()} == {path.name for path in alone.iterdir()}
