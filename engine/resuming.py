@@ -15,7 +15,7 @@ from ..data import DataSource
 from ..data.sources import SPLITS
 from .build import mismatch
 from .checkpoints import newest, set_aside, training_problem
-from .config import CONFIG, read, source_of
+from .config import CONFIG, read, source_of, up_to_date
 from .conversion.reading import weights_of
 from .files import sha256_of_split, write_json
 from .notes import note
@@ -79,7 +79,7 @@ def find_start(config: Mapping[str, Any], folder: Path, model: nn.Module) -> Sta
         return training_problem(path, content) or _foreign(path, content, recorded, own)
 
     chosen = newest(folder, problem)
-    before = chosen.record.get("config", recorded)
+    before = _config_of(chosen.record) or recorded
     changed, epochs = differences(before, config), config["schedule"]["epochs"]
     if epochs < chosen.epoch:
         raise ValueError(f"schedule.epochs: the run has {chosen.epoch} epochs behind it already, got {epochs}")
@@ -160,12 +160,17 @@ def catch_up(runner: Runner, schedulers: Sequence[Mapping[str, Any]], rates: Seq
 
 def _foreign(path: Path, content: Mapping[str, Any], recorded: Mapping[str, Any], own: Mapping[str, Any]) -> str | None:
     """Why a checkpoint is not of this folder's run."""
-    run = content.get("run")
-    config = run.get("config") if isinstance(run, dict) else None
-    other = refused(differences(config, recorded)) if isinstance(config, dict) else {}
+    config = _config_of(content.get("run"))
+    other = refused(differences(config, recorded)) if config else {}
     if other:
         return f"{path} is of another run ({named(other, 'in it', f'in {CONFIG}')})"
     return mismatch(own, weights_of(content, path).state, path)
+
+
+def _config_of(record: Any) -> dict[str, Any] | None:
+    """The config that a checkpoint was written under, in today's form as the folder's is; None where it does not say."""
+    config = record.get("config") if isinstance(record, Mapping) else None
+    return up_to_date(config) if isinstance(config, Mapping) else None
 
 
 def named(changed: Mapping[str, tuple[Any, Any]], there: str, here: str) -> str:

@@ -65,7 +65,7 @@ class Inspection:
         check_suffix(path)
         if kind_of(path) == "page":
             shown = self.content(self.scene, self.inspections, self.subtitle)
-            write_bytes(page(shown, theme).encode(), path)
+            write_bytes(page(shown, theme).encode(errors="backslashreplace"), path)
         else:
             write_figure(lambda: self.draw(self.scene, self.inspections, self.subtitle), path, theme)
         return path

@@ -1,5 +1,6 @@
 """What may change when a run goes on, what that changes, and what is another run."""
 
+import json
 import shutil
 
 import pytest
@@ -173,3 +174,26 @@ def test_a_run_goes_on_without_the_weights_that_it_started_from(source, tmp_path
     with pytest.warns(Note):
         train({**started, **config_of(source, 2), "init": str(weights)}, tmp_path / "run", resume=True, quiet=True)
     assert (tmp_path / "run" / "epoch_2.pth").exists()
+
+
+def older(config):
+    """A config as runs wrote it before precision and the settings of averages, parts and augmentations."""
+    kept = {key: value for key, value in config.items() if key not in ("precision", "log", "telemetry")}
+    sections = ("input", "schedule", "evaluation")
+    plain = {name: {k: v for k, v in config[name].items() if v is not None or k == "multi_scale"} for name in sections}
+    return {**kept, **plain, "amp": False}
+
+
+def test_a_run_of_an_older_form_goes_on(copied, source):
+    config = json.loads((copied / "config.json").read_text())
+    (copied / "config.json").write_text(json.dumps(older(config)))
+    for name in ("epoch_1.pth", "epoch_2.pth", "best.pth"):
+        if (copied / name).exists():
+            content = torch.load(copied / name, weights_only=False)
+            content["run"]["config"] = older(content["run"]["config"])
+            (copied / name).unlink()
+            torch.save(content, copied / name)
+    with pytest.warns(Note) as notes:
+        train(config_of(source, 3), copied, resume=True, quiet=True)
+    assert not [note for note in notes if "another run" in str(note.message) or "unused" in str(note.message)]
+    assert (copied / "epoch_3.pth").exists()

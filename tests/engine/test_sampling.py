@@ -54,3 +54,10 @@ def test_steps_cut_a_repeated_epoch_as_any_other():
         found.set_epoch(epoch)
         lengths.append(len(list(found)))
     assert lengths == [6, 2, 0]
+
+
+@pytest.mark.parametrize("rank", range(5))
+def test_every_process_has_as_many_images_however_few_there_are(rank, monkeypatch):
+    monkeypatch.setattr("mmengine.dataset.sampler.get_dist_info", lambda: (rank, 5))
+    sampler = Shuffled([0], seed=0, batch_size=1, factors=torch.tensor([1.4]))
+    assert list(sampler) == [0] * len(sampler) == [0]
