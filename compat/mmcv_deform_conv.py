@@ -1,21 +1,20 @@
 """Deformable convolution, v1 and modulated v2, in the calling convention of ``mmcv._ext``.
 
-Dai et al. (2017), Zhu et al. (2019). The kernels are torchvision's, whose offset order (group, kernel position, then y
-before x) and zero padding are mmcv's own. They differ in one gradient: a sample exactly one pixel outside the map, as
-at every border before the offsets have learnt anything, has no gradient to its offset in mmcv, and so here. Results
-are written into the buffers mmcv allocates; mmcv's scratch buffers and its ``im2col_step`` are not needed.
+Dai et al. (2017), Zhu et al. (2019). The op is ``detassign.ops.deform_conv2d``, whose offset order (group, kernel position,
+then y before x), zero padding and gradients are mmcv's own. Results are written into the buffers mmcv allocates; mmcv's
+scratch buffers and its ``im2col_step`` are not needed.
 
 mmcv's modulated kernel takes offsets and masks that are larger than the output, and DyHead relies on it: each image's
 block is read from its front with the strides of the output, whatever its own. The rest of the block is not read.
 """
 
-from typing import NamedTuple
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .precision import at_least_float32
+from ..ops import deform_conv2d
+from ..ops.deform_conv2d import deform_conv2d_backward
+from ..ops.deform_conv2d_geometry import Geometry, steps
 
 __all__ = [
     "deform_conv_backward_input",
@@ -24,19 +23,6 @@ __all__ = [
     "modulated_deform_conv_backward",
     "modulated_deform_conv_forward",
 ]
-
-
-class Geometry(NamedTuple):
-    """Stride, padding, dilation (height, then width) and groups in the order torchvision's kernel takes them."""
-
-    stride_h: int
-    stride_w: int
-    pad_h: int
-    pad_w: int
-    dilation_h: int
-    dilation_w: int
-    groups: int
-    offset_groups: int
 
 
 def deform_conv_forward(
@@ -76,11 +62,11 @@ def deform_conv_forward(
     Raises:
         ValueError: when ``offset`` has another shape, which mmcv refuses too.
     """
-    geometry = Geometry(dH, dW, padH, padW, dilationH, dilationW, group, deformable_group)
-    expected = _block_shape(2, input, weight, geometry)
+    geometry = Geometry((dH, dW), (padH, padW), (dilationH, dilationW))
+    expected = _block_shape(2 * deformable_group, input, weight, geometry)
     if offset.shape != expected:
         raise ValueError(f"offset: expected shape {tuple(expected)}, got {tuple(offset.shape)}")
-    output.copy_(_forward(input, weight, offset, None, None, geometry))
+    output.copy_(deform_conv2d(input, offset, weight, None, *geometry))
 
 
 def deform_conv_backward_input(
@@ -105,8 +91,8 @@ def deform_conv_backward_input(
     im2col_step: int,
 ) -> None:
     """Write the gradients of input and offset; the arguments are those of the forward."""
-    geometry = Geometry(dH, dW, padH, padW, dilationH, dilationW, group, deformable_group)
-    gradients = _backward(grad_output, input, weight, offset, None, geometry)
+    geometry = Geometry((dH, dW), (padH, padW), (dilationH, dilationW))
+    gradients = deform_conv2d_backward(grad_output, input, offset, weight, *geometry, of_weight=False)
     grad_input.copy_(gradients.input)
     grad_offset.copy_(gradients.offset)
 
@@ -133,10 +119,10 @@ def deform_conv_backward_parameters(
     im2col_step: int,
 ) -> None:
     """Add ``scale`` times the gradient of the weight to ``grad_weight``; the arguments are those of the forward."""
-    geometry = Geometry(dH, dW, padH, padW, dilationH, dilationW, group, deformable_group)
+    geometry = Geometry((dH, dW), (padH, padW), (dilationH, dilationW))
     # The weight's gradient depends on the weight by its shape only.
-    gradients = _backward(grad_output, input, grad_weight, offset, None, geometry)
-    grad_weight.add_(gradients.weight.to(grad_weight), alpha=scale)
+    gradients = deform_conv2d_backward(grad_output, input, offset, grad_weight, *geometry, of_samples=False)
+    grad_weight.add_(gradients.weight, alpha=scale)
 
 
 def modulated_deform_conv_forward(
@@ -180,9 +166,9 @@ def modulated_deform_conv_forward(
     Raises:
         ValueError: when ``offset`` or ``mask`` has another batch or number of channels, or maps smaller than the output.
     """
-    geometry = Geometry(stride_h, stride_w, pad_h, pad_w, dilation_h, dilation_w, group, deformable_group)
-    offset, mask = _read_blocks(offset, mask, input, weight, geometry)
-    output.copy_(_forward(input, weight, offset, mask, bias if with_bias else None, geometry))
+    geometry = Geometry((stride_h, stride_w), (pad_h, pad_w), (dilation_h, dilation_w))
+    offset, mask = _read_blocks(offset, mask, input, weight, geometry, deformable_group)
+    output.copy_(deform_conv2d(input, offset, weight, bias if with_bias else None, *geometry, mask))
 
 
 def modulated_deform_conv_backward(
@@ -213,46 +199,29 @@ def modulated_deform_conv_backward(
     with_bias: bool,
 ) -> None:
     """Write the gradients of input, weight, bias, offset and mask; the arguments are those of the forward."""
-    geometry = Geometry(stride_h, stride_w, pad_h, pad_w, dilation_h, dilation_w, group, deformable_group)
-    offset, mask = _read_blocks(offset, mask, input, weight, geometry)
-    gradients = _backward(grad_output, input, weight, offset, mask, geometry)
+    geometry = Geometry((stride_h, stride_w), (pad_h, pad_w), (dilation_h, dilation_w))
+    offset, mask = _read_blocks(offset, mask, input, weight, geometry, deformable_group)
+    gradients = deform_conv2d_backward(grad_output, input, offset, weight, *geometry, mask)
     grad_input.copy_(gradients.input)
     grad_weight.copy_(gradients.weight)
     _write_block(grad_offset, gradients.offset)
     _write_block(grad_mask, gradients.mask)
     if with_bias:
-        grad_bias.copy_(gradients.bias)
-
-
-class Gradients(NamedTuple):
-    """What torchvision's backward kernel returns, in its order."""
-
-    input: Tensor
-    weight: Tensor
-    offset: Tensor
-    mask: Tensor
-    bias: Tensor
+        grad_bias.copy_(grad_output.sum((0, 2, 3)))
 
 
 def _read_blocks(
-    offset: Tensor, mask: Tensor, input: Tensor, weight: Tensor, geometry: Geometry
+    offset: Tensor, mask: Tensor, input: Tensor, weight: Tensor, geometry: Geometry, groups: int
 ) -> tuple[Tensor, Tensor]:
-    """What the kernel reads of offset and mask: the front of each image's block, in the shape that the output asks for."""
-    offset = _front("offset", offset, _block_shape(2, input, weight, geometry))
-    return offset, _front("mask", mask, _block_shape(1, input, weight, geometry))
+    """What the op reads of offset and mask: the front of each image's block, in the shape that the output asks for."""
+    offset = _front("offset", offset, _block_shape(2 * groups, input, weight, geometry))
+    return offset, _front("mask", mask, _block_shape(groups, input, weight, geometry))
 
 
 def _block_shape(values: int, input: Tensor, weight: Tensor, geometry: Geometry) -> torch.Size:
-    """(B, values * offset_groups * kH * kW, Ho, Wo), the shape of offsets (two values a sample) or masks (one)."""
+    """(B, values * kH * kW, Ho, Wo), the shape of what has so many ``values`` for a tap."""
     kernel = weight.shape[2:]
-    height = _steps(input.shape[2], kernel[0], geometry.stride_h, geometry.pad_h, geometry.dilation_h)
-    width = _steps(input.shape[3], kernel[1], geometry.stride_w, geometry.pad_w, geometry.dilation_w)
-    return torch.Size((len(input), values * geometry.offset_groups * kernel.numel(), height, width))
-
-
-def _steps(size: int, kernel: int, stride: int, padding: int, dilation: int) -> int:
-    """How often the kernel fits along one axis."""
-    return (size + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1
+    return torch.Size((len(input), values * kernel.numel(), *steps(input.shape[2:], kernel, geometry)))
 
 
 def _front(name: str, block: Tensor, shape: torch.Size) -> Tensor:
@@ -270,45 +239,3 @@ def _write_block(buffer: Tensor, values: Tensor) -> None:
         rest = buffer.shape[1:].numel() - values.shape[1:].numel()
         values = F.pad(values.flatten(1), (0, rest)).view(buffer.shape)
     buffer.copy_(values)
-
-
-def _forward(
-    input: Tensor, weight: Tensor, offset: Tensor, mask: Tensor | None, bias: Tensor | None, geometry: Geometry
-) -> Tensor:
-    tensors = [at_least_float32(tensor) for tensor in (input, weight, offset, *_filled(input, weight, mask, bias))]
-    return torch.ops.torchvision.deform_conv2d(*tensors, *geometry, mask is not None)
-
-
-def _backward(
-    grad_output: Tensor, input: Tensor, weight: Tensor, offset: Tensor, mask: Tensor | None, geometry: Geometry
-) -> Gradients:
-    tensors = (grad_output, input, weight, offset, *_filled(input, weight, mask, None))
-    tensors = [at_least_float32(tensor).contiguous() for tensor in tensors]
-    backward = torch.ops.torchvision._deform_conv2d_backward
-    gradients = Gradients(*backward(*tensors, *geometry, mask is not None))
-    inside = _samples_inside(tensors[3], input.shape[2:], weight.shape[2:], geometry)
-    return gradients._replace(offset=gradients.offset * inside)
-
-
-def _samples_inside(offset: Tensor, size: torch.Size, kernel: torch.Size, geometry: Geometry) -> Tensor:
-    """(B, 2 * G * kH * kW, Ho, Wo) as ``offset``: whether the sample lies less than a pixel outside the map."""
-    samples = offset.unflatten(1, (geometry.offset_groups, *kernel, 2))  # (B, G, kH, kW, 2, Ho, Wo)
-    rows = _grid(kernel[0], offset.shape[2], geometry.dilation_h, geometry.stride_h, geometry.pad_h, offset)
-    columns = _grid(kernel[1], offset.shape[3], geometry.dilation_w, geometry.stride_w, geometry.pad_w, offset)
-    y = samples[:, :, :, :, 0] + rows.view(rows.shape[0], 1, rows.shape[1], 1)
-    x = samples[:, :, :, :, 1] + columns.view(1, columns.shape[0], 1, columns.shape[1])
-    inside = (y > -1) & (y < size[0]) & (x > -1) & (x < size[1])  # (B, G, kH, kW, Ho, Wo)
-    return inside.unsqueeze(4).expand_as(samples).flatten(1, 4)
-
-
-def _grid(taps: int, steps: int, dilation: int, stride: int, padding: int, like: Tensor) -> Tensor:
-    """(taps, steps) pixel that each tap of the kernel reads at each step without an offset."""
-    starts = torch.arange(steps, device=like.device) * stride - padding
-    return torch.arange(taps, device=like.device).unsqueeze(1) * dilation + starts
-
-
-def _filled(input: Tensor, weight: Tensor, mask: Tensor | None, bias: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Mask and bias, with the neutral tensors torchvision's kernel wants in place of None."""
-    mask = input.new_zeros((input.shape[0], 0)) if mask is None else mask
-    bias = input.new_zeros(weight.shape[0]) if bias is None else bias
-    return mask, bias

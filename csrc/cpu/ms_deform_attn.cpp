@@ -2,6 +2,7 @@
 // often, they are first copied next to each other. In the backward each level of each head has one writer, always in
 // the order of the queries: no atomics, and the same result for every number of threads.
 #include "../ms_deform_attn.h"
+#include "buffer.h"
 #include "instruction_set.h"
 #include "ms_deform_attn_kernels.h"
 
@@ -11,7 +12,6 @@
 
 #include <algorithm>
 #include <cstring>
-#include <new>
 #include <tuple>
 #include <vector>
 
@@ -22,21 +22,6 @@ using torch::headeronly::ScalarType;
 using torch::stable::Tensor;
 
 constexpr int64_t products_per_task = 131072; // below this, starting a thread costs more than the work it takes over
-
-// Uninitialised memory from the start of a cache line on, which no vector then straddles.
-template <typename element_t>
-class Buffer {
- public:
-  explicit Buffer(int64_t count)
-      : data_(static_cast<element_t*>(::operator new(count * sizeof(element_t) + 1, std::align_val_t(64)))) {}
-  Buffer(const Buffer&) = delete;
-  Buffer& operator=(const Buffer&) = delete;
-  ~Buffer() { ::operator delete(data_, std::align_val_t(64)); }
-  element_t* data() const { return data_; }
-
- private:
-  element_t* data_;
-};
 
 // A run of levels and the cells that they lie in.
 struct Span {

@@ -7,6 +7,8 @@ import torch
 from torch import Tensor
 
 from detassign.ops import (
+    deform_conv2d,
+    deform_conv2d_reference,
     linear_assignment,
     linear_assignment_reference,
     ms_deform_attn,
@@ -14,6 +16,7 @@ from detassign.ops import (
     sample_maps,
     sample_maps_reference,
 )
+from detassign.ops.deform_conv2d import deform_conv2d_backward
 from detassign.ops.ms_deform_attn import ms_deform_attn_backward
 
 NAN, INF = float("nan"), float("inf")
@@ -199,3 +202,37 @@ def test_map_sampling_of_nothing_gives_nothing(shape, border):
     B, K, H, W = shape
     got = map_results(sample_maps, torch.zeros(shape), torch.zeros(B, K, 2, H, W), border)
     assert [tensor.shape for tensor in got] == [shape, shape, (B, K, 2, H, W)]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("share", [0.0, 0.3])
+@pytest.mark.parametrize(
+    ("channels", "groups", "offset_groups"),
+    [(1, 1, 1), (6, 2, 3), (33, 1, 1), (64, 1, 2), (72, 3, 1), (130, 1, 1), (256, 2, 1)],
+)
+def test_deformable_convolution_at_hostile_offsets_equals_the_reference(channels, groups, offset_groups, share, dtype):
+    shapes = ((2, channels, 5, 7), (2, 12 * offset_groups, 6, 4), (2 * groups, channels // groups, 2, 3))
+    input, offset, weight = (torch.randn(shape, generator=generator(1)).to(dtype) for shape in shapes)
+    mask = torch.randn((2, 6 * offset_groups, 6, 4), generator=generator(2)).to(dtype)
+    offset = spoilt((offset * 4).round() / 2, share, 3)
+    want = convolution_results(deform_conv2d_reference, input, offset, weight, mask)
+    for tensors in ((input, offset, weight, mask), map(torn, (input, offset, weight, mask))):
+        for one, other in zip(convolution_results(deform_conv2d, *tensors), want, strict=True):
+            tolerance = {torch.float64: 1e-9, torch.float32: 1e-4}.get(dtype, 2e-2)
+            torch.testing.assert_close(one, other, rtol=tolerance, atol=tolerance * 10)
+
+
+def convolution_results(form, *tensors: Tensor) -> list[Tensor]:
+    input, offset, weight, mask = leaves = [tensor.detach().requires_grad_() for tensor in tensors]
+    output = form(input, offset, weight, stride=(1, 2), padding=(1, 2), dilation=(1, 2), mask=mask)
+    return [output.detach(), *torch.autograd.grad(output, leaves, torch.ones_like(output))]
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_deformable_convolution_passes_broken_numbers_only_on_to_who_reads_them(dtype):
+    input, weight = torch.full((1, 40, 3, 3), NAN, dtype=dtype), torch.ones(2, 40, 1, 1, dtype=dtype)
+    outside, mask = torch.full((1, 2, 3, 3), 9.0, dtype=dtype), torch.full((1, 1, 3, 3), NAN, dtype=dtype)
+    assert deform_conv2d(input, outside, weight, mask=mask).count_nonzero() == 0
+    grad = torch.full((1, 2, 3, 3), INF, dtype=dtype)
+    found = deform_conv2d_backward(grad, input, outside, weight, mask=mask)
+    assert [int(gradient.count_nonzero()) for gradient in (found.input, found.offset, found.mask)] == [0, 0, 0]

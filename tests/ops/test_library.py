@@ -19,6 +19,8 @@ def test_public_names_are_these():
         "ExtensionStatus",
         "LinearAssignment",
         "MissingKernelWarning",
+        "deform_conv2d",
+        "deform_conv2d_reference",
         "extension_status",
         "linear_assignment",
         "linear_assignment_reference",

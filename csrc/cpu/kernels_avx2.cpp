@@ -1,5 +1,6 @@
-// ms_deform_attn in AVX2.
+// The kernels of the deformable ops in AVX2.
 #if defined(__x86_64__)
+#include "deform_conv2d_kernels.h"
 #include "ms_deform_attn_kernels.h"
 
 #include <torch/headeronly/util/BFloat16.h>
@@ -12,5 +13,8 @@
 
 #define DETASSIGN_INSTRUCTION_SET avx2
 #define DETASSIGN_VECTOR_BYTES 32
+#include "vectors.inl"
+
+#include "deform_conv2d_kernels.inl"
 #include "ms_deform_attn_kernels.inl"
 #endif

@@ -1,4 +1,5 @@
-// ms_deform_attn in any processor's 16-byte vectors.
+// The kernels of the deformable ops in any processor's 16-byte vectors.
+#include "deform_conv2d_kernels.h"
 #include "ms_deform_attn_kernels.h"
 
 #include <torch/headeronly/util/BFloat16.h>
@@ -6,4 +7,7 @@
 
 #define DETASSIGN_INSTRUCTION_SET portable
 #define DETASSIGN_VECTOR_BYTES 16
+#include "vectors.inl"
+
+#include "deform_conv2d_kernels.inl"
 #include "ms_deform_attn_kernels.inl"
