@@ -209,8 +209,13 @@ def _(value: Tensor, locations: Tensor, weights: Tensor, levels: Sequence[int]) 
 
 def _reached(locations: Tensor, height: int, width: int) -> Tensor:
     """(..., 2) -> (...): whether any of the four cells around a location is on the map."""
-    cells = locations * locations.new_tensor([width, height]) - 0.5
-    return ((cells >= -1) & (cells < cells.new_tensor([width, height]))).all(-1)
+    x, y = locations.unbind(-1)
+    return _near(x, width) & _near(y, height)
+
+
+def _near(shares: Tensor, cells: int) -> Tensor:
+    place = shares * cells - 0.5
+    return (place >= -1) & (place < cells)
 
 
 def _heads_first(tensor: Tensor) -> Tensor:

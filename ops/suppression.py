@@ -30,6 +30,11 @@ def survivors(boxes: Tensor, scores: Tensor, overlap: float, groups: Tensor | No
     groups = torch.zeros_like(scores, dtype=torch.long) if groups is None else groups.expand(scores.shape)
     if whole():
         return torch.ops.detassign.survivors(boxes.float(), scores.float(), overlap, groups.contiguous(), count)
+    return _left(boxes, scores, overlap, groups)
+
+
+def _left(boxes: Tensor, scores: Tensor, overlap: float, groups: Tensor) -> Tensor:
+    """`survivors` in torch's terms."""
     image = torch.arange(scores.shape[0], device=scores.device)[:, None]
     apart = (image + scores.shape[0] * groups).flatten()
     suppress = _one_pass if portable() else batched_nms
@@ -46,7 +51,7 @@ def _one_pass(boxes: Tensor, scores: Tensor, groups: Tensor, overlap: float) -> 
 @torch.library.custom_op("detassign::survivors", mutates_args=())
 def _survivors(boxes: Tensor, scores: Tensor, overlap: float, groups: Tensor, count: int) -> Tensor:
     """What stands in a traced graph until ONNX has its own operator for it."""
-    return survivors(boxes, scores, overlap, groups, count)
+    return _left(boxes, scores, overlap, groups)
 
 
 @_survivors.register_fake

@@ -66,15 +66,20 @@ class Memory:
         >>> Memory(None, None, ((25, 42), (13, 21)), (), (), False, (800, 1333)).strides
         (32, 64)
         """
-        most = [max(self.shape[0] / height, self.shape[1] / width) for height, width in self.level_shapes]
-        return tuple(2 ** round(math.log2(each)) for each in most)
+        return tuple(2 ** round(math.log2(each)) for each in self._cells)
+
+    @cached_property
+    def _cells(self) -> list[float]:
+        """Pixels of a cell's longer side on each level."""
+        (rows, columns), *shapes = ((known(y), known(x)) for y, x in (self.shape, *self.level_shapes))
+        return [max(rows / height, columns / width) for height, width in shapes]
 
     @cached_property
     def token_strides(self) -> Tensor:
         """(S,) pixels per cell of each token's level."""
         device = self.features.device
-        strides = [max(self.shape[0] / height, self.shape[1] / width) for height, width in self.level_shapes]
-        return torch.cat([torch.full((n,), s, device=device) for n, s in zip(self.level_sizes, strides, strict=True)])
+        each = zip(self.level_sizes, self._cells, strict=True)
+        return torch.cat([torch.full((size,), cell, device=device) for size, cell in each])
 
     @cached_property
     def level_starts(self) -> Tensor:
@@ -101,6 +106,11 @@ class Memory:
             for level, (height, width) in enumerate(self.level_shapes)
         ]
         return torch.cat(levels, 1)
+
+
+def known(side: int | torch.SymInt) -> int:
+    """A side as a number: in a trace in which it is free, that of the example."""
+    return side.node.require_hint() if isinstance(side, torch.SymInt) else side
 
 
 def _grid(height: int, width: int, device: torch.device) -> Tensor:

@@ -25,7 +25,7 @@ from .pictures import Placed, place
 from .tracing import freest
 
 BATCHES = (1, 4)  # that a file of free batch is checked with
-TRACED = (2, 128, 160)  # images, height and width of the example where they are free
+TRACED = (2, 192, 224)  # images, height and width of the example where they are free; no map of it has a single cell
 FARTHEST = 0.05  # pixels, and
 LOWEST = 1e-3  # of a score: a file that differs by more from its source, and is not half, is not kept
 
@@ -90,9 +90,9 @@ def export(
     try:
         with calm(), naming(path):
             network = Network(copy.deepcopy(model), post_process(model, wish), wish.half)
-            free = freest(wish.free, lambda free: form.write(network, example(about, free), free, aside))
+            traced, free = freest(wish.free, lambda free: form.trace(network, example(about, free), free))
             about = replace(about, **dict.fromkeys(free))
-            form.describe(aside, about)
+            form.save(traced, aside, about)
             found = compared(model, form.read(aside)[1], about, pictures, wish) if pictures else None
             aside.replace(path)
     finally:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from torch import Tensor
@@ -23,11 +23,11 @@ class Format(Protocol):
     TRUSTED: bool
     """Whether reading a file runs nothing that it brings."""
 
-    def write(self, network: Network, example: tuple[Tensor, Tensor], free: Sequence[str], path: Path) -> None:
-        """Write the network with these axes free, without metadata."""
+    def trace(self, network: Network, example: tuple[Tensor, Tensor], free: Sequence[str]) -> Any:
+        """The network in the format's terms, with these axes free."""
 
-    def describe(self, path: Path, metadata: Metadata) -> None:
-        """Put the metadata into the file."""
+    def save(self, traced: Any, path: Path, metadata: Metadata) -> None:
+        """Write what was traced, and what the file says of itself."""
 
     def read(self, path: Path) -> tuple[Metadata, Run]:
         """What the file says of itself, and what runs it."""

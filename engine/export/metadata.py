@@ -14,6 +14,8 @@ KEY = "detassign"  # of ONNX's metadata; the other formats hold a file of this n
 VERSION = 1
 LONGEST = 10_000_000  # characters
 SIDE = 20_000  # most pixels of a side
+# of a side that is free: with less, maps of stride 128 have a single cell, which a trace takes for fixed
+LEAST = 160
 AXES = ("batch", "height", "width")
 OUTPUTS = ("boxes", "scores", "labels", "count")  # of detections; the first two without post-processing
 
@@ -28,7 +30,7 @@ class Metadata:
         batch, height, width: of the images that it takes; None where any will do.
         scale: longer and shorter side that a picture is resized to, or width and height without `keep_ratio`, pixels.
         keep_ratio: whether the picture keeps its ratio.
-        multiple: sides that are free are padded to multiples of it.
+        multiple: sides that are free are padded to multiples of it, and to 160 at least.
         channels: their order, "RGB" or "BGR".
         mean, std: of the channels, 0 to 255, that pixels are normalised by.
         outputs: their names, in order.

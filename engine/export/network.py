@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from contextlib import nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -45,16 +45,14 @@ class Network(nn.Module):
             images: (B, 3, H, W) float32, normalised, 0 where an image ends.
             sizes: (B, 2) float32, width and height of each image, pixels.
         """
-        with ExitStack() as stack:
-            stack.enter_context(portable_ops())
-            if self.half_precision:
-                stack.enter_context(torch.autocast(images.device.type, NARROW))
-            predictions = self.model.predictions_within(images, sizes)
-        scores, factor = self.model.bbox_head.scores(predictions)
-        boxes = predictions.boxes.float()
-        if self.post_process is None:
-            return boxes, (scores if factor is None else scores * factor[..., None]).float()
-        return self.post_process(scores.float(), factor, boxes, predictions.level_sizes, sizes)
+        with portable_ops():
+            with torch.autocast(images.device.type, NARROW) if self.half_precision else nullcontext():
+                predictions = self.model.predictions_within(images, sizes)
+            scores, factor = self.model.bbox_head.scores(predictions)
+            boxes = predictions.boxes.float()
+            if self.post_process is None:
+                return boxes, (scores if factor is None else scores * factor[..., None]).float()
+            return self.post_process(scores.float(), factor, boxes, predictions.level_sizes, sizes)
 
 
 def narrow(model: nn.Module) -> None:

@@ -21,8 +21,8 @@ from .translations import translations
 TRUSTED = True  # a graph of operators; nothing in it is code, and what it names outside is refused
 
 
-def write(network: Network, example: tuple[Tensor, Tensor], free: Sequence[str], path: Path) -> None:
-    """Write the network; metadata follow by `describe`.
+def trace(network: Network, example: tuple[Tensor, Tensor], free: Sequence[str]) -> torch.onnx.ONNXProgram:
+    """The network's graph in ONNX's operators.
 
     Raises:
         ImportError: where what writes or reads ONNX is not installed.
@@ -39,8 +39,15 @@ def write(network: Network, example: tuple[Tensor, Tensor], free: Sequence[str],
             optimize=False,
             verbose=False,
         )
-        _tidy(program.model)
-        program.save(path, external_data=False)
+    _tidy(program.model)
+    return program
+
+
+def save(program: torch.onnx.ONNXProgram, path: Path, metadata: Metadata) -> None:
+    """Write a graph, and what the file says of itself."""
+    program.model.metadata_props[KEY] = metadata.text()
+    program.model.producer_name = "detassign"
+    program.save(path, external_data=False)
 
 
 def _tidy(model: Any) -> None:
@@ -68,16 +75,6 @@ def _tidy(model: Any) -> None:
     )(model)
 
 
-def describe(path: Path, metadata: Metadata) -> None:
-    """Put the metadata into the file."""
-    import onnx
-
-    model = onnx.load(path, load_external_data=False)
-    onnx.helper.set_model_props(model, {KEY: metadata.text()})
-    model.producer_name = "detassign"
-    onnx.save(model, path)
-
-
 def read(path: Path) -> tuple[Metadata, Callable[[np.ndarray, np.ndarray], list[np.ndarray]]]:
     """What the file says of itself, and what runs it on images (B, 3, H, W) and sizes (B, 2), both float32.
 
@@ -86,7 +83,6 @@ def read(path: Path) -> tuple[Metadata, Callable[[np.ndarray, np.ndarray], list[
     """
     _check_installed("onnx", "onnxruntime")
     import onnx
-    import onnxruntime
 
     content = path.read_bytes()
     try:
@@ -97,10 +93,10 @@ def read(path: Path) -> tuple[Metadata, Callable[[np.ndarray, np.ndarray], list[
     if any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in _tensors(model)):
         raise ValueError(f"{path}: its weights lie in another file, which is not opened; export it again")
     try:
-        session = onnxruntime.InferenceSession(content, _options(onnxruntime))
+        running = session(content)
     except Exception as error:
         raise ValueError(f"{path}: onnxruntime cannot run it ({_line(error)})") from error
-    return about, lambda images, sizes: session.run(list(about.outputs), {"images": images, "sizes": sizes})
+    return about, lambda images, sizes: running.run(list(about.outputs), {"images": images, "sizes": sizes})
 
 
 def _check_installed(*names: str) -> None:
@@ -111,12 +107,14 @@ def _check_installed(*names: str) -> None:
         )
 
 
-def _options(onnxruntime: Any) -> Any:
-    """As many threads as torch uses, and no word on standard error about operators that it turns into others."""
+def session(content: bytes) -> Any:
+    """What runs a file: with as many threads as torch uses, and no word about operators that it turns into others."""
+    import onnxruntime
+
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     options.log_severity_level = 3
-    return options
+    return onnxruntime.InferenceSession(content, options)
 
 
 def _tensors(model: Any) -> Iterator[Any]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from .metadata import Metadata
+from .metadata import LEAST, Metadata
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ def canvas(placed: Sequence[Placed], about: Metadata) -> tuple[np.ndarray, np.nd
     sizes = [one.values.shape[:0:-1] for one in placed]
     sides = [max(side) for side in zip(*sizes, strict=True)]
     width, height = (
-        fixed or -(-side // about.multiple) * about.multiple
+        fixed or -(-max(side, LEAST) // about.multiple) * about.multiple
         for fixed, side in zip((about.width, about.height), sides, strict=True)
     )
     images = np.zeros((len(placed), 3, height, width), np.float32)

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
+from torch.export import ExportedProgram
 
 from .metadata import KEY, Metadata, parse
 from .network import Network
@@ -17,18 +18,18 @@ from .tracing import traced
 TRUSTED = False  # parts of it are pickled
 
 
-def write(network: Network, example: tuple[Tensor, Tensor], free: Sequence[str], path: Path) -> None:
-    """Write the network, without metadata."""
+def trace(network: Network, example: tuple[Tensor, Tensor], free: Sequence[str]) -> ExportedProgram:
+    """The network's graph."""
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")
-        torch.export.save(traced(network, example, free), path)
+        return traced(network, example, free)
 
 
-def describe(path: Path, metadata: Metadata) -> None:
-    """Put the metadata into the file."""
+def save(program: ExportedProgram, path: Path, metadata: Metadata) -> None:
+    """Write a graph, and what the file says of itself."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        torch.export.save(torch.export.load(path), path, extra_files={KEY: metadata.text()})
+        torch.export.save(program, path, extra_files={KEY: metadata.text()})
 
 
 def read(path: Path) -> tuple[Metadata, Callable[[np.ndarray, np.ndarray], list[np.ndarray]]]:

@@ -16,22 +16,29 @@ from .network import Network
 TRUSTED = False  # a program, which may write files
 
 
-def write(network: Network, example: tuple[Tensor, Tensor], free: Sequence[str], path: Path) -> None:
-    """Write the network, without metadata.
+def trace(network: Network, example: tuple[Tensor, Tensor], free: Sequence[str]) -> torch.jit.ScriptModule:
+    """The network's trace.
 
     Raises:
-        ValueError: when the trace holds sizes of the example in axes that should be free.
+        ValueError: when it holds sizes of the example in axes that should be free.
     """
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")
-        trace = torch.jit.trace(network, example, strict=False, check_trace=False)
+        made = torch.jit.trace(network, example, strict=False, check_trace=False)
         if free:
-            _check_free(trace, network, example, free)
-        torch.jit.save(trace, str(path))
+            _check_free(made, network, example, free)
+    return made
+
+
+def save(made: torch.jit.ScriptModule, path: Path, metadata: Metadata) -> None:
+    """Write a trace, and what the file says of itself."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.jit.save(made, str(path), _extra_files={KEY: metadata.text()})
 
 
 def _check_free(
-    trace: torch.jit.ScriptModule, network: Network, example: tuple[Tensor, Tensor], free: Sequence[str]
+    made: torch.jit.ScriptModule, network: Network, example: tuple[Tensor, Tensor], free: Sequence[str]
 ) -> None:
     """Run the trace at another size: what was a number while tracing stays one."""
     images, sizes = example
@@ -40,18 +47,10 @@ def _check_free(
     images = torch.rand(grown[0], 3, *grown[1:], generator=torch.Generator().manual_seed(0))
     sizes = torch.tensor([[grown[2], grown[1]]], dtype=torch.float).expand(grown[0], 2)
     ours, theirs = (
-        made(images, sizes)[1].flatten(1).sort(1).values for made in (network, trace)
+        module(images, sizes)[1].flatten(1).sort(1).values for module in (network, made)
     )  # equals in any order
     if ours.shape != theirs.shape or not torch.allclose(ours, theirs, atol=2e-2 if network.half_precision else 1e-4):
         raise ValueError(f"a trace keeps the {' and '.join(free)} that it was made with")
-
-
-def describe(path: Path, metadata: Metadata) -> None:
-    """Put the metadata into the file."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        trace = torch.jit.load(str(path), map_location="cpu")
-        torch.jit.save(trace, str(path), _extra_files={KEY: metadata.text()})
 
 
 def read(path: Path) -> tuple[Metadata, Callable[[np.ndarray, np.ndarray], list[np.ndarray]]]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.export import Dim, ExportedProgram
 
-from .metadata import SIDE
+from .metadata import LEAST, SIDE
 from .network import Network
 
 MOST = 1024  # images of a batch
@@ -22,7 +23,7 @@ def axes(free: Sequence[str]) -> tuple[dict[int, Dim], dict[int, Dim]] | None:
     """The free axes of images and sizes, None where all are fixed."""
     dims = {"batch": Dim("batch", min=1, max=MOST)} if "batch" in free else {}
     if "height" in free:
-        dims |= {side: Dim(side, min=32, max=SIDE) for side in ("height", "width")}
+        dims |= {side: Dim(side, min=LEAST, max=SIDE) for side in ("height", "width")}
     places = {"batch": 0, "height": 2, "width": 3}
     images = {places[name]: dim for name, dim in dims.items()}
     return (images, {0: dims["batch"]}) if dims else None
@@ -39,16 +40,15 @@ def traced(network: Network, example: tuple[Tensor, Tensor], free: Sequence[str]
     )
 
 
-def freest(wanted: Sequence[str], make: Callable[[Sequence[str]], None]) -> tuple[str, ...]:
-    """Which of the wanted axes are free in what `make` made: all, the batch alone, or none.
+def freest(wanted: Sequence[str], make: Callable[[Sequence[str]], Any]) -> tuple[Any, tuple[str, ...]]:
+    """What `make` made, and which of the wanted axes are free in it: all, the batch alone, or none.
 
     Raises:
         CannotTrace: when it can make nothing.
     """
     for free in dict.fromkeys((tuple(wanted), tuple(wanted[:1]), ())):
         try:
-            make(free)
-            return free
+            return make(free), free
         except (ImportError, OSError):  # which no other axes would mend
             raise
         except Exception as error:  # torch's exporters fail in many ways

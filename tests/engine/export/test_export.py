@@ -17,6 +17,7 @@ from detassign.engine.config import compose
 from detassign.engine.export import export as module
 from detassign.engine.export.check import compare
 from detassign.engine.export.export import Wish, export
+from detassign.engine.export.metadata import AXES
 from detassign.engine.export.predictor import ExportedPredictor
 from detassign.engine.predictor import Predictor
 from detassign.engine.train import find_run
@@ -97,9 +98,12 @@ def test_families_agree_with_any_number_of_images(name, scheme, tmp_path, pictur
 
 
 @long
+@pytest.mark.parametrize(("form", "dynamic"), [("onnx", False), ("onnx", True), ("pt2", True)])
 @pytest.mark.parametrize(("name", "scheme"), [*QUICK.items(), *LONG.items()])
-def test_families_agree_as_onnx(name, scheme, tmp_path, pictures):
-    agrees(exported(name, tmp_path, pictures[:2], Wish("onnx"), scheme)[1])
+def test_families_agree_as_graphs(name, scheme, form, dynamic, tmp_path, pictures):
+    about, found = exported(name, tmp_path, pictures[:2], Wish(form, dynamic=dynamic), scheme)
+    agrees(found)
+    assert about.free == (AXES if dynamic else ())
 
 
 def test_undecided_outputs_agree(tmp_path, pictures):
@@ -120,10 +124,11 @@ def test_half_is_half_as_large_and_near(tmp_path, pictures):
     assert sizes[1] < 0.6 * sizes[0]
 
 
-def test_torch_export_agrees(tmp_path, pictures):
-    about, found = exported("fcos_tiny", tmp_path, pictures[:1], Wish("pt2", score=0.001, limit=11))
+def test_torch_export_agrees_at_every_size(tmp_path, pictures):
+    wish = Wish("pt2", dynamic=True, score=0.001, limit=11)
+    about, found = exported("fcos_tiny", tmp_path, pictures[:2], wish)
     agrees(found)
-    assert (about.score, about.most) == (0.001, 11)
+    assert (about.score, about.most, about.free) == (0.001, 11, AXES)
     assert ExportedPredictor(tmp_path / "model.pt2").about == about
 
 
