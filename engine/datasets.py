@@ -24,8 +24,8 @@ from ..assigners.registry import unknown_name
 from ..data import DataSource
 from ..data.pictures import silent_decoder
 from ..data.reader import load_split
-from ..data.table import Table
 from .augmentation import AUGMENTATIONS, pictures
+from .entries import Entries
 from .sampling import Shuffled, repeat_factors
 
 LOADING = 2  # transforms of training that load a picture and its objects
@@ -56,7 +56,7 @@ class DetectionData(BaseDetDataset):
     ) -> None:
         self.source, self.split = source, split
         classes = {"classes": source.classes}
-        options = {"test_mode": split != "train", "max_refetch": 0, "indices": indices}
+        options = {"test_mode": split != "train", "max_refetch": 0, "indices": indices, "serialize_data": False}
         super().__init__(metainfo=classes, pipeline=transforms, **options)
         load, staged = self.pipeline.transforms[:LOADING], self._staged()
         for transform in staged:
@@ -74,14 +74,9 @@ class DetectionData(BaseDetDataset):
         for transform in self._staged():
             transform.progress = share
 
-    def load_data_list(self) -> list[dict[str, Any]]:
-        """An entry for each image, with the annotations that are learnt; crowd regions carry a flag."""
-        table, folder = load_split(self.source, self.split), self.source.place(self.split).images
-        images = zip(table.image_ids.tolist(), table.file_names, table.image_sizes.astype(int).tolist(), strict=True)
-        return [
-            {"img_id": number, "img_path": str(folder / name), "width": width, "height": height, "instances": objects}
-            for (number, name, (width, height)), objects in zip(images, _instances(table), strict=True)
-        ]
+    def load_data_list(self) -> Entries:
+        """An entry for each image."""
+        return Entries(load_split(self.source, self.split), self.source.place(self.split).images)
 
     def prepare_data(self, index: int) -> Any:
         """One transformed image; an image that cannot be read, or is too thin to be resized, is named."""
@@ -95,16 +90,6 @@ class DetectionData(BaseDetDataset):
                 f"image {info['img_path']} ({size}) cannot be read or resized; "
                 "see 'detassign data check --decode' and input.scale"
             ) from error
-
-
-def _instances(table: Table) -> list[list[dict[str, Any]]]:
-    """The annotations of each image, in the file's order."""
-    boxes = np.hstack([table.boxes[:, :2], table.boxes[:, :2] + table.boxes[:, 2:]])
-    rows = zip(boxes.tolist(), table.labels.tolist(), table.crowd.astype(int).tolist(), strict=True)
-    found: list[list[dict[str, Any]]] = [[] for _ in table.file_names]
-    for owner, (box, label, crowd) in zip(table.owners.tolist(), rows, strict=True):
-        found[owner].append({"bbox": box, "bbox_label": label, "ignore_flag": crowd})
-    return found
 
 
 def train_loader(

@@ -16,6 +16,13 @@ from .fonts import style_of, title_lettering
 __all__ = ["draw"]
 
 MOST_LOSSES = 8  # lines: those that weigh most; a decoder of six layers has dozens
+MARGINS = {
+    "left": 0.06,
+    "right": 0.98,
+    "bottom": 0.12,
+    "top": 0.86,
+    "wspace": 0.13,
+}  # finding them would take a drawing more
 SCORES = {"AP": "black", "AP50": "C0", "AP75": "C2"}
 Lines = Sequence[Mapping[str, Any]]
 
@@ -29,7 +36,8 @@ def draw(epochs: Lines, evaluations: Lines, title: str = "") -> Figure:
             weights.
         title: of the whole.
     """
-    figure = Figure(figsize=(10, 4), layout="constrained")
+    figure = Figure(figsize=(10, 4))
+    figure.subplots_adjust(**MARGINS)
     FigureCanvasAgg(figure)
     left, right = figure.subplots(1, 2)
     _draw_losses(left, epochs)
@@ -77,7 +85,8 @@ def _plot(axes: Axes, places: Sequence[tuple[int, float]], name: str, **style: A
 
 
 def _finish(axes: Axes, what: str, last: int) -> None:
-    axes.set(xlabel="epoch", ylabel=what, xlim=(0.5, last + 0.5))
+    axes.set(xlabel="epoch", xlim=(0.5, last + 0.5))
+    axes.set_title(what, loc="left", fontsize=10)
     axes.set_ylim(bottom=0)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.grid(alpha=0.3)

@@ -9,9 +9,11 @@ import pytest
 import torch
 
 from detassign.data import make_dataset, resolve
+from detassign.data.reader import read_annotations
 from detassign.detectors.targets import targets_of
 from detassign.engine.config import INPUT
 from detassign.engine.datasets import eval_loader, train_loader
+from detassign.engine.entries import Entries
 
 SETTINGS = {**INPUT, "scale": (64, 64), "flip": ()}
 
@@ -101,3 +103,30 @@ def test_processes_that_read_data_may_have_as_many_files_open_as_the_system_allo
         assert resource.getrlimit(resource.RLIMIT_NOFILE) == (most, most)
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+def test_entries_are_made_of_the_files_columns_in_its_order(tmp_path):
+    """Annotations of three images lie mixed in the file; the second has none, and a crowd region carries its flag."""
+    boxes = {7: [[1, 2, 3, 4], [10, 10, 5, 5]], 9: [[0, 0, 8, 2]]}
+    rows = [(9, 1, boxes[9][0], 1), (7, 2, boxes[7][0], 0), (7, 1, boxes[7][1], 0)]
+    document = {
+        "images": [{"id": number, "file_name": f"{number}.png", "width": 32, "height": 24} for number in (9, 8, 7)],
+        "annotations": [
+            {"id": place, "image_id": image, "category_id": category, "bbox": box, "iscrowd": crowd}
+            for place, (image, category, box, crowd) in enumerate(rows, 1)
+        ],
+        "categories": [{"id": 1, "name": "cell"}, {"id": 2, "name": "drop"}],
+    }
+    path = tmp_path / "train.json"
+    path.write_text(json.dumps(document))
+    entries = Entries(read_annotations(path).table.cleaned(), tmp_path)
+    crowd, none, two = entries
+    assert crowd["instances"] == [{"bbox": [0.0, 0.0, 8.0, 2.0], "bbox_label": 0, "ignore_flag": 1}]
+    assert none == {"img_id": 8, "img_path": str(tmp_path / "8.png"), "width": 32, "height": 24, "instances": []}
+    assert two["instances"] == [
+        {"bbox": [1.0, 2.0, 4.0, 6.0], "bbox_label": 1, "ignore_flag": 0},
+        {"bbox": [10.0, 10.0, 15.0, 15.0], "bbox_label": 0, "ignore_flag": 0},
+    ]
+    assert (len(entries), entries[-1], entries[1:]) == (3, two, [none, two])
+    with pytest.raises(IndexError):
+        entries[3]
