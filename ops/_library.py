@@ -17,6 +17,17 @@ REMEDY = {
 }
 
 
+OPERATORS = (  # of the CPU module, which owns the schemas
+    "deform_conv2d",
+    "deform_conv2d_backward",
+    "linear_assignment",
+    "ms_deform_attn",
+    "ms_deform_attn_backward",
+    "sample_maps",
+    "sample_maps_backward",
+)
+
+
 class MissingKernelWarning(UserWarning):
     """An op runs in plain torch on a device that has kernels for it, which are not loaded."""
 
@@ -40,8 +51,16 @@ def _load(backend: str, module: str) -> ExtensionStatus:
     return ExtensionStatus(backend, True)
 
 
+def _of_these_sources(status: ExtensionStatus) -> ExtensionStatus:
+    """The same, not loaded where an earlier build lacks an operator that today's Python knows."""
+    lacking = [name for name in OPERATORS if status.loaded and not hasattr(torch.ops.detassign, name)]
+    if not lacking:
+        return status
+    return ExtensionStatus(status.backend, False, f"they were built from earlier sources, without {lacking[0]}")
+
+
 def _load_all() -> dict[str, ExtensionStatus]:
-    cpu = _load("cpu", "_C")
+    cpu = _of_these_sources(_load("cpu", "_C"))
     if not cpu.loaded:
         return {
             "cpu": cpu,

@@ -7,7 +7,7 @@ import pytest
 
 import detassign.ops
 from detassign.ops import extension_status
-from detassign.ops._library import tell_missing
+from detassign.ops._library import OPERATORS, tell_missing
 
 
 def run_python(code: str) -> str:
@@ -37,6 +37,25 @@ def test_every_backend_is_loaded_or_says_why_not():
     for backend, status in extension_status().items():
         assert status.backend == backend
         assert status.loaded is (status.error is None)
+
+
+@pytest.mark.skipif(
+    not extension_status()["cpu"].loaded, reason="the CPU module, which owns the schemas, is not loaded"
+)
+def test_the_operators_that_a_build_must_have_are_those_of_the_sources():
+    built = {
+        name.partition("::")[2] for name in torch._C._dispatch_get_all_op_names() if name.startswith("detassign::")
+    }
+    assert built == set(OPERATORS)
+
+
+def test_an_earlier_build_without_todays_operators_is_as_none():
+    code = "import torch; empty = torch.library.Library('detassign', 'DEF')\n"
+    code += "import sys, types; sys.modules['detassign.ops._C'] = types.ModuleType('detassign.ops._C')\n"
+    code += "from detassign.ops import extension_status, sample_maps\n"
+    code += "print(sample_maps(torch.ones(1, 1, 1, 2), torch.zeros(1, 1, 2, 1, 2)).tolist())\n"
+    code += "print(extension_status()['cpu'].error)"
+    assert run_python(code) == "[[[[1.0, 1.0]]]]\nthey were built from earlier sources, without deform_conv2d\n"
 
 
 @pytest.mark.skipif(shutil.which("c++") is None, reason="there is no C++ compiler, so nothing was built")
