@@ -11,8 +11,10 @@ import click
 
 from ..engine.files import check_files
 from . import completion
+from .bench_conditions import device_name, require, size_of
 from .bench_grid import command as assigners
 from .bench_loop import command as loop
+from .bench_predict import command as predict
 from .bench_report import compare, report
 from .common import choose
 from .tables import say, table
@@ -27,7 +29,7 @@ def command() -> None:
     """
 
 
-for each in (assigners, report, compare, loop):
+for each in (assigners, report, compare, loop, predict):
     command.add_command(each)
 
 
@@ -59,7 +61,7 @@ def ops(repeats: int, device: str, dtypes: str, out: Path | None) -> None:
 
     check_files(out)
     planned, rows = comparisons(_dtypes(dtypes), device), []
-    _require(device)
+    require(device)
     ceilings = measure_ceilings(device)
     with progress_bar("bench ops", len(planned)) as advance:
         for row in measure(planned, ceilings, repeats, clock_of(device)):
@@ -78,17 +80,6 @@ def _dtypes(text: str) -> list[str]:
     if wrong:
         raise click.BadParameter(f"expected float32, float16 or bfloat16, got {wrong[0]!r}", param_hint="--dtype")
     return names
-
-
-def _require(device: str) -> None:
-    import torch
-
-    from ..ops import extension_status
-
-    if device == "cuda" and not torch.cuda.is_available():
-        raise ValueError("--device cuda needs a GPU, and torch sees none")
-    if device == "cuda" and not extension_status()["cuda"].loaded:
-        raise ValueError(f"the CUDA kernels are not loaded: {extension_status()['cuda'].error}")
 
 
 def _write(device: str, ceilings: Any, rows: list[Any], path: Path) -> None:
@@ -178,10 +169,10 @@ def train_step(
     chosen = choose(families)
     check_files(out)
     if device_of(given).type == "cuda":
-        _require("cuda")
+        require("cuda")
     torch.set_num_threads(threads)
-    conditions = Conditions(size=_size(size), batch=batch_size, steps=steps, **given)
-    described = {**conditions.to_dict(), "device": _device_name(conditions.device)}
+    conditions = Conditions(size=size_of(size), batch=batch_size, steps=steps, **given)
+    described = {**conditions.to_dict(), "device": device_name(conditions.device)}
     if schemes:
         _schemes(detector, choose(schemes), conditions, described, out)
         return
@@ -277,18 +268,3 @@ def _step_row(row: Any) -> list[str]:
     waits = " : ".join("?" if count is None else str(count) for count in (row.waits, row.peer_waits))
     cost = [f"{row.memory / 2**20:.0f}", f"{100 * row.supervision_share:.1f} %", waits]
     return [row.family, row.peer, *times, *ratios, *cost]
-
-
-def _size(text: str) -> tuple[int, int]:
-    parts = text.split("x")
-    if len(parts) != 2 or not all(part.isdigit() and int(part) >= 32 for part in parts):
-        raise click.BadParameter(f"expected HEIGHTxWIDTH of at least 32 pixels each, got {text!r}", param_hint="--size")
-    return int(parts[0]), int(parts[1])
-
-
-def _device_name(device: str) -> str:
-    import torch
-
-    from ..engine.provenance import processor
-
-    return processor() if device == "cpu" else torch.cuda.get_device_name(device)

@@ -20,7 +20,7 @@ from .contender import Contender, wrapped
 
 
 class TrainedAsMmengine(nn.Module):
-    """A torchvision detector under mmengine's `train_step`: images (3, H, W) uint8 and samples in, a step done.
+    """A torchvision detector under mmengine's `train_step` and `test_step`: images (3, H, W) uint8 and samples in.
 
     Args:
         detector: images and targets in training -> losses by name.
@@ -41,6 +41,11 @@ class TrainedAsMmengine(nn.Module):
             losses = self.detector(images, targets)
         optimizer.update_params(sum(losses.values()))
         return losses
+
+    def test_step(self, data: Mapping[str, Any]) -> list[dict[str, Tensor]]:
+        """Detections of images (3, H, W) uint8, in evaluation."""
+        device = next(self.parameters()).device
+        return self.detector([image.to(device).float() / 255 for image in data["inputs"]])
 
 
 def torchvision_fcos(conditions: Conditions) -> Contender:

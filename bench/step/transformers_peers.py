@@ -20,7 +20,7 @@ DEFORMABLE = {"disable_custom_kernels": True, "encoder_ffn_dim": 1024, "decoder_
 
 
 class TrainedAsMmengine(nn.Module):
-    """A query detector of theirs under mmengine's `train_step`: images (3, H, W) uint8 and samples in, a step done.
+    """A query detector of theirs under mmengine's `train_step` and `test_step`: images (3, H, W) uint8 and samples in.
 
     Args:
         detector: pixel values and labels -> an output with the loss.
@@ -33,8 +33,7 @@ class TrainedAsMmengine(nn.Module):
             self.register_buffer(name, torch.tensor(values)[:, None, None], persistent=False)
 
     def train_step(self, data: Mapping[str, Any], optimizer: OptimWrapper) -> dict[str, Tensor]:
-        device = self.mean.device
-        images = (torch.stack(data["inputs"]).to(device) / 255 - self.mean) / self.std
+        device, images = self.mean.device, self._images(data)
         height, width = images.shape[-2:]
         scale = torch.tensor([width, height, width, height], dtype=torch.float)
         labels = [
@@ -48,6 +47,14 @@ class TrainedAsMmengine(nn.Module):
             loss = self.detector(pixel_values=images, labels=labels).loss
         optimizer.update_params(loss)
         return {"loss": loss}
+
+    def test_step(self, data: Mapping[str, Any]) -> tuple[Tensor, Tensor]:
+        """Logits and boxes of images (3, H, W) uint8, in evaluation, undecided."""
+        found = self.detector(pixel_values=self._images(data))
+        return found.logits, found.pred_boxes
+
+    def _images(self, data: Mapping[str, Any]) -> Tensor:
+        return (torch.stack(data["inputs"]).to(self.mean.device) / 255 - self.mean) / self.std
 
 
 def transformers_model(name: str, conditions: Conditions, maps: int = 1, **settings: Any) -> Contender:
