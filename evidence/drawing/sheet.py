@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,7 +14,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import ScalarFormatter
 
-from ...data.pictures import silent_decoder
+from ...data.pictures import read_pictures, silent_decoder
 from ...data.table import Table
 from .canvas import DPI, color_of, rectangle, show
 from .fonts import class_lettering, style_of, title_lettering, warn_of_missing_letters
@@ -79,8 +80,10 @@ def chosen(table: Table, count: int, seed: int) -> list[int]:
 
 def _read(table: Table, folder: Path, index: int) -> Shown:
     name, own = table.file_names[index], table.owners == index
-    with silent_decoder():
-        pixels = cv2.imread(str(folder / name))
+    pixels = None
+    if read_pictures([folder / name])[0]:  # which refuses what would fill the memory
+        with silent_decoder(), suppress(cv2.error):
+            pixels = cv2.imread(str(folder / name))
     if pixels is None:
         raise ValueError(f"image {folder / name} cannot be read; see 'detassign data check --decode'")
     boxes = np.hstack([table.boxes[own, :2], table.boxes[own, :2] + table.boxes[own, 2:]])

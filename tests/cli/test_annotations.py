@@ -4,19 +4,12 @@ import json
 
 import pytest
 import torch
+from support.command import run
 
-from detassign.cli import main
 from detassign.data import make_dataset, resolve
 from detassign.engine.build import build_model
 from detassign.engine.config import compose
 from detassign.engine.files import write_json
-
-
-def run(*arguments):
-    """Exit status of a command."""
-    with pytest.raises(SystemExit) as stopped:
-        main([str(argument) for argument in arguments])
-    return stopped.value.code
 
 
 @pytest.fixture

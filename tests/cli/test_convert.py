@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image
+from support.command import run
 
-from detassign.cli import main
 from detassign.cli.convert import show
 from detassign.data import DataSource, make_dataset
 from detassign.engine.build import build_model
@@ -17,13 +17,6 @@ from detassign.engine.conversion.classes import COCO_CLASSES, COCO_IDS
 from detassign.engine.conversion.fit import Report
 
 TINY = ("--set", "model.encoder.layers=1", "--set", "model.queries.num_queries=8")
-
-
-def run(*arguments):
-    """Exit status of a command."""
-    with pytest.raises(SystemExit) as stopped:
-        main([str(argument) for argument in arguments])
-    return stopped.value.code
 
 
 class Hostile:

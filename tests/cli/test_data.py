@@ -3,15 +3,7 @@
 import json
 
 import pytest
-
-from detassign.cli import main
-
-
-def run(*arguments):
-    """Exit status of a command."""
-    with pytest.raises(SystemExit) as stopped:
-        main([str(argument) for argument in arguments])
-    return stopped.value.code
+from support.command import run
 
 
 @pytest.fixture

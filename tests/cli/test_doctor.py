@@ -9,18 +9,11 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from support.command import run
 
 from detassign import compat, ops
 from detassign.cli import doctor_examination as doctor
-from detassign.cli import main
 from detassign.compat.op_coverage import OpCoverage
-
-
-def run(*arguments):
-    """Exit status of a command."""
-    with pytest.raises(SystemExit) as stopped:
-        main([str(argument) for argument in arguments])
-    return stopped.value.code
 
 
 @pytest.fixture

@@ -5,15 +5,7 @@ import shutil
 
 import pytest
 from PIL import Image
-
-from detassign.cli import main
-
-
-def run(*arguments):
-    """Exit status of a command."""
-    with pytest.raises(SystemExit) as stopped:
-        main([str(argument) for argument in arguments])
-    return stopped.value.code
+from support.command import run
 
 
 def test_what_is_exported_is_compared_and_predicts(tiny_run, tmp_path, capsys, monkeypatch):

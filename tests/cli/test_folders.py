@@ -1,18 +1,11 @@
 """One rule for folders that hold something: no command writes into them, whatever they hold."""
 
 import pytest
+from support.command import run
 
-from detassign.cli import main
 from detassign.data import make_dataset
 
 SENTENCE = "holds files already, such as 'thesis.txt'; name a new or empty folder"
-
-
-def run(*arguments):
-    """Exit status of a command."""
-    with pytest.raises(SystemExit) as stopped:
-        main([str(argument) for argument in arguments])
-    return stopped.value.code
 
 
 @pytest.fixture(scope="module")

@@ -2,19 +2,11 @@
 
 import json
 
-import pytest
+from support.command import run
 
 from detassign.assigners import ASSIGNERS, MATCHINGS, SCORES, WEIGHTINGS
-from detassign.cli import main
 from detassign.cli.list import MATRIX, SECTIONS, command
 from detassign.engine import fragments
-
-
-def run(*arguments):
-    """Exit status of a command."""
-    with pytest.raises(SystemExit) as stopped:
-        main([str(argument) for argument in arguments])
-    return stopped.value.code
 
 
 def listed(capsys, *sections):

@@ -7,15 +7,7 @@ import cv2
 import numpy as np
 import pytest
 from PIL import Image
-
-from detassign.cli import main
-
-
-def run(*arguments):
-    """Exit status of a command."""
-    with pytest.raises(SystemExit) as stopped:
-        main([str(argument) for argument in arguments])
-    return stopped.value.code
+from support.command import run
 
 
 @pytest.fixture

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from support.command import run
 from support.scored import SIDE, random_split
 
-from detassign.cli import main
 from detassign.data import make_dataset, resolve
 from detassign.engine.build import build_model
 from detassign.engine.config import compose
@@ -25,13 +25,6 @@ from detassign.evidence.drawing.mistakes import CROWD
 from detassign.evidence.evaluation.analysis import analyse
 
 FILES = {"metrics.json", "detections.json", "report.html", "worst", "confusion.png", "precision_recall.png"}
-
-
-def run(*arguments):
-    """Exit status of a command."""
-    with pytest.raises(SystemExit) as stopped:
-        main([str(argument) for argument in arguments])
-    return stopped.value.code
 
 
 @pytest.fixture(scope="module")

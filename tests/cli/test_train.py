@@ -6,19 +6,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from support.command import run
 
-from detassign.cli import main
 from detassign.compat import safe_load
 from detassign.data import make_dataset
 from detassign.engine.conversion.classes import COCO_CLASSES, COCO_IDS
 from detassign.engine.notes import Note
-
-
-def run(*arguments):
-    """Exit status of a command."""
-    with pytest.raises(SystemExit) as stopped:
-        main([str(argument) for argument in arguments])
-    return stopped.value.code
 
 
 @pytest.fixture(scope="module")

@@ -6,8 +6,8 @@ import shutil
 import cv2
 import numpy as np
 import pytest
+from support.command import run
 
-from detassign.cli import main
 from detassign.data import check, make_subset, resolve
 from detassign.data.division import divide, divided, groups_of
 from detassign.data.forms import FORMS, find
@@ -194,12 +194,6 @@ def test_too_few_groups_are_refused(tmp_path):
     whole = together(part_of(place) for place in find(make_set(tmp_path / "set", count=2, folder="x/")).values())
     with pytest.raises(ValueError, match="1 groups of pictures are too few: nothing is left for val"):
         divided(whole, 0.2, group_by="folder")
-
-
-def run(*arguments):
-    with pytest.raises(SystemExit) as stopped:
-        main([str(argument) for argument in arguments])
-    return stopped.value.code
 
 
 def test_the_commands_write_and_say_what(tmp_path, capsys):

@@ -1,5 +1,8 @@
 """A data set at a glance: which pictures are chosen, and what is drawn of them."""
 
+import struct
+import zlib
+
 import cv2
 import numpy as np
 import pytest
@@ -58,5 +61,15 @@ def test_the_sheet_holds_boxes_names_counts_and_sizes(tmp_path):
 
 
 def test_a_picture_that_cannot_be_read_is_named(tmp_path):
+    with pytest.raises(ValueError, match=r"1\.png cannot be read"):
+        pictures_of(a_table([0], [0]), tmp_path, 1, seed=0)
+
+
+def test_a_picture_that_would_fill_the_memory_is_not_decoded(tmp_path, monkeypatch):
+    header = struct.pack(">IIBBBBB", 40_000, 40_000, 8, 2, 0, 0, 0)
+    chunk = b"IHDR" + header
+    content = b"\x89PNG\r\n\x1a\n" + struct.pack(">I", len(header)) + chunk + struct.pack(">I", zlib.crc32(chunk))
+    (tmp_path / "1.png").write_bytes(content)
+    monkeypatch.setattr(cv2, "imread", lambda *_: pytest.fail("it was decoded"))
     with pytest.raises(ValueError, match=r"1\.png cannot be read"):
         pictures_of(a_table([0], [0]), tmp_path, 1, seed=0)
