@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, redirect_stderr
+from io import StringIO
 from typing import Any
 
 import torch
@@ -31,13 +34,26 @@ def axes(free: Sequence[str]) -> tuple[dict[int, Dim], dict[int, Dim]] | None:
 
 def traced(network: Network, example: tuple[Tensor, Tensor], free: Sequence[str]) -> ExportedProgram:
     """The graph, open in the free axes."""
-    return torch.export.export(
-        network,
-        example,
-        dynamic_shapes=axes(free),
-        strict=False,
-        prefer_deferred_runtime_asserts_over_guards=bool(free),
-    )
+    with _silent():
+        return torch.export.export(
+            network,
+            example,
+            dynamic_shapes=axes(free),
+            strict=False,
+            prefer_deferred_runtime_asserts_over_guards=bool(free),
+        )
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """Without the thousands of lines that torch prints of a graph it could not finish; the error says what matters."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with redirect_stderr(StringIO()):
+            yield
+    finally:
+        logging.disable(before)
 
 
 def freest(wanted: Sequence[str], make: Callable[[Sequence[str]], Any]) -> tuple[Any, tuple[str, ...]]:

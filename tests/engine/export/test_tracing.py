@@ -1,0 +1,42 @@
+"""What cannot be traced is an error of one sentence, and nothing else."""
+
+import pytest
+import torch
+from torch import nn
+
+from detassign.engine.export.tracing import CannotTrace, freest, traced
+
+
+class Loop(nn.Module):
+    """Goes through values that are known only when it runs."""
+
+    def forward(self, images, sizes):
+        return sum(value * images.sum() for value in sizes.unique())
+
+
+def test_a_graph_that_torch_cannot_finish_is_not_printed(capfd):
+    example = torch.rand(2, 3, 32, 32), torch.full((2, 2), 32.0)
+    with pytest.raises(CannotTrace, match="cannot be written in this format"):
+        freest(("batch",), lambda free: traced(Loop(), example, free))
+    assert capfd.readouterr() == ("", "")
+
+
+def test_what_can_be_free_is():
+    tried = []
+
+    def make(free):
+        tried.append(free)
+        if "height" in free:
+            raise RuntimeError("no")
+        return "made"
+
+    assert freest(("batch", "height", "width"), make) == ("made", ("batch",))
+    assert tried == [("batch", "height", "width"), ("batch",)]
+
+
+def test_what_is_not_installed_is_said_at_once():
+    def make(free):
+        raise ImportError("ONNX needs onnx")
+
+    with pytest.raises(ImportError, match="needs onnx"):
+        freest(("batch",), make)
