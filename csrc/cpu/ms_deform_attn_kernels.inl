@@ -4,12 +4,33 @@ namespace detassign {
 namespace DETASSIGN_INSTRUCTION_SET {
 namespace {
 
+constexpr int64_t line = 64; // bytes
+constexpr int64_t queries_ahead = 8;
+
+// Asks for memory that no processor foresees: from one query to the next it goes over all the other heads.
+template <bool to_write, typename number_t>
+inline void prefetch(const number_t* from, int64_t count) {
+  for (int64_t i = 0; i < count; i += line / static_cast<int64_t>(sizeof(number_t))) {
+    __builtin_prefetch(from + i, to_write);
+  }
+}
+
+template <bool to_write, typename acc_t>
+inline void prefetch_points(const acc_t* locations, const acc_t* weights, int64_t first, int64_t count) {
+  prefetch<to_write>(locations + 2 * first, 2 * count);
+  prefetch<to_write>(weights + first, count);
+}
+
 // The points of `count` queries, side by side.
 template <typename acc_t>
 inline void gather_points(const Queries<acc_t>& queries, int64_t first, int64_t count, const Points<acc_t>& points,
     const Samples<acc_t>& samples) {
   for (int64_t query = 0; query < count; ++query) {
     const int64_t from = (first + query) * queries.point_stride, to = query * points.count;
+    if (first + query + queries_ahead < queries.count) {
+      const int64_t ahead = from + queries_ahead * queries.point_stride;
+      prefetch_points<false>(queries.locations, queries.weights, ahead, points.count);
+    }
     for (int64_t i = 0; i < points.count; ++i) {
       samples.locations[2 * (to + i)] = queries.locations[2 * (from + i)];
       samples.locations[2 * (to + i) + 1] = queries.locations[2 * (from + i) + 1];
@@ -232,6 +253,11 @@ inline void differentiate_queries(const Queries<acc_t>& queries, const Points<ac
     locate(points, samples, cells.outside);
     for (int64_t query = 0; query < count; ++query) {
       const scalar_t* output = gradient.output + (first + query) * queries.output_stride;
+      if (first + query + queries_ahead < queries.count) {
+        prefetch<false>(output + queries_ahead * queries.output_stride, queries.channels);
+      }
+      const int64_t gradients = (first + query) * queries.point_stride;
+      prefetch_points<true>(gradient.locations, gradient.weights, gradients, points.count);
       const acc_t* upstream = widened(output, queries.channels, gradient.upstream);
       scatter_query<blocks, in_place>(cells, points, samples, query * points.count, queries.channels, upstream);
     }
