@@ -13,6 +13,7 @@ WITHOUT_PYTHON = (
     "data.md",
     "export.md",
     "index.md",
+    "profile.md",
     "telemetry.md",
     "training.md",
 )
