@@ -36,7 +36,7 @@ def report(comparison: Path, baseline: str | None, out: Path | None) -> None:
 
     \b
     detassign bench report runs/bench-fcos_tiny --baseline atss
-    detassign bench report bench/results/demo_cpu.json --out report
+    detassign bench report bench/results/fcos_tiny_cpu --out report
     """
     from ..bench.report import read_records, write_report
 
