@@ -1,4 +1,4 @@
-"""What ONNX has for the ops that are traced as one, see `detassign.ops._portable.whole_ops`."""
+"""What ONNX has for ops traced as one, see `detassign.ops._portable.whole_ops`, and for a sort that torch leaves out."""
 
 from __future__ import annotations
 
@@ -15,7 +15,11 @@ OUTSIDE = 3.0  # of a map, which ends at -1 and 1: no cell reaches as far as twi
 def translations() -> dict[Any, Callable[..., Any]]:
     """By operator of torch, for ``torch.onnx.export``."""
     known = torch.ops.detassign
-    return {known.survivors.default: _survivors, known.attend_levels.default: _attend_levels}
+    return {
+        known.survivors.default: _survivors,
+        known.attend_levels.default: _attend_levels,
+        torch.ops.aten.sort.stable: _sort,
+    }
 
 
 def _survivors(boxes: Any, scores: Any, overlap: float, groups: Any, count: int) -> Any:
@@ -66,6 +70,14 @@ def _attend_levels(value: Any, locations: Any, weights: Any, levels: Sequence[An
         read = op.ReduceSum(op.Mul(read, op.Gather(shares, index, axis=0)), _whole([-1]), keepdims=0)
         summed = read if summed is None else op.Add(summed, read)
     return op.Transpose(op.Reshape(summed, _whole([-1, H * D, Q])), perm=[0, 2, 1])
+
+
+def _sort(values: Any, stable: bool | None = None, dim: int = -1, descending: bool = False) -> Any:
+    """torch's stable sort, which its exporter does not know: TopK of all, which puts the first of equals first."""
+    from onnxscript import opset18 as op
+
+    axis = dim % len(values.shape)
+    return op.TopK(values, _whole([_size(values, axis)]), axis=axis, largest=int(descending), sorted=1)
 
 
 def _real(number: float) -> Any:

@@ -47,8 +47,17 @@ class Suppression(nn.Module):
             return (survivors(boxes, rows[..., 2], 0.4, groups, 3),)
 
 
+class Order(nn.Module):
+    """Places of values that are often equal."""
+
+    outputs = ("places",)
+
+    def forward(self, images: Tensor, sizes: Tensor) -> tuple[Tensor]:
+        return (images[:, 0, 0].round().argsort(dim=1, descending=True, stable=True),)
+
+
 @pytest.mark.parametrize("free", SHAPES, ids=["fixed", "batch", "all"])
-@pytest.mark.parametrize("module", [Attention, Suppression])
+@pytest.mark.parametrize("module", [Attention, Suppression, Order])
 def test_an_op_gives_the_same_as_onnx(module, free, tmp_path):
     pytest.importorskip("onnxscript", reason="onnxscript, which torch writes ONNX with, is not installed")
     runtime = pytest.importorskip("onnxruntime", reason="onnxruntime, which runs ONNX, is not installed")
