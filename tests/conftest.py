@@ -12,6 +12,8 @@ def _own_folders(tmp_path_factory, monkeypatch):
     monkeypatch.setenv("DETASSIGN_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
     monkeypatch.setenv("DETASSIGN_STATE", str(tmp_path_factory.getbasetemp() / "state"))
     monkeypatch.delenv("COLUMNS", raising=False)  # which processes that share the tests are given
+    yield
+    torch.set_num_threads(1)  # commands take others; sums of other parts differ in their last bits
 
 
 @pytest.fixture(scope="session")

@@ -54,7 +54,11 @@ def test_neither_does_it_for_query_detectors(detector, tiny_run):
 
 def test_images_are_rgb_and_boxes_in_their_pixels(predictor):
     red, wide = np.full((40, 60, 3), (255, 0, 0), np.uint8), *pictures((50, 300))
-    assert predictor._prepared(red, "image")["inputs"][:, 0, 0].tolist() == [0, 0, 255]  # BGR, as files are read
+    assert predictor.prepare(red[..., ::-1], "image")["inputs"][:, 0, 0].tolist() == [
+        0,
+        0,
+        255,
+    ]  # BGR, as files are read
     (found,) = predictor([wide], score=0, limit=50)
     assert len(found.scores) == 50
     assert found.boxes[:, 2].max() > 96
