@@ -90,7 +90,7 @@ class LevelNMS:
 def within_quota(rank: Tensor, kept: Tensor, sizes: Sequence[int], quota: int) -> Tensor:
     """(B, K) bool, the best `quota` of every level among those kept (B, K)."""
     best = best_of_levels(rank.masked_fill(~kept, -torch.inf), sizes, quota)
-    return kept & torch.zeros_like(kept).scatter(1, best, True)
+    return kept & torch.zeros_like(kept).scatter(1, best, torch.ones_like(best, dtype=torch.bool))
 
 
 def best_of_levels(rank: Tensor, sizes: Sequence[int], count: int) -> Tensor:
