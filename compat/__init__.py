@@ -19,7 +19,14 @@ def install() -> None:
 
     Takes effect when mmcv and mmengine are imported, now if they are; imports neither.
     """
-    after_import({"mmcv": _serve_ops, "mmengine.runner.checkpoint": _load_safely})
+    after_import(
+        {
+            "mmcv": _serve_ops,
+            "mmcv.ops.deform_conv": _serve_portable_convolutions,
+            "mmcv.ops.modulated_deform_conv": _serve_portable_convolutions,
+            "mmengine.runner.checkpoint": _load_safely,
+        }
+    )
 
 
 def __getattr__(name: str) -> Any:
@@ -48,3 +55,9 @@ def _serve_ops() -> None:
     from .mmcv_ext import install_extension  # imports torchvision
 
     install_extension()
+
+
+def _serve_portable_convolutions() -> None:
+    from .mmcv_portable import serve_portable_convolutions
+
+    serve_portable_convolutions()

@@ -167,7 +167,7 @@ def modulated_deform_conv_forward(
         ValueError: when ``offset`` or ``mask`` has another batch or number of channels, or maps smaller than the output.
     """
     geometry = Geometry((stride_h, stride_w), (pad_h, pad_w), (dilation_h, dilation_w))
-    offset, mask = _read_blocks(offset, mask, input, weight, geometry, deformable_group)
+    offset, mask = read_blocks(offset, mask, input, weight, geometry, deformable_group)
     output.copy_(deform_conv2d(input, offset, weight, bias if with_bias else None, *geometry, mask))
 
 
@@ -200,7 +200,7 @@ def modulated_deform_conv_backward(
 ) -> None:
     """Write the gradients of input, weight, bias, offset and mask; the arguments are those of the forward."""
     geometry = Geometry((stride_h, stride_w), (pad_h, pad_w), (dilation_h, dilation_w))
-    offset, mask = _read_blocks(offset, mask, input, weight, geometry, deformable_group)
+    offset, mask = read_blocks(offset, mask, input, weight, geometry, deformable_group)
     gradients = deform_conv2d_backward(grad_output, input, offset, weight, *geometry, mask)
     grad_input.copy_(gradients.input)
     grad_weight.copy_(gradients.weight)
@@ -210,7 +210,7 @@ def modulated_deform_conv_backward(
         grad_bias.copy_(grad_output.sum((0, 2, 3)))
 
 
-def _read_blocks(
+def read_blocks(
     offset: Tensor, mask: Tensor, input: Tensor, weight: Tensor, geometry: Geometry, groups: int
 ) -> tuple[Tensor, Tensor]:
     """What the op reads of offset and mask: the front of each image's block, in the shape that the output asks for."""

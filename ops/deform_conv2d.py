@@ -78,7 +78,7 @@ def deform_conv2d(
               [3.5000, 4.5000, 2.5000],
               [6.5000, 7.5000, 4.0000]]]])
     """
-    geometry = _geometry(stride, padding, dilation)
+    geometry = Geometry.of(stride, padding, dilation)
     _check_arguments(input, offset, weight, bias, mask, geometry)
     if input.device.type == "cpu" and not has_kernels("cpu") and not portable():
         tell_missing("cpu")
@@ -97,7 +97,7 @@ def deform_conv2d_reference(
     mask: Tensor | None = None,
 ) -> Tensor:
     """:func:`deform_conv2d` in plain torch: what the kernel is tested against, differentiable any number of times."""
-    geometry = _geometry(stride, padding, dilation)
+    geometry = Geometry.of(stride, padding, dilation)
     _check_arguments(input, offset, weight, bias, mask, geometry)
     output = _convolve(*_widened(input, weight, offset, mask), geometry)
     return _with_bias(output, bias).to(input.dtype)
@@ -126,7 +126,7 @@ def deform_conv2d_backward(
     Raises:
         ValueError: as :func:`deform_conv2d`.
     """
-    geometry = _geometry(stride, padding, dilation)
+    geometry = Geometry.of(stride, padding, dilation)
     _check_arguments(input, offset, weight, None, mask, geometry)
     tensors = _widened(input, weight, offset, mask)
     found = _gradients(grad.to(tensors[0].dtype), tensors, geometry, of_samples, of_weight)
@@ -166,18 +166,6 @@ def _kernel_serves(device: torch.device) -> bool:
 
 def _with_bias(output: Tensor, bias: Tensor | None) -> Tensor:
     return output if bias is None else output + bias.view(-1, 1, 1)
-
-
-def _geometry(stride: int | Pair, padding: int | Pair, dilation: int | Pair) -> Geometry:
-    named = zip(Geometry._fields, (stride, padding, dilation), (1, 0, 1), strict=True)
-    return Geometry(*(_pair(*one) for one in named))
-
-
-def _pair(name: str, value: int | Pair, least: int) -> Pair:
-    pair = (value, value) if isinstance(value, int) else tuple(value)
-    if len(pair) != 2 or not all(isinstance(one, int) and one >= least for one in pair):
-        raise ValueError(f"Expected {name} to be one or two integers, at least {least}, but got {value!r}.")
-    return pair
 
 
 def _check_arguments(

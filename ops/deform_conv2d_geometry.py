@@ -19,6 +19,26 @@ class Geometry(NamedTuple):
     padding: Pair
     dilation: Pair
 
+    @classmethod
+    def of(cls, stride: int | Pair, padding: int | Pair, dilation: int | Pair) -> Geometry:
+        """The geometry, where a number stands for both axes.
+
+        Raises:
+            ValueError: for what is no such number or pair, or too small.
+
+        >>> Geometry.of(1, (0, 1), 2)
+        Geometry(stride=(1, 1), padding=(0, 1), dilation=(2, 2))
+        """
+        named = zip(cls._fields, (stride, padding, dilation), (1, 0, 1), strict=True)
+        return cls(*(_pair(*one) for one in named))
+
+
+def _pair(name: str, value: int | Pair, least: int) -> Pair:
+    pair = (value, value) if isinstance(value, int) else tuple(value)
+    if len(pair) != 2 or not all(isinstance(one, int) and one >= least for one in pair):
+        raise ValueError(f"Expected {name} to be one or two integers, at least {least}, but got {value!r}.")
+    return pair
+
 
 def steps(size: tuple[int, ...], kernel: tuple[int, ...], geometry: Geometry) -> tuple[int, ...]:
     """How often a ``kernel`` (rows, columns) fits along each axis of a map of that ``size``; below one, not at all.

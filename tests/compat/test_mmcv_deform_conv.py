@@ -7,6 +7,8 @@ from mmcv.ops import DeformConv2d, DeformConv2dPack, ModulatedDeformConv2dPack, 
 from support.golden import cases
 from torch.autograd import gradcheck
 
+from detassign.ops import portable_ops
+
 
 def run_case(case, leaves):
     settings = [case.config[key] for key in ("stride", "padding", "dilation", "groups", "offset_groups")]
@@ -170,3 +172,21 @@ def test_v1_refuses_offsets_larger_than_the_output_as_mmcv_does():
     x, offset, _, weight = larger_than_the_output(5, 7, 1)
     with pytest.raises(ValueError, match=r"offset: expected shape \(2, 8, 2, 3\), got \(2, 8, 5, 7\)"):
         deform_conv2d(x, offset, weight)
+
+
+@pytest.mark.parametrize("case", cases("dense", "op_deform_conv2d_*"))
+def test_the_portable_form_equals_golden_without_an_autograd_function(case):
+    leaves = {
+        name: case.leaf(f"input/{name}")
+        for name in ("x", "offset", "mask", "weight", "bias")
+        if f"input/{name}" in case
+    }
+    with portable_ops():
+        output = run_case(case, leaves)
+    case.check("output/y", output)
+    names, waiting = set(), [output.grad_fn]
+    while waiting:
+        node = waiting.pop()
+        names.add(node.name())
+        waiting.extend(before for before, _ in node.next_functions if before is not None)
+    assert not any("DeformConv" in name for name in names)

@@ -38,9 +38,9 @@ LONG = {
 long = pytest.mark.skipif("DETASSIGN_LONG" not in os.environ, reason="takes minutes; DETASSIGN_LONG=1 runs it")
 
 
-def exported(name, tmp_path, pictures, wish, scheme=None):
+def exported(name, tmp_path, pictures, wish, scheme=None, changes=None):
     """How far a file of an untrained detector of two classes is from it."""
-    config = compose(name, None, source(), changes={"input.scale": (96, 64)}, scheme=scheme)
+    config = compose(name, None, source(), changes={"input.scale": (96, 64)} | (changes or {}), scheme=scheme)
     torch.manual_seed(0)
     model = build_model(config)
     for parameter in model.parameters():  # boxes that differ from picture to picture, and scores that are not all alike
@@ -104,6 +104,22 @@ def test_families_agree_as_graphs(name, scheme, form, dynamic, tmp_path, picture
     about, found = exported(name, tmp_path, pictures[:2], Wish(form, dynamic=dynamic), scheme)
     agrees(found)
     assert about.free == (AXES if dynamic else ())
+
+
+@pytest.mark.parametrize(
+    "wish",
+    [
+        Wish("torchscript", batch=None, raw=True),
+        *(pytest.param(Wish(form, raw=True), marks=long) for form in ("onnx", "pt2")),
+    ],
+    ids=lambda wish: wish.format,
+)
+@pytest.mark.parametrize("modulated", [False, True])
+def test_deformable_convolutions_agree(modulated, wish, tmp_path, pictures):
+    layers = {"type": "DCNv2" if modulated else "DCN", "deform_groups": 1, "fallback_on_stride": False}
+    changes = {"model.backbone.dcn": layers, "model.backbone.stage_with_dcn": (False, False, True, True)}
+    _, found = exported("fcos_r50", tmp_path, pictures[:1], wish, changes=changes | {"model.backbone.init_cfg": None})
+    agrees(found)
 
 
 def test_undecided_outputs_agree(tmp_path, pictures):
