@@ -11,12 +11,12 @@ import click
 
 from ..engine.files import check_files
 from . import completion
-from .bench_conditions import device_name, require, size_of
+from .bench_conditions import PRECISIONS, device_name, require, size_of
 from .bench_grid import command as assigners
 from .bench_loop import command as loop
 from .bench_predict import command as predict
 from .bench_report import compare, report
-from .common import choose
+from .common import choose, choose_among
 from .tables import say, table
 
 
@@ -60,7 +60,7 @@ def ops(repeats: int, device: str, dtypes: str, out: Path | None) -> None:
     from ..engine.progress import progress_bar
 
     check_files(out)
-    planned, rows = comparisons(_dtypes(dtypes), device), []
+    planned, rows = comparisons(choose_among((*PRECISIONS, "float16"), dtypes, "--dtype"), device), []
     require(device)
     ceilings = measure_ceilings(device)
     with progress_bar("bench ops", len(planned)) as advance:
@@ -72,14 +72,6 @@ def ops(repeats: int, device: str, dtypes: str, out: Path | None) -> None:
     say(legend(ceilings))
     if out:
         _write(device, ceilings, rows, out)
-
-
-def _dtypes(text: str) -> list[str]:
-    names = choose(text)
-    wrong = [name for name in names if name not in ("float32", "float16", "bfloat16")]
-    if wrong:
-        raise click.BadParameter(f"expected float32, float16 or bfloat16, got {wrong[0]!r}", param_hint="--dtype")
-    return names
 
 
 def _write(device: str, ceilings: Any, rows: list[Any], path: Path) -> None:
@@ -108,10 +100,15 @@ def _write(device: str, ceilings: Any, rows: list[Any], path: Path) -> None:
 @click.option("--device", default="cpu", show_default=True, metavar="NAME", help="cpu or cuda[:index].")
 @click.option(
     "--precision",
-    type=click.Choice(["float32", "bfloat16"]),
+    type=click.Choice(PRECISIONS),
     default="float32",
     show_default=True,
     help="Of the network, on all sides.",
+)
+@click.option(
+    "--peer-precision",
+    metavar="A,B",
+    help="Of the peers, where it is not --precision; 'float32,bfloat16' measures each in both.",
 )
 @click.option(
     "--schemes",
@@ -140,6 +137,7 @@ def train_step(
     threads: int,
     out: Path | None,
     batch_size: int,
+    peer_precision: str | None,
     schemes: str | None,
     detector: str,
     telemetry: str | None,
@@ -154,7 +152,7 @@ def train_step(
 
     \b
     detassign bench train-step --families detr,fcos --steps 3
-    detassign bench train-step --families fcos,dw --precision bfloat16 --threads 1
+    detassign bench train-step --families fcos,dw --precision bfloat16 --threads 1 --peer-precision float32,bfloat16
     detassign bench train-step --telemetry fcos_tiny,fcos_tiny:dw,dino_r18_tiny
     detassign bench train-step --schemes group,h_detr --detector dino_r18_tiny
     """
@@ -171,7 +169,8 @@ def train_step(
     if device_of(given).type == "cuda":
         require("cuda")
     torch.set_num_threads(threads)
-    conditions = Conditions(size=size_of(size), batch=batch_size, steps=steps, **given)
+    peers = tuple(choose_among(PRECISIONS, peer_precision, "--peer-precision")) if peer_precision else ()
+    conditions = Conditions(size=size_of(size), batch=batch_size, steps=steps, peer_precisions=peers, **given)
     described = {**conditions.to_dict(), "device": device_name(conditions.device)}
     if schemes:
         _schemes(detector, choose(schemes), conditions, described, out)

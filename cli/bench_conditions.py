@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import click
 
+PRECISIONS = ("float32", "bfloat16")  # that networks are measured in
+
 
 def size_of(text: str) -> tuple[int, int]:
     """Height and width from HEIGHTxWIDTH.

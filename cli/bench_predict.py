@@ -10,8 +10,8 @@ from typing import Any
 import click
 
 from ..engine.files import check_files
-from .bench_conditions import device_name, require, size_of
-from .common import choose
+from .bench_conditions import PRECISIONS, device_name, require, size_of
+from .common import choose, choose_among
 from .tables import say, table
 
 
@@ -71,7 +71,7 @@ def command(
     common = {"size": size_of(size), "steps": steps, **given}
     every = [
         Conditions(batch=batch, precision=precision, **common)
-        for batch, precision in product(_batches(batch_sizes), _precisions(precisions))
+        for batch, precision in product(_batches(batch_sizes), choose_among(PRECISIONS, precisions, "--precision"))
     ]
     described = {**every[0].to_dict(), "device": device_name(every[0].device)}
     for varied in ("batch", "precision", "objects"):
@@ -102,11 +102,3 @@ def _batches(text: str) -> list[int]:
     if wrong is not None or not sizes:
         raise click.BadParameter(f"expected numbers from 1 to 1024, got {wrong or text!r}", param_hint="--batch-sizes")
     return [int(each) for each in sizes]
-
-
-def _precisions(text: str) -> list[str]:
-    names = choose(text)
-    wrong = next((each for each in names if each not in ("float32", "bfloat16")), None)
-    if wrong is not None or not names:
-        raise click.BadParameter(f"expected float32, bfloat16 or both, got {wrong or text!r}", param_hint="--precision")
-    return names

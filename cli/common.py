@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -201,3 +201,12 @@ def choose(names: str) -> list[str]:
         return split(names, "name")
     except ValueError as error:
         raise click.BadParameter(str(error)) from None
+
+
+def choose_among(known: Sequence[str], names: str, option: str) -> list[str]:
+    """As :func:`choose`, of these names alone and at least one."""
+    chosen = choose(names)
+    wrong = next((name for name in chosen if name not in known), None)
+    if wrong is not None or not chosen:
+        raise click.BadParameter(f"expected some of {', '.join(known)}, got {wrong or names!r}", param_hint=option)
+    return chosen

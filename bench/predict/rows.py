@@ -9,7 +9,7 @@ from itertools import product
 from typing import Any
 
 from ..step.conditions import Conditions, make_batch
-from ..step.families import OURS, PACKAGES, Family, families, make_side
+from ..step.families import OURS, Family, make_side, measurable
 from ..step.measures import take_turns
 from .forms import FORMS, OURS_ALONE, Predict
 
@@ -60,16 +60,12 @@ def measure(
     Raises:
         ValueError: for an unknown family or form.
     """
-    known = families()
-    for option, given, expected in (("families", names, known), ("forms", forms, FORMS)):
-        for name in given:
-            if name not in expected:
-                raise ValueError(f"{option}: expected some of {', '.join(expected)}, got {name!r}")
-    for name in names:
-        for peer in known[name].missing():
-            say(f"{name} beside {peer} is left out: pip install {PACKAGES[peer]}")
+    for form in forms:
+        if form not in FORMS:
+            raise ValueError(f"forms: expected some of {', '.join(FORMS)}, got {form!r}")
+    for name, family in measurable(names, say).items():
         for conditions in every:
-            yield from _rows(name, known[name], forms, conditions, say)
+            yield from _rows(name, family, forms, conditions, say)
 
 
 def _rows(

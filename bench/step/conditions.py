@@ -17,7 +17,13 @@ CLASSES = 80
 
 @dataclass(frozen=True)
 class Conditions:
-    """What holds for every side; size is height and width, pixels; precision float32 or bfloat16."""
+    """What holds for every side.
+
+    Attributes:
+        size: height and width, pixels.
+        precision: float32 or bfloat16, of the network.
+        peer_precisions: of the peers, each of which stands there once in every one; empty where theirs is ours.
+    """
 
     size: tuple[int, int] = (320, 416)
     batch: int = 2
@@ -25,6 +31,7 @@ class Conditions:
     device: str = "cpu"
     precision: str = "float32"
     steps: int = 7
+    peer_precisions: tuple[str, ...] = ()
 
     @property
     def dtype(self) -> torch.dtype:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from importlib.util import find_spec
+from itertools import product
 from typing import Any
 
 import torch
@@ -42,9 +43,14 @@ class Family:
     peers: Mapping[str, Make]
     training: Mapping[str, Any] = field(default_factory=lambda: ADAMW)
 
-    def sides(self) -> dict[str, Make]:
-        """Ours, and the peers that are there, by name."""
+    def sides(self, precisions: Sequence[str] = ()) -> dict[str, Make]:
+        """Ours, and the peers that are there, by name; each peer once in every precision, where any are given."""
         there = {name: make for name, make in self.peers.items() if name not in self.missing()}
+        if precisions:
+            there = {
+                f"{name} in {precision}": partial(_in_precision, make, precision)
+                for (name, make), precision in product(there.items(), precisions)
+            }
         return {OURS: partial(ours, self.model, training=self.training), **there}
 
     def missing(self) -> tuple[str, ...]:
@@ -53,10 +59,35 @@ class Family:
         return tuple(name for name in self.peers if name in absent)
 
 
+def measurable(names: Sequence[str], say: Callable[[str], None]) -> dict[str, Family]:
+    """The named families.
+
+    Args:
+        names: of families.
+        say: is told which peers are missing.
+
+    Raises:
+        ValueError: for an unknown family.
+    """
+    known = families()
+    for name in names:
+        if name not in known:
+            raise ValueError(f"families: expected some of {', '.join(known)}, got {name!r}")
+    chosen = {name: known[name] for name in names}
+    for name, family in chosen.items():
+        for peer in family.missing():
+            say(f"{name} beside {peer} is left out: pip install {PACKAGES[peer]}")
+    return chosen
+
+
 def make_side(family: str, side: str, conditions: Conditions) -> Contender:
     """One side of a family by name, ready to train; for a process of its own."""
     torch.manual_seed(0)
-    return families()[family].sides()[side](conditions)
+    return families()[family].sides(conditions.peer_precisions)[side](conditions)
+
+
+def _in_precision(make: Make, precision: str, conditions: Conditions) -> Contender:
+    return make(replace(conditions, precision=precision))
 
 
 def families() -> dict[str, Family]:

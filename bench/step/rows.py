@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from .conditions import Conditions, make_batch
-from .families import OURS, PACKAGES, families, make_side
+from .families import OURS, make_side, measurable
 from .measures import peak_growth, supervision_seconds, take_turns, waits_of
 
 LEGEND = (
@@ -76,14 +76,8 @@ def measure(names: Sequence[str], conditions: Conditions, say: Callable[[str], N
     Raises:
         ValueError: for an unknown family.
     """
-    known = families()
-    for name in names:
-        if name not in known:
-            raise ValueError(f"families: expected some of {', '.join(known)}, got {name!r}")
-    for name in names:
-        for peer in known[name].missing():
-            say(f"{name} beside {peer} is left out: pip install {PACKAGES[peer]}")
-        yield from _rows(name, list(known[name].sides()), conditions)
+    for name, family in measurable(names, say).items():
+        yield from _rows(name, list(family.sides(conditions.peer_precisions)), conditions)
 
 
 def _rows(name: str, sides: Sequence[str], conditions: Conditions) -> Iterator[Row]:

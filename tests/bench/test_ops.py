@@ -91,7 +91,7 @@ def test_a_row_holds_the_medians_and_the_floor_of_what_is_needed():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--dtype", "int8"], "expected float32, float16 or bfloat16, got 'int8'"),
+        (["--dtype", "int8"], "expected some of float32, bfloat16, float16, got 'int8'"),
         (["--device", "cuda"], "needs a GPU|kernels are not loaded"),
     ],
 )

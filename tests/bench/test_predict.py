@@ -122,7 +122,7 @@ def test_the_command_prints_and_writes_images_a_second(tmp_path, monkeypatch, ca
         (["--families", "dinno"], "families: expected some of dino"),
         (["--forms", "tensorrt"], "forms: expected some of eager, compiled, onnx, got 'tensorrt'"),
         (["--batch-sizes", "0"], "expected numbers from 1 to 1024"),
-        (["--precision", "float16"], "expected float32, bfloat16 or both"),
+        (["--precision", "float16"], "expected some of float32, bfloat16, got 'float16'"),
         (["--size", "640"], "HEIGHTxWIDTH"),
     ],
 )

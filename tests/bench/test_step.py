@@ -104,6 +104,27 @@ def test_a_row_says_its_ratios():
     assert replace(ROW, peer_seconds=4.0).ratio == 0.25
 
 
+def test_a_peer_in_two_precisions_stands_there_twice():
+    """Each side trains in its own, ours in that of the measurement."""
+    seen = {}
+
+    def make(conditions, name):
+        seen[name] = (*seen.get(name, ()), conditions.precision)
+
+    family = replace(families()["detr"], peers={MMDET: partial(make, name=MMDET)})
+    sides = family.sides(("float32", "bfloat16"))
+    assert list(sides) == [OURS, "mmdet in float32", "mmdet in bfloat16"]
+    for side in list(sides)[1:]:
+        sides[side](replace(CONDITIONS, precision="bfloat16"))
+    assert seen == {MMDET: ("float32", "bfloat16")}
+
+
+def test_an_unknown_precision_of_peers_is_a_sentence(capsys):
+    with pytest.raises(SystemExit):
+        main(["bench", "train-step", "--peer-precision", "int8"])
+    assert "expected some of float32, bfloat16, got 'int8'" in capsys.readouterr().err
+
+
 def test_a_contender_steps_its_own_model():
     """The attention is in place while the model trains."""
     seen = []
