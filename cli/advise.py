@@ -192,10 +192,13 @@ def _probe(
 
 
 def _show(name: str, statistics: Any, reached: dict[str, Reach], chosen: list[Any], side: int) -> None:
+    from ..evidence.words import many
+
     train = statistics["train"]
     sizes = ", ".join(f"{count} {size}" for size, count in train["sizes"].items())
     say(
-        f"{name}: {train['images']} images to learn from with {train['boxes']} objects of {len(train['classes'])} classes "
+        f"{name}: {many(train['images'], 'image')} to learn from with {many(train['boxes'], 'object')} of "
+        f"{many(len(train['classes']), 'class')} "
         f"({sizes}; {train['boxes_per_image']:.1f} in an image, {train['most_boxes_in_an_image']} at most)."
     )
     rows = [[each.topic, each.choice, each.reason + (f"\n{each.options}" if each.options else "")] for each in chosen]

@@ -115,6 +115,7 @@ def _source(data: str | None, root: Path | None, classes: str | None, count: int
     from ..data import DataSource
     from ..engine.conversion.classes import COCO_CLASSES, COCO_IDS, COCO_ROWS, unnamed
     from ..engine.finding import find_data
+    from ..evidence.words import many
 
     clash = [name for name, value in {"--classes": classes, "--data": data}.items() if value is not None]
     if len(clash) == 2 or (classes and count):
@@ -124,7 +125,7 @@ def _source(data: str | None, root: Path | None, classes: str | None, count: int
     if data is not None:
         source = find_data(data, root)
         if count not in (None, len(source.classes)):
-            raise ValueError(f"--finetune-classes: the data has {len(source.classes)} classes, got {count}")
+            raise ValueError(f"--finetune-classes: the data has {many(len(source.classes), 'class')}, got {count}")
         return source
     if count is not None:
         names, ids = unnamed(count), range(1, count + 1)

@@ -20,6 +20,7 @@ from ..data import DataSource
 from ..data.files import read_json
 from ..data.forms import FORMS
 from ..data.sources import NEEDED
+from ..evidence.words import many
 from . import fragments
 from .values import check_values
 
@@ -295,7 +296,7 @@ def validate(config: Mapping[str, Any], name: str) -> None:
     head = config["model"].get("head")
     if isinstance(head, Mapping) and head.get("num_classes", len(classes)) != len(classes):
         raise ValueError(
-            f"config {name}: model.head.num_classes is {head['num_classes']!r}, and the data has {len(classes)} classes"
+            f"config {name}: model.head.num_classes is {head['num_classes']!r}, and the data has {many(len(classes), 'class')}"
         )
     check_values(config, name)
 

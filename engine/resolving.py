@@ -10,6 +10,7 @@ from typing import Any
 
 from ..assigners import spec
 from ..data import DataSource, Report
+from ..evidence.words import many
 from ..heads import PostProcess
 from . import config as configs
 from .finding import checked, find_data
@@ -99,7 +100,7 @@ def _resolved(
     if source:
         classes = len(config["data"]["classes"])
         if len(source.classes) != classes:
-            raise ValueError(f"--data {source.name}: has {len(source.classes)} classes, {path} is for {classes}")
+            raise ValueError(f"--data {source.name}: has {many(len(source.classes), 'class')}, {path} is for {classes}")
         config["data"] = configs.described(source)
     configs.changed(config, changes, **run)
     configs.validate(config, str(path))

@@ -22,8 +22,13 @@ def printable(text: str) -> str:
 
 
 def many(count: int, what: str) -> str:
-    """So many of something, in words."""
-    return f"{count} {what}" if count == 1 else f"{count} {what}s"
+    """So many of something, in words.
+
+    >>> many(1, "class"), many(2, "class"), many(0, "image")
+    ('1 class', '2 classes', '0 images')
+    """
+    ending = "" if count == 1 else "es" if what.endswith("s") else "s"
+    return f"{count} {what}{ending}"
 
 
 def duration(seconds: float) -> str:

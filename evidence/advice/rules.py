@@ -164,7 +164,7 @@ def _classes(facts: Facts) -> list[Choice]:
     rare = [(facts.classes[label], int(count)) for label, count in enumerate(facts.per_class) if count < RARE]
     if not rare:
         return []
-    number = "1 class" if len(rare) == 1 else f"{len(rare)} classes"
+    number = many(len(rare), "class")
     named = ", ".join(f"{name} ({count})" for name, count in rare[:5]) + (
         f" and {len(rare) - 5} more" if len(rare) > 5 else ""
     )

@@ -191,7 +191,7 @@ def test_a_runs_config_is_for_as_many_classes_as_it_was_made_for(trained, tmp_pa
         content["annotations"] = [box for box in content["annotations"] if box["category_id"] == 1]
         (folder / f"{split}.json").write_text(json.dumps(content))
     assert run("train", trained / "config.json", "--data", folder, "--work-dir", tmp_path / "r") == 1
-    assert "has 1 classes" in capsys.readouterr().err
+    assert "has 1 class, " in capsys.readouterr().err
     assert not (tmp_path / "r").exists()
 
 
