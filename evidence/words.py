@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 
-__all__ = ["duration", "many", "printable", "three_digits"]
+__all__ = ["duration", "in_one_line", "many", "printable", "three_digits"]
 
 STEERING = ("Cc", "Cs")  # Unicode's categories of control characters and of halves of characters
 UNITS = ((86400.0, "days"), (3600.0, "h"), (60.0, "min"), (1.0, "s"))
@@ -29,6 +29,15 @@ def many(count: int, what: str) -> str:
     """
     ending = "" if count == 1 else "es" if what.endswith("s") else "s"
     return f"{count} {what}{ending}"
+
+
+def in_one_line(error: Exception) -> str:
+    """What an error says, or its kind, without line breaks and in 200 characters at most.
+
+    >>> in_one_line(ValueError("two\\n  lines")), in_one_line(KeyError())
+    ('two lines', 'KeyError')
+    """
+    return (" ".join(str(error).split()) or type(error).__name__)[:200]
 
 
 def duration(seconds: float) -> str:

@@ -8,6 +8,7 @@ from functools import partial
 from itertools import product
 from typing import Any
 
+from ...evidence.words import in_one_line
 from ..step.conditions import Conditions, make_batch
 from ..step.families import OURS, Family, make_side, measurable
 from ..step.measures import take_turns
@@ -79,7 +80,7 @@ def _rows(
             predict = _ready(name, side, form, conditions)
             predict(batch)
         except Exception as error:  # compilers and exporters fail in many ways, and the others are worth measuring
-            say(f"{name} by {side}, {form}, {conditions.precision}: left out ({_line(error)})")
+            say(f"{name} by {side}, {form}, {conditions.precision}: left out ({in_one_line(error)})")
             continue
         runs[side, form] = partial(predict, batch)
     times = take_turns(runs, conditions.steps) if runs else {}
@@ -96,7 +97,3 @@ def _ready(name: str, side: str, form: str, conditions: Conditions) -> Predict:
 def _beside(row: Row, ours: tuple[float, ...] | None) -> Row:
     """The row with what ours takes, as a share."""
     return row if ours is None else replace(row, ratio=ours[0] / row.seconds, cpu_ratio=ours[1] / row.cpu_seconds)
-
-
-def _line(error: Exception) -> str:
-    return (" ".join(str(error).split()) or type(error).__name__)[:200]

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from ...evidence.words import in_one_line
 from .conditions import Conditions, make_batch
 from .families import OURS, make_side, measurable
 from .measures import peak_growth, supervision_seconds, take_turns, waits_of
@@ -77,13 +78,21 @@ def measure(names: Sequence[str], conditions: Conditions, say: Callable[[str], N
         ValueError: for an unknown family.
     """
     for name, family in measurable(names, say).items():
-        yield from _rows(name, list(family.sides(conditions.peer_precisions)), conditions)
+        yield from _rows(name, list(family.sides(conditions.peer_precisions)), conditions, say)
 
 
-def _rows(name: str, sides: Sequence[str], conditions: Conditions) -> Iterator[Row]:
-    if len(sides) == 1:
+def _rows(name: str, sides: Sequence[str], conditions: Conditions, say: Callable[[str], None]) -> Iterator[Row]:
+    memory = {}
+    for side in sides:
+        try:
+            memory[side] = peak_growth(partial(make_side, name, side), conditions)
+        except Exception as error:  # some peers' heads cannot be trained in bfloat16; ours can
+            if side == OURS:
+                raise
+            say(f"{name} beside {side} is left out, for it cannot be trained so: {in_one_line(error)}")
+    sides = list(memory)
+    if sides == [OURS]:
         return
-    memory = {side: peak_growth(partial(make_side, name, side), conditions) for side in sides}
     batch = make_batch(conditions)
     contenders = {side: make_side(name, side, conditions) for side in sides}
     times = take_turns({side: lambda c=c: c.step(batch) for side, c in contenders.items()}, conditions.steps)

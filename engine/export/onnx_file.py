@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ...evidence.words import in_one_line
 from ...ops._portable import whole_ops
 from .metadata import KEY, Metadata, parse
 from .network import Network
@@ -95,7 +96,7 @@ def read(path: Path) -> tuple[Metadata, Callable[[np.ndarray, np.ndarray], list[
     try:
         running = session(content)
     except Exception as error:
-        raise ValueError(f"{path}: onnxruntime cannot run it ({_line(error)})") from error
+        raise ValueError(f"{path}: onnxruntime cannot run it ({in_one_line(error)})") from error
     return about, lambda images, sizes: running.run(list(about.outputs), {"images": images, "sizes": sizes})
 
 
@@ -135,7 +136,3 @@ def _tensors(model: Any) -> Iterator[Any]:
             if attribute.HasField("g"):
                 graphs.append(attribute.g)
             graphs.extend(attribute.graphs)
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]

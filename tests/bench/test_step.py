@@ -119,6 +119,24 @@ def test_a_peer_in_two_precisions_stands_there_twice():
     assert seen == {MMDET: ("float32", "bfloat16")}
 
 
+def test_a_peer_that_cannot_be_trained_is_named_and_left_out(monkeypatch):
+    """One that fails ends no measurement; ours, failing, does."""
+    failing = {MMDET}
+
+    def growth(make, conditions):
+        if make.args[1] in failing:
+            raise RuntimeError("no such\n dtype")
+        return 1
+
+    monkeypatch.setattr(rows, "peak_growth", growth)
+    told = []
+    assert list(rows.measure(["atss"], CONDITIONS, told.append)) == []
+    assert told == ["atss beside mmdet is left out, for it cannot be trained so: no such dtype"]
+    failing.add(OURS)
+    with pytest.raises(RuntimeError, match="no such"):
+        list(rows.measure(["atss"], CONDITIONS, told.append))
+
+
 def test_an_unknown_precision_of_peers_is_a_sentence(capsys):
     with pytest.raises(SystemExit):
         main(["bench", "train-step", "--peer-precision", "int8"])
@@ -199,7 +217,7 @@ def test_waits_that_a_stand_in_cannot_count_are_unknown(monkeypatch):
 def test_a_peer_that_is_not_installed_is_named_and_left_out(monkeypatch):
     monkeypatch.setattr(whole, "find_spec", lambda package: None)
     said = []
-    monkeypatch.setattr(rows, "_rows", lambda name, sides, conditions: iter([(name, sides)]))
+    monkeypatch.setattr(rows, "_rows", lambda name, sides, conditions, say: iter([(name, sides)]))
     assert list(rows.measure(["detr"], CONDITIONS, said.append)) == [("detr", [OURS, MMDET])]
     assert said == ["detr beside Hugging Face is left out: pip install transformers"]
 
