@@ -22,6 +22,22 @@ FILES = ("config.json", "metrics.jsonl", "train.log")  # of the run, to MLflow
 FORBIDDEN = re.compile(r"[^\w./: -]")  # in MLflow's names
 
 
+class _RunInMLflow(MLflowVisBackend):
+    """mmengine's, to which the run's own FILES go when it ends; mmengine would look for files in MLflow's store as well."""
+
+    def __init__(self, save_dir: str, **named: Any) -> None:
+        super().__init__(save_dir, artifact_suffix=(), **named)
+
+    def close(self) -> None:
+        """Hand the files over, and end the run."""
+        try:
+            for file in (Path(self.cfg.work_dir) / name for name in FILES):
+                if file.is_file():
+                    self.experiment.log_artifact(str(file))
+        finally:
+            super().close()
+
+
 def _tensorboard(folder: Path) -> BaseVisBackend:
     return TensorboardVisBackend(str(folder / "tensorboard"))
 
@@ -31,14 +47,8 @@ def _mlflow(folder: Path) -> BaseVisBackend:
     place = os.environ.get("MLFLOW_TRACKING_URI")
     kept = {} if place else {"artifact_location": (own / "artifacts").as_uri()}
     named = {"exp_name": os.environ.get("MLFLOW_EXPERIMENT_NAME", "detassign"), "run_name": folder.name}
-    return MLflowVisBackend(
-        str(own),
-        tracking_uri=place or f"sqlite:///{own / 'mlflow.db'}",
-        tracked_config_keys=SAID,
-        artifact_suffix=FILES,
-        **named,
-        **kept,
-    )
+    uri = place or f"sqlite:///{own / 'mlflow.db'}"
+    return _RunInMLflow(str(own), tracking_uri=uri, tracked_config_keys=SAID, **named, **kept)
 
 
 def _wandb(folder: Path) -> BaseVisBackend:
@@ -77,20 +87,26 @@ class Trackers:
     def __init__(
         self, names: Sequence[str] = (), folder: Path = Path(), config: Mapping[str, Any] = MappingProxyType({})
     ) -> None:
-        self.backends = [TRACKERS[name](folder) for name in names]
-        for backend in self.backends:
+        self.backends = {name: TRACKERS[name](folder) for name in names}
+        for backend in self.backends.values():
             backend.add_config(Config({"work_dir": str(folder), **{name: config.get(name) for name in SAID}}))
 
     def __call__(self, lines: Sequence[Mapping[str, Any]]) -> None:
         for line in lines if self.backends else ():
             found = {**scalars(line), "steps": line["step"], "epoch": line["epoch"]}
-            for backend in self.backends:
+            for backend in self.backends.values():
                 backend.add_scalars(found, step=line["step"])
 
-    def close(self) -> None:
-        """What was told is written."""
-        for backend in self.backends:
-            backend.close()
+    def close(self) -> list[str]:
+        """What was told is written. The run is over, so what keeps a tracker from that is a note, and not raised."""
+        notes = []
+        for name, backend in self.backends.items():
+            try:
+                backend.close()
+            except Exception as error:  # a server that is gone, a full disk: whatever a tracker's package raises
+                why = " ".join(str(error).split()) or type(error).__name__
+                notes.append(f"log: {name} may miss the end of this run: {why}; metrics.jsonl has all of it")
+        return notes
 
 
 def scalars(line: Mapping[str, Any]) -> dict[str, float]:

@@ -81,8 +81,8 @@ def train(
         try:
             runner.train()
         finally:
-            watched.stop()
             model.observer = None
+            watched.stop()
             if processes.is_first():
                 _remove_if_empty(Path(runner.log_dir))
     ended = {"by": "patience" if runner.train_loop.stop_training else "schedule", "epoch": runner.epoch}

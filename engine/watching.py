@@ -70,7 +70,8 @@ class Watch(NamedTuple):
     def stop(self) -> None:
         """Leave terminal and trackers in order, whatever ended the run."""
         self.bar.stop()
-        self.metrics.trackers.close()
+        for note in self.metrics.trackers.close():
+            self.bar.say(note)
 
 
 def watch(config: Mapping[str, Any], model: nn.Module, folder: Path, quiet: bool) -> Watch:
