@@ -7,6 +7,7 @@ serves tensors on a GPU.
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import product
 from typing import Any, NamedTuple
 
@@ -15,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from . import _deform_conv2d_torchvision as by_torchvision
+from ._forward_mode import refuse_tangents
 from ._library import has_kernels, tell_missing
 from ._portable import portable
 from .deform_conv2d_geometry import Geometry, Pair, reached_samples, steps, tap_places
@@ -66,9 +68,11 @@ def deform_conv2d(
 
     Raises:
         ValueError: if shapes, dtypes or devices do not agree, or the kernel does not fit on the padded map.
+        RuntimeError: for a tangent of forward-mode differentiation.
 
-    The CPU kernel keeps no columns but those of the positions that it is at. It has first derivatives only, and neither
-    vmap nor any other transform of ``torch.func``: for those, call the reference, which ``torch.onnx.export`` writes too.
+    The CPU kernel keeps no columns but those of the positions that it is at. It has first derivatives in
+    reverse mode only, and neither vmap nor any other transform of ``torch.func``: for those, call the reference, which
+    ``torch.onnx.export`` writes too.
     On a GPU, and on a CPU without the kernels, torchvision's operator runs, whose backward adds with atomics on a GPU.
 
     >>> maps = torch.arange(9.0).view(1, 1, 3, 3)
@@ -142,6 +146,7 @@ Tensors = tuple[Tensor, Tensor, Tensor, Tensor | None]  # input, weight, offset 
 def _run(input: Tensor, weight: Tensor, offset: Tensor, mask: Tensor | None, geometry: Geometry) -> Tensor:
     if portable():
         return _convolve(input, weight, offset, mask, geometry)
+    _refuse_tangents(input, weight, offset, mask)
     if _kernel_serves(input.device):
         return torch.ops.detassign.deform_conv2d(input, weight, offset, mask, *geometry)
     form = by_torchvision.convolve if by_torchvision.serves(input.device) else _convolve
@@ -151,6 +156,7 @@ def _run(input: Tensor, weight: Tensor, offset: Tensor, mask: Tensor | None, geo
 def _gradients(
     grad: Tensor, tensors: Tensors, geometry: Geometry, of_samples: bool, of_weight: bool
 ) -> DeformConv2dGradients:
+    _refuse_tangents(grad, *tensors)
     if _kernel_serves(grad.device):
         found = torch.ops.detassign.deform_conv2d_backward(grad, *tensors, *geometry, of_samples, of_weight)
     else:
@@ -158,6 +164,9 @@ def _gradients(
         found = form(grad, *tensors, geometry)
     wanted = (of_samples, of_weight, of_samples, of_samples and tensors[3] is not None)
     return DeformConv2dGradients(*(one if asked else None for one, asked in zip(found, wanted, strict=True)))
+
+
+_refuse_tangents = partial(refuse_tangents, "deform_conv2d", "deform_conv2d_reference")
 
 
 def _kernel_serves(device: torch.device) -> bool:

@@ -1,18 +1,21 @@
 """Multi-scale deformable attention: every query reads a few bilinear samples from each pyramid level.
 
 Zhu et al., "Deformable DETR" (2021), equation 3. Beside the kernels stands the pure-torch form that people fall back on
-elsewhere: it runs on any device, is differentiable any number of times, and is what the kernels are tested against.
+elsewhere: it runs on any device and is what the kernels are tested against. Both have first derivatives in reverse mode;
+within ``portable_ops()`` the op is spelt out in gathers, which are differentiable any number of times, in either mode.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ._forward_mode import refuse_tangents
 from ._library import has_kernels, tell_missing
 from ._ms_deform_attn_onnx import attend_in_gathers
 from ._portable import portable, whole
@@ -54,12 +57,14 @@ def ms_deform_attn(
         ValueError: when shapes, dtypes or devices do not agree or a level reaches beyond the S values. Compiled graphs
             find the latter out only in the kernel, which raises a RuntimeError; so it is with levels that are given on
             a GPU, since reading them would wait for it: there the kernel stops with a device-side assertion.
+        RuntimeError: for a tangent of forward-mode differentiation.
 
     The CPU kernels are deterministic, for any number of threads. The CUDA kernels' backward adds to the gradient of
     ``value`` with atomics; under ``torch.use_deterministic_algorithms(True)``, with ``warn_only`` or without, it sorts
     the samples by the cell that they reach and adds them in that order instead, which is slower, repeats every bit and
-    takes 64 bytes more for each point of one head of one image. All kernels have first derivatives only, and neither
-    vmap nor any other transform of ``torch.func``: for those, call the reference. ``torch.onnx.export`` writes gathers,
+    takes 64 bytes more for each point of one head of one image. All kernels have first derivatives in reverse
+    mode only, and neither vmap nor any other transform of ``torch.func``: for those, call it within ``portable_ops()``,
+    without ``level_shapes``; vmap and ``torch.func.grad`` the reference has too. ``torch.onnx.export`` writes gathers,
     with any axis dynamic and the levels' sizes read when the model runs; or grid_sample, with ``level_shapes``.
 
     Example:
@@ -79,6 +84,7 @@ def ms_deform_attn(
         return attend(value, _without_gaps(level_shapes), sampling_locations, attention_weights)
     if portable():
         return attend_in_gathers(*_kernel_arguments(*arguments)).to(value.dtype)
+    _refuse_tangents(value, sampling_locations, attention_weights)
     return torch.ops.detassign.ms_deform_attn(*_kernel_arguments(*arguments)).to(value.dtype)
 
 
@@ -135,7 +141,12 @@ def ms_deform_attn_backward(
     return of_value, of_locations, of_weights
 
 
+_IN_GATHERS = "ms_deform_attn within portable_ops(), without level_shapes,"
+_refuse_tangents = partial(refuse_tangents, "ms_deform_attn", _IN_GATHERS)
+
+
 def _kernel_gradients(grad: Tensor, *arguments: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    _refuse_tangents(grad, *arguments)
     deterministic = torch.are_deterministic_algorithms_enabled()
     return torch.ops.detassign.ms_deform_attn_backward(grad, *arguments, deterministic)
 
@@ -330,9 +341,7 @@ def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, Tensor, Tenso
 
 
 def _no_second_derivative(ctx: Any, *grads: Tensor) -> None:
-    raise RuntimeError(
-        "ms_deform_attn has no second derivative; ms_deform_attn_reference is differentiable any number of times."
-    )
+    raise RuntimeError(f"ms_deform_attn has no second derivative; {_IN_GATHERS} is differentiable any number of times.")
 
 
 def _no_vmap(*args: Any) -> None:

@@ -7,11 +7,13 @@ groups and offset groups as maps and weights one, less that operator's column bu
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from ._forward_mode import refuse_tangents
 from ._library import has_kernels, tell_missing
 from ._portable import portable
 
@@ -41,10 +43,11 @@ def sample_maps(maps: Tensor, offsets: Tensor, *, border: str = "zeros") -> Tens
 
     Raises:
         ValueError: if a shape, a dtype, a device or ``border`` is not as above.
+        RuntimeError: for a tangent of forward-mode differentiation.
 
     The backward of the CPU kernel is deterministic. The CUDA kernel's adds with atomics; under
-    ``torch.use_deterministic_algorithms(True)`` the reference takes its place. The kernels have first derivatives only,
-    and neither vmap nor any other transform of ``torch.func``: for those, call the reference.
+    ``torch.use_deterministic_algorithms(True)`` the reference takes its place. The kernels have first derivatives in
+    reverse mode only, and neither vmap nor any other transform of ``torch.func``: for those, call the reference.
     ``torch.onnx.export`` writes the reference.
 
     >>> maps = torch.tensor([[[[0.0, 10.0], [20.0, 30.0]]]])
@@ -58,6 +61,7 @@ def sample_maps(maps: Tensor, offsets: Tensor, *, border: str = "zeros") -> Tens
         tell_missing(maps.device.type)
     if not _kernel_serves(maps):
         return _sample(maps, offsets, border == "clamp")
+    _refuse_tangents(maps, offsets)
     return torch.ops.detassign.sample_maps(maps, offsets, border == "clamp")
 
 
@@ -65,6 +69,9 @@ def sample_maps_reference(maps: Tensor, offsets: Tensor, *, border: str = "zeros
     """:func:`sample_maps` in plain torch: what the kernels are tested against, and what runs where there is none."""
     maps, offsets = _checked(maps, offsets, border)
     return _sample(maps, offsets, border == "clamp")
+
+
+_refuse_tangents = partial(refuse_tangents, "sample_maps", "sample_maps_reference")
 
 
 def _kernel_serves(maps: Tensor) -> bool:
@@ -147,6 +154,7 @@ def _setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, bool], output: Tensor
 
 def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:
     maps, offsets = ctx.saved_tensors
+    _refuse_tangents(grad, maps, offsets)
     return (*torch.ops.detassign.sample_maps_backward(grad, maps, offsets, ctx.clamp), None)
 
 
