@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from copy import deepcopy
 from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import _dynamo, nn
 
 from ...engine.export import onnx_file
 from ...engine.export.network import Network
@@ -41,8 +41,20 @@ def eager(contender: Contender, conditions: Conditions) -> Predict:
 def compiled(contender: Contender, conditions: Conditions) -> Predict:
     """Each part of the network (backbone, neck, encoder, decoder, head, …) by torch.compile; what decides stays as it is."""
     for part in parts_of(contender.model):
-        part.compile()
+        part.compile(dynamic=False)
     return eager(contender, conditions)
+
+
+@contextmanager
+def compiled_afresh() -> Iterator[None]:
+    """Nothing that was compiled before counts within, and where torch would give a part up it raises.
+
+    torch keeps what it compiled by the functions' code, which models, batches and precisions share, and after a few of them
+    it runs the code as it is, without an error.
+    """
+    _dynamo.reset()
+    with _dynamo.config.patch(fail_on_recompile_limit_hit=True):
+        yield
 
 
 def parts_of(model: nn.Module) -> list[nn.Module]:

@@ -12,7 +12,7 @@ from ...evidence.words import in_one_line
 from ..step.conditions import Conditions, make_batch
 from ..step.families import OURS, Family, make_side, measurable
 from ..step.measures import take_turns
-from .forms import FORMS, OURS_ALONE, Predict
+from .forms import FORMS, OURS_ALONE, Predict, compiled_afresh
 
 LEGEND = (
     "images a second: by the clock, median; CPU s: seconds of all threads that an image takes, which other work on the machine "
@@ -72,6 +72,19 @@ def measure(
 def _rows(
     name: str, family: Family, forms: Sequence[str], conditions: Conditions, say: Callable[[str], None]
 ) -> Iterator[Row]:
+    with compiled_afresh():
+        runs = _runs(name, family, forms, conditions, say)
+        times = take_turns(runs, conditions.steps) if runs else {}
+    single = {key: tuple(clock / conditions.batch for clock in clocks) for key, clocks in times.items()}
+    for (side, form), clocks in single.items():
+        row = Row(name, side, form, conditions.batch, conditions.precision, *clocks)
+        yield _beside(row, single.get((OURS, form)))
+
+
+def _runs(
+    name: str, family: Family, forms: Sequence[str], conditions: Conditions, say: Callable[[str], None]
+) -> dict[tuple[str, str], Callable[[], Any]]:
+    """A prediction of each side in each form that can."""
     batch, runs = make_batch(conditions), {}
     for side, form in product(family.sides(), forms):
         if side != OURS and form in OURS_ALONE:
@@ -83,11 +96,7 @@ def _rows(
             say(f"{name} by {side}, {form}, {conditions.precision}: left out ({in_one_line(error)})")
             continue
         runs[side, form] = partial(predict, batch)
-    times = take_turns(runs, conditions.steps) if runs else {}
-    single = {key: tuple(clock / conditions.batch for clock in clocks) for key, clocks in times.items()}
-    for (side, form), clocks in single.items():
-        row = Row(name, side, form, conditions.batch, conditions.precision, *clocks)
-        yield _beside(row, single.get((OURS, form)))
+    return runs
 
 
 def _ready(name: str, side: str, form: str, conditions: Conditions) -> Predict:

@@ -1,10 +1,13 @@
 """The benchmark of prediction: its sides and forms on small models, and its bookkeeping; no times."""
 
 import json
+from contextlib import nullcontext
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
+from torch import _dynamo, nn
 
 from detassign.bench.predict import forms, rows
 from detassign.bench.predict.rows import Row
@@ -40,12 +43,82 @@ def test_an_image_has_detections(precision):
 
 
 def test_what_is_compiled_are_the_parts_with_weights(monkeypatch):
-    compiled = []
-    monkeypatch.setattr(torch.nn.Module, "compile", lambda module: compiled.append(module))
+    compiled, options = [], []
+    monkeypatch.setattr(nn.Module, "compile", lambda module, **given: compiled.append(module) or options.append(given))
     contender = small()
     forms.compiled(contender, CONDITIONS)
     model = contender.model
     assert compiled == [model.backbone, model.neck, model.encoder, model.queries, model.decoder, model.bbox_head]
+    assert options == [{"dynamic": False}] * 6
+
+
+class Scaled(nn.Module):
+    """A part whose number torch compiles in."""
+
+    def __init__(self, number):
+        super().__init__()
+        self.number, self.weight = number, nn.Parameter(torch.ones(()))
+
+    def forward(self, images):
+        return images * self.weight * self.number
+
+
+class Parted(nn.Module):
+    """Finds pictures; one part after the other."""
+
+    def __init__(self, parts):
+        super().__init__()
+        self.parts = nn.ModuleList(Scaled(number) for number in range(parts))
+
+    def children(self):
+        return iter(self.parts)
+
+    def test_step(self, batch):
+        images = torch.stack(batch["inputs"]).float()
+        for part in self.parts:
+            images = part(images)
+        return images
+
+
+@pytest.fixture
+def graphs(monkeypatch):
+    """The shapes that torch compiles graphs for, none of which is translated."""
+    found, compile_ = [], nn.Module.compile
+
+    def backend(graph, inputs):
+        found.append(tuple(next(tuple(each.shape) for each in inputs if getattr(each, "ndim", 0))))
+        return graph.forward
+
+    monkeypatch.setattr(nn.Module, "compile", lambda module, **given: compile_(module, backend=backend, **given))
+    monkeypatch.setattr(whole, "find_spec", lambda package: None)
+    yield found
+    _dynamo.reset()
+
+
+def test_every_condition_is_compiled_for_itself(monkeypatch, graphs):
+    """More than torch keeps of one function, each with its batch as a number."""
+    monkeypatch.setattr(rows, "make_side", lambda *_: SimpleNamespace(model=Parted(1), surroundings=nullcontext))
+    batches, said = range(1, _dynamo.config.recompile_limit + 3), []
+    every = [replace(CONDITIONS, batch=batch) for batch in batches]
+    found = list(rows.measure(["detr"], ["compiled"], every, said.append))
+    sides = 2  # ours and mmdet's, which share what was compiled
+    assert len(found) == sides * len(every)
+    assert not [sentence for sentence in said if "compiled" in sentence]
+    assert graphs == [(batch, 3, 64, 96) for batch in batches]
+    assert all(type(size) is int for shape in graphs for size in shape)
+
+
+def test_what_torch_would_give_up_is_left_out(monkeypatch, graphs):
+    most = _dynamo.config.recompile_limit
+    sizes = {OURS: most, MMDET: most + 1}
+    monkeypatch.setattr(
+        rows, "make_side", lambda _, side, __: SimpleNamespace(model=Parted(sizes[side]), surroundings=nullcontext)
+    )
+    said = []
+    found = list(rows.measure(["detr"], ["compiled"], [CONDITIONS], said.append))
+    assert [row.side for row in found] == [OURS]
+    assert len(graphs) == most
+    assert any("detr by mmdet, compiled, float32: left out (" in sentence for sentence in said)
 
 
 def test_an_exported_file_finds_what_the_model_does():
@@ -68,9 +141,10 @@ def test_a_file_is_of_float32_on_the_cpu(change):
 def test_a_peer_predicts(name, side):
     if side in families()[name].missing():
         pytest.skip(f"{side} is not installed")
-    conditions = replace(CONDITIONS, precision="bfloat16")
+    conditions = replace(CONDITIONS, precision="bfloat16", batch=3)
     found = forms.eager(make_side(name, side, conditions), conditions)(make_batch(conditions))
-    assert len(found) == 2  # images; of Hugging Face logits and boxes
+    parts = found if side == TRANSFORMERS else [found]  # logits and boxes; else what was found in each image
+    assert [len(part) for part in parts] == [3] * len(parts)
 
 
 def test_rows_are_beside_ours_in_the_same_form_and_what_fails_is_said(monkeypatch):
