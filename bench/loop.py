@@ -42,7 +42,7 @@ FIRST = {
     "before_val": ENDS,
     "before_val_iter": READ_TO_MEASURE,
     "after_val_iter": DETECT,
-    "after_val_epoch": PRECISION,
+    "after_measuring": PRECISION,
 }
 LAST = {
     "before_train": ENDS,
@@ -61,7 +61,7 @@ def measure(config: Mapping[str, Any], quiet: bool = False) -> dict[str, float]:
     """Seconds of each of PARTS in a whole training, of which nothing stays.
 
     Args:
-        config: resolved.
+        config: resolved; its trackers, which keep what they are told, are not told of this run.
         quiet: no progress bar.
 
     Raises:
@@ -71,7 +71,7 @@ def measure(config: Mapping[str, Any], quiet: bool = False) -> dict[str, float]:
     mark = _clock(seconds, device_of(config))
     with tempfile.TemporaryDirectory(prefix="detassign-loop-") as folder:
         train(
-            config,
+            {**config, "log": None},
             Path(folder) / "run",
             quiet=quiet,
             watching=[_edge("HIGHEST", FIRST, mark), _edge("LOWEST", LAST, mark)],

@@ -22,7 +22,8 @@ from .tables import say, table
 def command(config: str | None, threads: int | None, out: Path | None, quiet: bool, **given: Any) -> None:
     """Train from beginning to end and tell where the time goes; nothing stays of the run.
 
-    CONFIG and options are those of the train command; one epoch is trained if --epochs is left out.
+    CONFIG and options are those of the train command; one epoch is trained if --epochs is left out, and nothing is told to the
+    trackers of --log, which would keep it.
 
     \b
     detassign bench loop --detector fcos_tiny --assigner dw --images 200

@@ -70,6 +70,8 @@ def check_parts(images: int, parts: int) -> None:
 class Evaluation(ValLoop):
     """Measures the weights, and then their average if there is one; hooks get all metrics at once, the average's under EMA.
 
+    Each of the two ends with a stage of its own, `after_measuring`, for hooks that have a method of that name.
+
     Args:
         runner: of the training.
         average: of its weights.
@@ -95,4 +97,6 @@ class Evaluation(ValLoop):
     def _measured(self) -> dict[str, Any]:
         for number, batch in enumerate(self.dataloader):
             self.run_iter(number, batch)
-        return self.evaluator.evaluate(len(self.dataloader.dataset))
+        metrics = self.evaluator.evaluate(len(self.dataloader.dataset))
+        self.runner.call_hook("after_measuring")
+        return metrics

@@ -9,6 +9,7 @@ import pytest
 from detassign.bench import loop
 from detassign.cli import main
 from detassign.data import make_dataset, resolve
+from detassign.engine import trackers
 from detassign.engine.config import compose
 
 SMALL = {"input.scale": (64, 64), "model.head.stacked_convs": 1}
@@ -21,23 +22,33 @@ def data(tmp_path_factory):
     return folder
 
 
-def test_every_stage_ends_the_part_that_it_follows(data, monkeypatch):
+@pytest.mark.parametrize(("ema", "passes"), [(None, 1), (0.9, 2)], ids=["weights", "weights and their average"])
+def test_every_stage_ends_the_part_that_it_follows(data, monkeypatch, ema, passes):
     """By a clock that ticks once a look, parts are as long as they are many: 8 pictures to learn from and 6 to measure on in
     batches of 4, two epochs, measured after each.
     """
     ticks = count()
     monkeypatch.setattr(loop, "time", SimpleNamespace(perf_counter=lambda: next(ticks)))
-    config = compose("fcos_tiny", "fcos", resolve(data), changes=SMALL, epochs=2, batch_size=4)
+    config = compose("fcos_tiny", "fcos", resolve(data), changes=SMALL, epochs=2, batch_size=4, ema=ema)
     seconds = loop.measure(config, quiet=True)
-    steps, batches, epochs = 2 * 2, 2 * 2, 2
+    steps, batches, epochs = 2 * 2, passes * 2 * 2, 2
     assert set(seconds) == set(loop.PARTS)
     assert seconds["step"] == steps
     assert seconds["read"] == steps + epochs  # the last look of an epoch finds nothing more
     assert seconds["read to measure"] == seconds["detect"] == batches
     assert seconds["hooks"] == 2 * (steps + batches)
-    assert seconds["average precision"] == epochs
+    assert seconds["average precision"] == passes * epochs
     assert seconds["start"] == 1
     assert sum(seconds.values()) == next(ticks) - 1
+
+
+def test_no_tracker_is_told(data, monkeypatch):
+    """Its server would keep a run of which nothing is to stay."""
+    made = []
+    monkeypatch.setitem(trackers.TRACKERS, "tensorboard", lambda folder: made.append(folder))
+    config = compose("fcos_tiny", "fcos", resolve(data), changes=SMALL, epochs=1, batch_size=4, log=["tensorboard"])
+    assert loop.measure(config, quiet=True)["step"] > 0
+    assert made == []
 
 
 def test_the_command_leaves_a_table_and_a_file_and_no_run(data, tmp_path, monkeypatch, capsys):
