@@ -20,7 +20,7 @@ from ..evidence.report.tables import document_rows
 from .grid import records as grid
 from .grid.plan import is_grid, read_grid
 
-__all__ = ["FIGURES", "PAGE", "RESULTS", "Records", "Report", "read_records", "write_report"]
+__all__ = ["FIGURES", "PAGE", "RESULTS", "Records", "Report", "conditions_of", "read_records", "write_report"]
 
 RESULTS, PAGE, FIGURES = "results.json", "results.html", "figures"  # in a comparison's folder
 LARGEST = 2**28  # bytes of a results.json; a run has some ten thousand
@@ -76,12 +76,27 @@ def read_records(path: Path) -> Records:
     reported = _of_document(path / RESULTS) if (path / RESULTS).is_file() else None
     if cells:
         told = read_grid(path)
-        return Records(
-            _in_order(cells, told.get("rows")), reported.conditions if reported else told.get("conditions", {}), path
-        )
+        earlier = reported.conditions if reported else {}
+        return Records(_in_order(cells, told.get("rows")), {**earlier, **conditions_of(cells, told)}, path)
     if reported is None:
         raise FileNotFoundError(f"{path} holds no {RESULTS}: it is no comparison, or none of its runs is finished")
     return reported
+
+
+def conditions_of(cells: Sequence[Mapping[str, Any]], told: Mapping[str, Any]) -> dict[str, Any]:
+    """What held for a grid's finished cells, as people should be told.
+
+    Args:
+        cells: their records.
+        told: what the grid says of itself: the "conditions" that all rows share, and what they "differ" in.
+    """
+    differ = told.get("differ")
+    return {
+        **told.get("conditions", {}),
+        "device": ", ".join(grid.hardware(cells)),
+        "torch": ", ".join(dict.fromkeys(str(cell["versions"].get("torch")) for cell in cells)),
+        **({} if differ is None else {"differs besides the assigner": "; ".join(differ) or "nothing"}),
+    }
 
 
 def _of_document(file: Path) -> Records:

@@ -254,14 +254,8 @@ def _told(configs: Mapping[Row, Mapping[str, Any]]) -> dict[str, Any]:
 
 def _report(records: Sequence[Mapping[str, Any]], told: Mapping[str, Any], folder: Path) -> None:
     """Write the report, and print what it says."""
-    from ..bench.grid.records import hardware
-    from ..bench.report import write_report
+    from ..bench.report import conditions_of, write_report
 
+    show(write_report(records, conditions_of(records, told), folder))
     others = told["differ"]
-    seen = {
-        "device": ", ".join(hardware(records)),
-        "torch": ", ".join(dict.fromkeys(str(record["versions"].get("torch")) for record in records)),
-        "differs besides the assigner": "; ".join(others) or "nothing",
-    }
-    show(write_report(records, {**told["conditions"], **seen}, folder))
     say("\n".join(["The rows differ besides in", *(f"  {line}" for line in others)] if others else []))

@@ -121,8 +121,11 @@ def read_grid(folder: Path) -> dict[str, Any]:
         ValueError: when its file is none of a grid.
     """
     found = read_json(folder / GRID) if is_grid(folder) else {}
-    if not isinstance(found, dict) or not isinstance(found.get("budget", {}), dict):
+    if not isinstance(found, dict) or not all(isinstance(found.get(key, {}), dict) for key in ("budget", "conditions")):
         raise ValueError(f"{folder / GRID}: expected what a comparison writes there, a dict with its budget")
+    differ = found.get("differ", [])
+    if not isinstance(differ, list) or not all(isinstance(line, str) for line in differ):
+        raise ValueError(f"{folder / GRID}: 'differ' must list what the rows differ in, as texts")
     return found
 
 

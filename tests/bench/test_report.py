@@ -103,7 +103,7 @@ def test_finished_cells_are_read_before_any_report_in_the_order_that_was_asked_f
         write_json(make_record(labels, {"lr": 0.1}, run), cells / f"{run['assigner']}-seed{run['seed']}.json")
     found = read_records(tmp_path)
     assert [run["assigner"] for run in found.runs] == ["fcos"] * 3 + ["dw"] * 3
-    assert found.conditions == CONDITIONS
+    assert found.conditions == {**CONDITIONS, "device": "a processor (here)", "torch": "2.11.0"}
     written = write_report(found.runs, found.conditions, tmp_path / "report")
     assert [entry.against and entry.against.assigner for entry in written.analysis.entries] == [None, "fcos"]
     assert "lr" not in written.paths["results.json"].read_text()

@@ -2,12 +2,17 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 from support.comparison import record, records
+from support.package import ROOT
 
+from detassign.bench.grid.records import make_record
+from detassign.bench.grid.records import read_records as grid_records
 from detassign.bench.report import write_report
-from detassign.cli import main
+from detassign.cli import bench_grid, main
+from detassign.engine.files import write_json
 
 CONDITIONS = {"detector": "fcos_tiny", "data": "shapes"}
 
@@ -45,6 +50,40 @@ def test_a_report_may_go_elsewhere_and_have_another_baseline(comparison, tmp_pat
         assert run("report", given, "--out", tmp_path / "out", "--baseline", "dw") == 0
     assert "AP less that of dw" in capsys.readouterr().out
     assert json.loads((tmp_path / "out" / "results.json").read_text())["table"][1]["difference"] is None
+
+
+def test_a_grid_is_told_under_the_same_conditions_by_both_commands(tmp_path):
+    """'bench assigners' when it ends, and 'bench report' on what is kept of the folder, without its results."""
+    published, kept = ROOT / "bench" / "results" / "fcos_tiny_cpu", tmp_path / "kept"
+    cells = Path("cells", "fcos_tiny", "synthetic")
+    (kept / cells).mkdir(parents=True)
+    for name in ("grid.json", *(cells / f"{assigner}-seed0.json" for assigner in ("fcos", "dw"))):
+        shutil.copyfile(published / name, kept / name)
+    told = json.loads((kept / "grid.json").read_text())
+    bench_grid._report(grid_records(kept), told, tmp_path / "ended")
+    assert run("report", kept, "--out", tmp_path / "reported") == 0
+    ended, reported = (
+        json.loads((tmp_path / name / "results.json").read_text())["conditions"] for name in ("ended", "reported")
+    )
+    assert reported == ended
+    assert reported["differs besides the assigner"] == "; ".join(told["differ"])
+    assert reported["torch"] == "2.11.0+cu130"
+    assert reported["device"]
+    assert told["conditions"].items() <= reported.items()
+
+
+@pytest.mark.parametrize(
+    ("grid", "said"),
+    [({"conditions": [1]}, "expected what a comparison writes there"), ({"differ": "box loss"}, "'differ' must list")],
+)
+def test_a_grid_that_tells_nonsense_is_a_sentence(tmp_path, capsys, grid, said):
+    write_json(grid, tmp_path / "grid.json")
+    labels = {"detector": "fcos_tiny", "assigner": "fcos", "data": "shapes", "seed": 0}
+    cells = tmp_path / "cells" / "fcos_tiny" / "shapes"
+    cells.mkdir(parents=True)
+    write_json(make_record(labels, {"lr": 0.1}, record()), cells / "fcos-seed0.json")
+    assert run("report", tmp_path) == 1
+    assert said in capsys.readouterr().err
 
 
 def test_a_folder_of_other_things_is_not_written_to(comparison, tmp_path, capsys):
