@@ -221,7 +221,7 @@ def read_blocks(
 def _block_shape(values: int, input: Tensor, weight: Tensor, geometry: Geometry) -> torch.Size:
     """(B, values * kH * kW, Ho, Wo), the shape of what has so many ``values`` for a tap."""
     kernel = weight.shape[2:]
-    return torch.Size((len(input), values * kernel.numel(), *steps(input.shape[2:], kernel, geometry)))
+    return torch.Size((input.shape[0], values * kernel.numel(), *steps(input.shape[2:], kernel, geometry)))
 
 
 def _front(name: str, block: Tensor, shape: torch.Size) -> Tensor:

@@ -1,5 +1,6 @@
 import itertools
 import math
+import warnings
 
 import pytest
 import torch
@@ -190,3 +191,50 @@ def test_the_portable_form_equals_golden_without_an_autograd_function(case):
         names.add(node.name())
         waiting.extend(before for before, _ in node.next_functions if before is not None)
     assert not any("DeformConv" in name for name in names)
+
+
+class LargerMasks(torch.nn.Module):
+    """A modulated convolution of stride 2 with the offsets and masks of every cell, as DyHead has it."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.rand(3, 2, 3, 3))
+        self.values = torch.nn.Conv2d(2, 27, 3, padding=1)
+
+    def forward(self, maps):
+        values = self.values(maps)
+        return modulated_deform_conv2d(maps, values[:, :18], values[:, 18:].sigmoid(), self.weight, None, 2, 1)
+
+
+LAYERS = {
+    "v1": lambda: DeformConv2dPack(2, 3, 3, padding=1),
+    "v2": lambda: ModulatedDeformConv2dPack(2, 3, 3, padding=1),
+    "v2 with larger masks": LargerMasks,
+}
+
+
+@pytest.fixture(params=LAYERS)
+def layer(request):
+    torch.manual_seed(0)
+    made = LAYERS[request.param]().eval()
+    for parameter in made.parameters():  # offsets that are not zero
+        parameter.data += 0.1 * torch.rand_like(parameter)
+    return made
+
+
+def test_the_portable_form_is_exported_with_a_free_batch(layer):
+    maps = torch.rand(5, 2, 6, 8)
+    with portable_ops(), torch.no_grad():
+        batch = {0: torch.export.Dim("batch", min=1, max=64)}
+        graph = torch.export.export(layer, (maps[:2],), dynamic_shapes=(batch,), strict=False).module()
+        for images in (1, 2, 5):
+            torch.testing.assert_close(graph(maps[:images]), layer(maps[:images]))
+
+
+def test_the_portable_form_is_traced_with_a_free_batch(layer):
+    maps = torch.rand(5, 2, 6, 8)
+    with portable_ops(), torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the checks of shapes, which a trace leaves out
+        trace = torch.jit.trace(layer, (maps[:2],), check_trace=False)
+        for images in (1, 2, 5):
+            torch.testing.assert_close(trace(maps[:images]), layer(maps[:images]))
