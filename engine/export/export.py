@@ -22,7 +22,7 @@ from .metadata import AXES, Metadata, of_preprocessor
 from .network import DETECTIONS, RAW, Network
 from .padded import PaddedPostProcess
 from .pictures import Placed, place
-from .tracing import freest
+from .tracing import freest, in_format
 
 BATCHES = (1, 4)  # that a file of free batch is checked with
 TRACED = (2, 192, 224)  # images, height and width of the example where they are free; no map of it has a single cell
@@ -92,7 +92,8 @@ def export(
             network = Network(copy.deepcopy(model), post_process(model, wish), wish.half)
             traced, free = freest(wish.free, lambda free: form.trace(network, example(about, free), free))
             about = replace(about, **dict.fromkeys(free))
-            form.save(traced, aside, about)
+            with in_format():
+                form.save(traced, aside, about)
             found = compared(model, form.read(aside)[1], about, pictures, wish) if pictures else None
             aside.replace(path)
     finally:

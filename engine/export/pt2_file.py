@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -26,10 +27,12 @@ def trace(network: Network, example: tuple[Tensor, Tensor], free: Sequence[str])
 
 
 def save(program: ExportedProgram, path: Path, metadata: Metadata) -> None:
-    """Write a graph, and what the file says of itself."""
+    """Write a graph, and what the file says of itself; through memory, so that an error of the disk is an OSError."""
+    content = BytesIO()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        torch.export.save(program, path, extra_files={KEY: metadata.text()})
+        torch.export.save(program, content, extra_files={KEY: metadata.text()})
+    path.write_bytes(content.getbuffer())
 
 
 def read(path: Path) -> tuple[Metadata, Callable[[np.ndarray, np.ndarray], list[np.ndarray]]]:

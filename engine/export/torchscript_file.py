@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -31,10 +32,12 @@ def trace(network: Network, example: tuple[Tensor, Tensor], free: Sequence[str])
 
 
 def save(made: torch.jit.ScriptModule, path: Path, metadata: Metadata) -> None:
-    """Write a trace, and what the file says of itself."""
+    """Write a trace, and what the file says of itself; through memory, so that an error of the disk is an OSError."""
+    content = BytesIO()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        torch.jit.save(made, str(path), _extra_files={KEY: metadata.text()})
+        torch.jit.save(made, content, _extra_files={KEY: metadata.text()})
+    path.write_bytes(content.getbuffer())
 
 
 def _check_free(

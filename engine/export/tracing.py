@@ -48,7 +48,7 @@ def traced(network: Network, example: tuple[Tensor, Tensor], free: Sequence[str]
 def _silent() -> Iterator[None]:
     """Without the thousands of lines that torch prints of a graph it could not finish; the error says what matters."""
     before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
+    logging.disable(max(before, logging.WARNING))
     try:
         with redirect_stderr(StringIO()):
             yield
@@ -69,5 +69,24 @@ def freest(wanted: Sequence[str], make: Callable[[Sequence[str]], Any]) -> tuple
             raise
         except Exception as error:  # torch's exporters fail in many ways
             failure = error
-    reason = " ".join(str(failure).split())[:300] or type(failure).__name__
-    raise CannotTrace(f"the network cannot be written in this format ({reason})") from failure
+    raise _cannot_trace(failure) from failure
+
+
+@contextmanager
+def in_format() -> Iterator[None]:
+    """Turns what torch raises of a part that a file of this format cannot hold into one sentence.
+
+    Raises:
+        CannotTrace: for any other error than those of the disk.
+    """
+    try:
+        yield
+    except OSError:
+        raise
+    except Exception as error:  # torch's writers fail in many ways
+        raise _cannot_trace(error) from error
+
+
+def _cannot_trace(error: Exception) -> CannotTrace:
+    reason = " ".join(str(error).split())[:300] or type(error).__name__
+    return CannotTrace(f"the network cannot be written in this format ({reason})")

@@ -4,7 +4,9 @@ import os
 import re
 import subprocess
 import sys
+import warnings
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -17,8 +19,10 @@ from detassign.engine.config import compose
 from detassign.engine.export import export as module
 from detassign.engine.export.check import compare
 from detassign.engine.export.export import Wish, export
+from detassign.engine.export.formats import format_named
 from detassign.engine.export.metadata import AXES
 from detassign.engine.export.predictor import ExportedPredictor
+from detassign.engine.export.tracing import CannotTrace, in_format
 from detassign.engine.predictor import Predictor
 from detassign.engine.train import find_run
 
@@ -118,8 +122,11 @@ def test_families_agree_as_graphs(name, scheme, form, dynamic, tmp_path, picture
 def test_deformable_convolutions_agree(modulated, wish, tmp_path, pictures):
     layers = {"type": "DCNv2" if modulated else "DCN", "deform_groups": 1, "fallback_on_stride": False}
     changes = {"model.backbone.dcn": layers, "model.backbone.stage_with_dcn": (False, False, True, True)}
-    _, found = exported("fcos_r50", tmp_path, pictures[:1], wish, changes=changes | {"model.backbone.init_cfg": None})
+    about, found = exported(
+        "fcos_r50", tmp_path, pictures[:1], wish, changes=changes | {"model.backbone.init_cfg": None}
+    )
     agrees(found)
+    assert about.free == wish.free
 
 
 def test_undecided_outputs_agree(tmp_path, pictures):
@@ -146,6 +153,34 @@ def test_torch_export_agrees_at_every_size(tmp_path, pictures):
     agrees(found)
     assert (about.score, about.most, about.free) == (0.001, 11, AXES)
     assert ExportedPredictor(tmp_path / "model.pt2").about == about
+
+
+@pytest.mark.parametrize("free", [1, None])
+def test_what_is_traced_and_cannot_be_saved_is_one_sentence_and_no_file(free, tmp_path, pictures, monkeypatch):
+    class Same(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, images):
+            return images.clone()
+
+    class Opaque(module.Network):
+        def forward(self, images, sizes):
+            return super().forward(Same.apply(images), sizes)
+
+    monkeypatch.setattr(module, "Network", Opaque)
+    with pytest.raises(CannotTrace, match=r"cannot be written in this format \(.*Python function.*Same"):
+        exported("fcos_tiny", tmp_path, (), Wish("torchscript", batch=free))
+    assert {path.name for path in tmp_path.iterdir()} == {"start.pth"}
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full, a disk without room")
+@pytest.mark.parametrize("form", ["torchscript", "pt2"])
+def test_a_full_disk_is_an_error_of_the_disk_and_not_of_the_network(form):
+    example = (torch.ones(1),)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # which torch calls deprecated
+        made = (torch.jit.trace if form == "torchscript" else torch.export.export)(torch.nn.Identity(), example)
+    with pytest.raises(OSError, match="No space left on device"), in_format():
+        format_named(form).save(made, Path("/dev/full"), SimpleNamespace(text=str))
 
 
 def test_a_file_that_differs_is_not_written(tmp_path, pictures, monkeypatch):

@@ -1,5 +1,7 @@
 """What cannot be traced is an error of one sentence, and nothing else."""
 
+import logging
+
 import pytest
 import torch
 from torch import nn
@@ -32,6 +34,23 @@ def test_what_can_be_free_is():
 
     assert freest(("batch", "height", "width"), make) == ("made", ("batch",))
     assert tried == [("batch", "height", "width"), ("batch",)]
+
+
+@pytest.mark.parametrize("before", [logging.NOTSET, logging.CRITICAL])
+def test_logging_that_was_off_stays_off_while_a_graph_is_traced(before, capfd):
+    class Telling(nn.Module):
+        def forward(self, images, sizes):
+            levels.append(logging.root.manager.disable)
+            return images + sizes.sum()
+
+    levels = []
+    try:
+        logging.disable(before)
+        traced(Telling(), (torch.rand(2, 3, 32, 32), torch.full((2, 2), 32.0)), ())
+        assert logging.root.manager.disable == before
+    finally:
+        logging.disable(logging.NOTSET)
+    assert set(levels) == {max(before, logging.WARNING)}
 
 
 def test_what_is_not_installed_is_said_at_once():
