@@ -28,7 +28,7 @@ def trace(network: Network, example: tuple[Tensor, Tensor], free: Sequence[str])
     Raises:
         ImportError: where what writes or reads ONNX is not installed.
     """
-    _check_installed("onnx", "onnxscript", "onnxruntime")
+    _check_installed("onnx", "onnx_ir", "onnxscript", "onnxruntime")
     with warnings.catch_warnings(), whole_ops():
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
