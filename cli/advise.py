@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -83,7 +84,7 @@ def command(
     faults = [f"  {fault}" for fault in advice.faults[:FAULTS]]
     say("\n".join(["In the annotations:", *faults] if faults else []))
     say(f"Worth comparing on this set: {', '.join(advice.assigners)}.")
-    click.echo(f"  {_comparison(advice, data or 'synthetic')}")
+    click.echo(f"  {_comparison(advice, data or 'synthetic', data_root, images)}")
     decided = []
     if minutes is not None:
         source_options = {"data": (data or "synthetic",), "data_root": data_root, "images": images}
@@ -146,10 +147,12 @@ def _advice(source: DataSource) -> _Advice:
     return _Advice(report.statistics, faults, side, reached, chosen, shortlist(facts, side))
 
 
-def _comparison(advice: _Advice, data: str) -> str:
-    """The command that compares the assigners."""
+def _comparison(advice: _Advice, data: str, data_root: Path | None, images: int | None) -> str:
+    """The command, as a shell takes it, that compares the assigners on the same data."""
+    given = {"--data": data, "--data-root": data_root, "--images": images}
+    of_data = shlex.join(str(part) for option in given.items() if option[1] is not None for part in option)
     options = " ".join(each.options for each in advice.choices if each.topic in ("detector", "input size"))
-    return f"detassign bench assigners --data {data} --assigners {','.join(advice.assigners)} --seeds 0,1,2 {options}"
+    return f"detassign bench assigners {of_data} --assigners {','.join(advice.assigners)} --seeds 0,1,2 {options}"
 
 
 def _reached(facts: Facts, side: int) -> dict[str, Reach]:

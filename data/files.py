@@ -12,7 +12,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-__all__ = ["LARGEST_JSON", "collector_paused", "json_text", "new_folder", "read_json", "read_text", "written_aside"]
+__all__ = [
+    "LARGEST_JSON",
+    "collector_paused",
+    "json_text",
+    "new_folder",
+    "read_bytes",
+    "read_json",
+    "read_text",
+    "written_aside",
+]
 
 LARGEST_JSON = 2**30  # bytes; COCO's train2017 has 0.45 GB and takes several times that once parsed
 
@@ -23,13 +32,9 @@ def read_json(path: str | Path, largest: int = LARGEST_JSON) -> Any:
     Raises FileNotFoundError when it is missing and ValueError, with line and column where there is one, when it is
     too large or no JSON. NaN and Infinity are let through, as other readers do.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} does not exist" if not path.exists() else f"{path} is not a file")
-    if path.stat().st_size > largest:
-        raise ValueError(f"{path} has {path.stat().st_size} bytes, more than the {largest} that are read")
+    content = read_bytes(path, largest)
     try:
-        return json.loads(path.read_bytes())
+        return json.loads(content)
     except json.JSONDecodeError as error:
         raise ValueError(f"{path} is no JSON: {error.msg} in line {error.lineno}, column {error.colno}") from error
     except UnicodeDecodeError as error:
@@ -45,12 +50,31 @@ def read_text(path: Path, largest: int = LARGEST_JSON) -> str:
 
     Raises OSError when it cannot be opened, ValueError when it is too large or not in UTF-8.
     """
-    if path.stat().st_size > largest:
-        raise ValueError(f"{path} has {path.stat().st_size} bytes, more than the {largest} that are read")
+    content = read_bytes(path, largest)
     try:
-        return path.read_text(encoding="utf-8-sig")
+        text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} is no text: byte {error.start} is not {error.encoding}") from error
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def read_bytes(path: str | Path, largest: int) -> bytes:
+    """A file of at most `largest` bytes; no more are read, whatever its size is said to be.
+
+    Raises FileNotFoundError for what is missing or no file, as a device, OSError when it cannot be opened, and ValueError when
+    it is too large.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} does not exist" if not path.exists() else f"{path} is not a file")
+    size = path.stat().st_size
+    if size <= largest:
+        with path.open("rb") as file:
+            content = file.read(largest + 1)
+        size = max(size, len(content))
+    if size > largest:
+        raise ValueError(f"{path} has {size} bytes, more than the {largest} that are read")
+    return content
 
 
 def json_text(value: Any, indent: int | None = None) -> str:

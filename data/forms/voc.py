@@ -26,6 +26,7 @@ __all__ = ["files", "find", "read", "write"]
 
 _FOLDERS, _PICTURES = ("Annotations", "annotations"), ("JPEGImages", "images", "Images")
 _LABEL_MAP = "labelmap.txt"
+_NOT_IN_XML = re.compile(r"[^ -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _FLAG = re.compile(r"\s+-?[01]$")
 
 
@@ -111,7 +112,7 @@ def write(parts: Mapping[str, Part], folder: Path) -> tuple[dict[str, list[Path]
     places, taken, areas = {}, set(), 0
     for split, table in tables.items():
         names, classes = (
-            distinct([name.replace("/", "-") for name in parts[split].names], taken),
+            distinct([name.replace("/", "-").replace("\\", "-") for name in parts[split].names], taken),
             [*table.classes.values()],
         )
         _refuse_unwritable("picture", names)
@@ -129,12 +130,12 @@ def write(parts: Mapping[str, Part], folder: Path) -> tuple[dict[str, list[Path]
 
 
 def _refuse_unwritable(what: str, names: Iterable[str]) -> None:
-    """Lists have a name a line, without spaces around it, and XML has no control characters."""
-    odd = next((name for name in names if name.splitlines() != [name.strip()] or min(name) < " "), None)
+    """Lists have a name a line, without spaces around it, and XML 1.0 has not all characters."""
+    odd = next((name for name in names if name.splitlines() != [name.strip()] or _NOT_IN_XML.search(name)), None)
     if odd is not None:
         raise ValueError(
-            f"the {what} {odd!r} cannot be written as VOC: a name is one line, without spaces at its ends and control "
-            "characters; rename it, or write COCO's form"
+            f"the {what} {odd!r} cannot be written as VOC: a name is one line, without spaces at its ends, control "
+            "characters and others that XML has not; rename it, or write COCO's form"
         )
 
 

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import NamedTuple
 from xml.etree import ElementTree
 
+from ..files import read_bytes
+
 __all__ = ["DECIMALS", "Annotated", "Marked", "parse", "to_corners", "to_pixels", "xml_of"]
 
 DECIMALS = 6  # of corners; a millionth of a pixel
@@ -56,15 +58,17 @@ class _NoDoctype(ElementTree.TreeBuilder):
 def parse(path: Path) -> Annotated:
     """Read a file; nothing is raised."""
     try:
-        if path.stat().st_size > _LARGEST:
-            return Annotated(fault="annotation files are too large")
-        root = ElementTree.fromstring(path.read_bytes(), ElementTree.XMLParser(target=_NoDoctype()))
+        content = read_bytes(path, _LARGEST)
+    except OSError:
+        return Annotated(fault="annotation files cannot be opened")
+    except ValueError:
+        return Annotated(fault="annotation files are too large")
+    try:
+        root = ElementTree.fromstring(content, ElementTree.XMLParser(target=_NoDoctype()))
     except (ElementTree.ParseError, LookupError):  # of syntax, of encodings
         return Annotated(fault="annotation files are no XML")
     except ValueError as error:
         return Annotated(fault=str(error))
-    except OSError:
-        return Annotated(fault="annotation files cannot be opened")
     objects, odd = [], []
     for element in root.iter("object"):
         name, corners = (element.findtext("name") or "").strip(), _corners(element.find("bndbox"))

@@ -114,6 +114,8 @@ def _parsed(path: Path) -> Any:
         raise ValueError(f"{path} is no readable YAML: it is nested too deeply") from error
     except ValueError as error:  # of dates and numbers that there are not
         raise ValueError(f"{path} is no readable YAML: {error}") from error
+    except (KeyError, IndexError, AttributeError, TypeError) as error:  # of tags whose values are none of theirs
+        raise ValueError(f"{path} is no readable YAML: a value is not what its tag says") from error
 
 
 def _classes(document: Mapping[Any, Any], path: Path) -> tuple[str, ...]:

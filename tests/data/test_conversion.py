@@ -237,7 +237,16 @@ def test_names_with_spaces_and_dots_come_back(form, tmp_path):
     assert columns(tmp_path / "other") == before
 
 
-@pytest.mark.parametrize("name", ["two\nlines", " ahead", "bell\a", "line\u2028separator"])
+def test_pictures_of_windows_folders_come_back(tmp_path):
+    root = make_set(tmp_path / "set", folder="day\\one ")
+    before = columns(root)
+    convert(root, "voc", tmp_path / "voc")
+    assert columns(tmp_path / "voc") == before
+
+
+@pytest.mark.parametrize(
+    "name", ["two\nlines", " ahead", "bell\a", "line\u2028separator", "\ufffe", "\uffff", "half\ud800"]
+)
 def test_classes_that_vocs_files_cannot_hold_are_refused(name, tmp_path):
     root = make_set(tmp_path / "set")
     for split in ("train", "val"):

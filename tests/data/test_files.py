@@ -1,13 +1,16 @@
 import gc
 import json
+import os
 import re
+import stat
 from pathlib import Path
 
 import numpy as np
 import pytest
 from support.package import ROOT, python_files
 
-from detassign.data.files import collector_paused, json_text, new_folder, read_json, written_aside
+from detassign.data.files import collector_paused, json_text, new_folder, read_json, read_text, written_aside
+from detassign.data.forms.voc_xml import parse
 
 
 def test_missing_file_is_named(tmp_path):
@@ -41,6 +44,35 @@ def test_oversize_file_is_not_read(tmp_path):
     (tmp_path / "large.json").write_text("[" + "1," * 100 + "1]")
     with pytest.raises(ValueError, match="more than the 100 that are read"):
         read_json(tmp_path / "large.json", largest=100)
+
+
+def test_a_file_that_grew_is_read_as_far_as_the_limit(tmp_path, monkeypatch):
+    """What the file system says of its size is no bound: it says 0 of some files."""
+    (tmp_path / "large.txt").write_text("1" * 101)
+    small = os.stat_result((stat.S_IFREG, *[0] * 9))
+    monkeypatch.setattr(Path, "stat", lambda *_, **__: small)
+    for read in (read_json, read_text):
+        with pytest.raises(ValueError, match="more than the 100 that are read"):
+            read(tmp_path / "large.txt", 100)
+
+
+@pytest.mark.parametrize("read", [read_json, read_text])
+def test_what_has_no_end_is_not_opened(tmp_path, read):
+    (tmp_path / "zeros").symlink_to("/dev/zero")
+    os.mkfifo(tmp_path / "pipe")
+    for name in ("zeros", "pipe"):
+        with pytest.raises(FileNotFoundError, match=f"{name} is not a file"):
+            read(tmp_path / name)
+
+
+def test_an_annotation_file_without_an_end_is_a_fault(tmp_path):
+    (tmp_path / "a.xml").symlink_to("/dev/zero")
+    assert parse(tmp_path / "a.xml").fault == "annotation files cannot be opened"
+
+
+def test_a_text_has_neither_mark_nor_other_ends_of_lines(tmp_path):
+    (tmp_path / "a.txt").write_bytes(b"\xef\xbb\xbfa\r\nb\rc\n")
+    assert read_text(tmp_path / "a.txt") == "a\nb\nc\n"
 
 
 def test_folder_appears_whole(tmp_path):

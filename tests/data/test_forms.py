@@ -321,6 +321,10 @@ def test_listed_pictures_that_are_not_there_are_named(tmp_path):
         ("a: &a {b: 1}\nc: {<<: [*a, *a]}\nnames: [cat]\n", "no YAML: keys are merged with << in line 2, column 5"),
         (f"nc: {'1' * 5000}\nnames: [cat]\n", "data.yaml is no readable YAML: Exceeds the limit"),
         ("train: 2024-13-45\nnames: [cat]\n", "data.yaml is no readable YAML: month must be in 1..12"),
+        ("names: !!bool cat\n", "data.yaml is no readable YAML: a value is not what its tag says"),
+        ("names: !!int ''\n", "data.yaml is no readable YAML: a value is not what its tag says"),
+        ("names: !!float ''\n", "data.yaml is no readable YAML"),
+        ("names: !!timestamp cat\n", "data.yaml is no readable YAML: a value is not what its tag says"),
     ],
 )
 def test_a_broken_yaml_is_refused_in_one_sentence(tmp_path, settings, said):

@@ -1,6 +1,9 @@
 """What a data set asks for: numbers worked out by hand, and choices on both sides of their thresholds."""
 
 import json
+import shlex
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -8,7 +11,7 @@ from click.testing import CliRunner
 
 from detassign.assigners import build
 from detassign.cli import bench_grid
-from detassign.cli.advise import command
+from detassign.cli.advise import _comparison, command
 from detassign.data import make_dataset
 from detassign.evidence.advice.facts import Facts
 from detassign.evidence.advice.reach import Reach, reach
@@ -163,3 +166,10 @@ def test_the_command_reads_a_set_and_names_what_to_compare(tmp_path):
     assert written["assigners"][0] == "atss"
     assert f"--assigners {','.join(written['assigners'])}" in told
     assert {each["topic"] for each in written["choices"]} >= {"detector", "input size", "queries", "NMS"}
+
+
+def test_the_command_that_is_printed_takes_the_same_data():
+    advice = SimpleNamespace(choices=[], assigners=["fcos", "dw"])
+    printed = _comparison(advice, "my folder", Path("/data/of $HOME"), 50)
+    assert shlex.split(printed)[3:9] == ["--data", "my folder", "--data-root", "/data/of $HOME", "--images", "50"]
+    assert "--data-root" not in _comparison(advice, "synthetic", None, None)
