@@ -19,7 +19,10 @@ struct Axis {
 
   Axis(int64_t size, int64_t taps, int64_t stride, int64_t padding, int64_t dilation)
       : size(size), taps(taps), stride(stride), padding(padding), dilation(dilation),
-        steps((size + 2 * padding - dilation * (taps - 1) - 1) / stride + 1) {}
+        steps(fitting(size + 2 * padding - dilation * (taps - 1) - 1, stride)) {}
+
+  // How often a kernel fits that can move so many cells; it does not where that is negative.
+  static int64_t fitting(int64_t room, int64_t stride) { return room < 0 ? 0 : room / stride + 1; }
 
   // Where a tap reads at a step, without an offset.
   int64_t start(int64_t tap, int64_t step) const { return step * stride - padding + tap * dilation; }

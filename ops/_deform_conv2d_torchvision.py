@@ -23,7 +23,14 @@ def serves(device: torch.device) -> bool:
         import torchvision.ops  # noqa: F401
     except ImportError:
         return False
-    return True
+    return _has_kernel(device.type.upper())
+
+
+@torch.compiler.assume_constant_result
+def _has_kernel(key: str) -> bool:
+    """Whether the operator, of which a torchvision without its extension has the name or not even that, runs there."""
+    name = "torchvision::deform_conv2d"
+    return hasattr(torch.ops.torchvision, "deform_conv2d") and torch._C._dispatch_has_kernel_for_dispatch_key(name, key)
 
 
 def convolve(input: Tensor, weight: Tensor, offset: Tensor, mask: Tensor | None, geometry: Geometry) -> Tensor:

@@ -29,7 +29,7 @@ OPERATORS = (  # of the CPU module, which owns the schemas
 
 
 class MissingKernelWarning(UserWarning):
-    """An op runs in plain torch on a device that has kernels for it, which are not loaded."""
+    """An op runs without the kernels that there are for its device, which are not loaded."""
 
 
 @dataclass(frozen=True)
@@ -87,17 +87,17 @@ def has_kernels(backend: str) -> bool:
     return backend in _LOADED
 
 
-def tell_missing(backend: str) -> None:
-    """Warn, once in a process, that an op runs without the kernels that there are for ``backend``; in a compiled graph not."""
-    if backend in _TOLD or backend not in _STATUS or torch.compiler.is_compiling():
+def tell_missing(backend: str, instead: str = "pure torch") -> None:
+    """Warn, once in a process, that ``instead`` runs for the kernels of ``backend``; in a compiled graph not."""
+    if (backend, instead) in _TOLD or backend not in _STATUS or torch.compiler.is_compiling():
         return
-    _TOLD.add(backend)
+    _TOLD.add((backend, instead))
     warnings.warn(
-        f"the compiled {backend} kernels of detassign are not loaded ({_STATUS[backend].error}), so slower pure torch runs in "
-        f"their place; {REMEDY[backend]}",
+        f"the compiled {backend} kernels of detassign are not loaded ({_STATUS[backend].error}), so slower {instead} runs "
+        f"in their place; {REMEDY[backend]}",
         MissingKernelWarning,
         stacklevel=3,
     )
 
 
-_TOLD: set[str] = set()
+_TOLD: set[tuple[str, str]] = set()

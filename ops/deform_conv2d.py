@@ -50,7 +50,8 @@ def deform_conv2d(
     outside has a gradient to its offset. On a whole cell, where bilinear interpolation has a kink, the gradient of the
     offset is the slope towards the next cell.
 
-    Arithmetic runs in the widest dtype of all arguments and at least in float32, under autocast too.
+    Arithmetic runs in the widest dtype of input, offset, weight and mask and at least in float32, under autocast too. The
+    bias is added last, in its own dtype where that is wider still.
 
     Args:
         input: (B, C, H, W), floating point.
@@ -85,7 +86,7 @@ def deform_conv2d(
     geometry = Geometry.of(stride, padding, dilation)
     _check_arguments(input, offset, weight, bias, mask, geometry)
     if input.device.type == "cpu" and not has_kernels("cpu") and not portable():
-        tell_missing("cpu")
+        tell_missing("cpu", "torchvision" if by_torchvision.serves(input.device) else "pure torch")
     output = _run(*_widened(input, weight, offset, mask), geometry)
     return _with_bias(output, bias).to(input.dtype)
 
@@ -127,11 +128,17 @@ def deform_conv2d_backward(
         of_samples: whether those of ``input``, ``offset`` and ``mask`` are wanted.
         of_weight: whether that of ``weight`` is.
 
+    Returns:
+        Of ``input`` (B, C, H, W), ``weight`` (O, C / groups, kh, kw), ``offset`` (B, 2 * offset_groups * kh * kw, Ho, Wo)
+        and ``mask`` (B, offset_groups * kh * kw, Ho, Wo), each in the dtype of its argument.
+
     Raises:
-        ValueError: as :func:`deform_conv2d`.
+        ValueError: as :func:`deform_conv2d`, and for a ``grad`` of another shape or device or of integers.
+        RuntimeError: as :func:`deform_conv2d`.
     """
     geometry = Geometry.of(stride, padding, dilation)
     _check_arguments(input, offset, weight, None, mask, geometry)
+    _check_gradient(grad, input, offset, weight)
     tensors = _widened(input, weight, offset, mask)
     found = _gradients(grad.to(tensors[0].dtype), tensors, geometry, of_samples, of_weight)
     wanted = zip(found, (input, weight, offset, mask), strict=True)
@@ -182,12 +189,24 @@ def _check_arguments(
 ) -> None:
     given = {"input": input, "offset": offset, "weight": weight, "bias": bias, "mask": mask}
     for name, tensor in given.items():
-        if tensor is not None and not tensor.is_floating_point():
-            raise ValueError(f"Expected {name} to be floating point but got {tensor.dtype}.")
-        if tensor is not None and tensor.device != input.device:
-            raise ValueError(f"Expected {name} on the device of input, {input.device}, but got {tensor.device}.")
+        if tensor is not None:
+            _check_kind(name, tensor, input.device)
     _check_weight(input, weight, bias)
     _check_maps(input, offset, weight, mask, geometry)
+
+
+def _check_gradient(grad: Tensor, input: Tensor, offset: Tensor, weight: Tensor) -> None:
+    _check_kind("grad", grad, input.device)
+    expected = (input.shape[0], weight.shape[0], *offset.shape[2:])
+    if tuple(grad.shape) != expected:
+        raise ValueError(f"Expected grad to be of shape {expected} but got {tuple(grad.shape)}.")
+
+
+def _check_kind(name: str, tensor: Tensor, device: torch.device) -> None:
+    if not tensor.is_floating_point():
+        raise ValueError(f"Expected {name} to be floating point but got {tensor.dtype}.")
+    if tensor.device != device:
+        raise ValueError(f"Expected {name} on the device of input, {device}, but got {tensor.device}.")
 
 
 def _check_weight(input: Tensor, weight: Tensor, bias: Tensor | None) -> None:

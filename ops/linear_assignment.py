@@ -73,7 +73,7 @@ def linear_assignment(cost: Tensor, rows: Tensor | None = None, columns: Tensor 
     """
     host_cost, rows, columns = _checked(cost, rows, columns)
     if not has_kernels("cpu"):
-        tell_missing("cpu")
+        tell_missing("cpu", "scipy")
         return _on(cost.device, _solve_all(host_cost, rows, columns))
     return _on(cost.device, LinearAssignment(*torch.ops.detassign.linear_assignment(host_cost, rows, columns)))
 

@@ -1,3 +1,4 @@
+import re
 from functools import partial
 from importlib import import_module
 from itertools import product
@@ -9,8 +10,8 @@ import torch.nn.functional as F
 from support.golden import cases
 from torch import Tensor
 
-from detassign.ops import deform_conv2d, deform_conv2d_reference, extension_status
-from detassign.ops._deform_conv2d_torchvision import convolve, differentiate
+from detassign.ops import MissingKernelWarning, deform_conv2d, deform_conv2d_reference, extension_status
+from detassign.ops._deform_conv2d_torchvision import convolve, differentiate, serves
 from detassign.ops.deform_conv2d import deform_conv2d_backward
 from detassign.ops.deform_conv2d_geometry import Geometry, steps
 
@@ -268,6 +269,32 @@ def test_threads_change_no_sample_and_no_scattered_gradient(name):
 
 
 @compiled
+def test_threads_change_no_bit_of_many_samples_in_one_cell():
+    """Depthwise and of one tap, the products of columns have one summand each; that of the weight is left out."""
+    generator = torch.Generator().manual_seed(0)
+    size, groups, channels = (32, 32), 2, 128
+    input, upstream = torch.randn(2, 1, channels, *size, generator=generator)
+    weight, mask = (
+        torch.randn(channels, 1, 1, 1, generator=generator),
+        torch.rand(1, groups, *size, generator=generator),
+    )
+    places = torch.stack(torch.meshgrid(*map(torch.arange, size), indexing="ij"))
+    targets = 7 + 2 * torch.rand(1, groups, 2, *size, generator=generator)  # of all positions within nine cells
+    leaves = [leaf.requires_grad_() for leaf in (input, (targets - places).flatten(1, 2), mask)]
+    threads, found = torch.get_num_threads(), []
+    try:
+        for count in (1, 4):
+            torch.set_num_threads(count)
+            output = deform_conv2d(*leaves[:2], weight, mask=mask)
+            found.append([output, *torch.autograd.grad(output, leaves, upstream)])
+    finally:
+        torch.set_num_threads(threads)
+    assert (found[0][1] != 0).flatten(2).sum(2).max() == 9
+    for one, other in zip(*found, strict=True):
+        assert torch.equal(one, other)
+
+
+@compiled
 @pytest.mark.parametrize("modulated", [False, True])
 @pytest.mark.parametrize("asked", [(True, True), (True, False), (False, True)])
 def test_opcheck_finds_nothing(modulated, asked):
@@ -327,6 +354,10 @@ BAD = {
     "bias": (torch.ones(5), r"bias to be of shape \(6,\) but got \(5,\)"),
     "stride": ((1, 0), r"stride to be one or two integers, at least 1, but got \(1, 0\)"),
     "padding": (-1, "padding to be one or two integers, at least 0, but got -1"),
+    "stride of half cells": (1.5, "stride to be one or two integers, at least 1, but got 1.5"),
+    "padding of none": (None, "padding to be one or two integers, at least 0, but got None"),
+    "padding of a truth": (True, "padding to be one or two integers, at least 0, but got True"),
+    "dilation with a truth": ((1, True), r"dilation to be one or two integers, at least 1, but got \(1, True\)"),
     "dilation": ((1, 2, 3), r"dilation to be one or two integers, at least 1, but got \(1, 2, 3\)"),
 }
 
@@ -337,7 +368,7 @@ def test_bad_argument_is_named(form, name):
     leaves, geometry = arguments("groups", torch.float32)
     value, message = BAD[name]
     with pytest.raises(ValueError, match=message):
-        form(**{**leaves, **geometry, name: value})
+        form(**{**leaves, **geometry, name.split()[0]: value})
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -377,6 +408,10 @@ def test_raw_op_refuses_other_dtypes_and_sizes_that_overflow():
         op(input, weight, offset, None, [2**40, 1], *numbers[1:])
     with pytest.raises(RuntimeError, match="does not fit on the padded input"):
         op(input, weight, offset, None, *numbers[:2], [2**30, 1])
+    for stride, dilation in ((2, 4), (8, 7), (2**31 - 1, 2**30)):  # maps of 6 x 7 and a kernel of 3 x 3, padding 1
+        short = offset[:, :, :1, :1]
+        with pytest.raises(RuntimeError, match="does not fit on the padded input"):
+            op(input, weight, short, None, [stride, stride], [1, 1], [dilation, dilation])
 
 
 @compiled
@@ -389,6 +424,54 @@ def test_raw_backward_refuses_a_gradient_of_another_shape_or_dtype():
         backward(torch.ones(2, 4, 6, 6), input, weight, offset, None, *numbers)
     with pytest.raises(RuntimeError, match="grad of the input's dtype"):
         backward(torch.ones(2, 4, 6, 7).double(), input, weight, offset, None, *numbers)
+
+
+def test_backward_names_a_gradient_that_does_not_fit():
+    leaves, geometry = arguments("plain", torch.float32)
+    given = {key: leaf.detach() for key, leaf in leaves.items() if key != "bias"} | geometry
+    for bad in (torch.ones(2, 4, 6, 6), torch.ones(1, 4, 6, 7), torch.ones(2, 3, 6, 7), torch.ones(4, 6, 7)):
+        message = f"grad to be of shape (2, 4, 6, 7) but got {tuple(bad.shape)}"
+        with pytest.raises(ValueError, match=re.escape(message)):
+            deform_conv2d_backward(bad, **given)
+    with pytest.raises(ValueError, match=r"grad to be floating point but got torch\.int64"):
+        deform_conv2d_backward(torch.ones(2, 4, 6, 7).long(), **given)
+    with pytest.raises(ValueError, match="grad on the device of input, cpu, but got meta"):
+        deform_conv2d_backward(torch.ones(2, 4, 6, 7, device="meta"), **given)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float64])
+def test_a_bias_wider_than_all_others_is_added_in_its_own_dtype(dtype):
+    leaves, geometry = arguments("plain", torch.float32)
+    leaves = {key: leaf.detach() for key, leaf in leaves.items()}
+    bias = leaves.pop("bias").to(dtype)
+    expected = deform_conv2d(**leaves, **geometry).to(torch.promote_types(dtype, torch.float32)) + bias.view(-1, 1, 1)
+    assert torch.equal(deform_conv2d(**leaves, bias=bias, **geometry), expected.float())
+
+
+def test_torchvision_serves_where_its_operator_has_a_kernel(monkeypatch):
+    pytest.importorskip("torchvision", reason="torchvision, whose kernels are looked for, is missing")
+    assert serves(torch.device("cpu"))
+    assert not serves(torch.device("meta"))
+    with_gpu = torch._C._dispatch_has_kernel_for_dispatch_key("torchvision::deform_conv2d", "CUDA")
+    assert serves(torch.device("cuda")) is with_gpu  # a build for the CPU alone has none
+    monkeypatch.setattr(torch._C, "_dispatch_has_kernel_for_dispatch_key", lambda name, key: key == "CUDA")
+    assert not serves(torch.device("cpu"))
+    assert serves(torch.device("cuda"))
+
+
+@pytest.mark.parametrize("has_operator", [False, True])
+def test_the_warning_says_what_runs_for_the_kernels(has_operator, monkeypatch):
+    if has_operator:
+        pytest.importorskip("torchvision.ops", reason="torchvision, which runs then, is missing")
+    module = import_module("detassign.ops.deform_conv2d")
+    monkeypatch.setattr(module, "has_kernels", lambda backend: False)
+    monkeypatch.setattr("detassign.ops._library._TOLD", set())
+    monkeypatch.setattr("detassign.ops._deform_conv2d_torchvision.serves", lambda device: has_operator)
+    leaves, geometry = arguments("one cell")
+    with pytest.warns(
+        MissingKernelWarning, match=f"so slower {'torchvision' if has_operator else 'pure torch'} runs in"
+    ):
+        deform_conv2d(**leaves, **geometry)
 
 
 def test_backward_gives_none_for_what_is_not_asked():
