@@ -14,6 +14,7 @@ from mmengine.config import Config
 from mmengine.visualization import BaseVisBackend, MLflowVisBackend, TensorboardVisBackend, WandbVisBackend
 
 from ..assigners.registry import unknown_name
+from ..evidence.words import in_one_line
 
 __all__ = ["TRACKERS", "Trackers", "check_trackers", "scalars"]
 
@@ -104,7 +105,7 @@ class Trackers:
             try:
                 backend.close()
             except Exception as error:  # a server that is gone, a full disk: whatever a tracker's package raises
-                why = " ".join(str(error).split()) or type(error).__name__
+                why = in_one_line(error)
                 notes.append(f"log: {name} may miss the end of this run: {why}; metrics.jsonl has all of it")
         return notes
 
