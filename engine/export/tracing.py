@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.export import Dim, ExportedProgram
 
+from ...evidence.words import in_one_line
 from .metadata import LEAST, SIDE
 from .network import Network
 
@@ -88,5 +89,4 @@ def in_format() -> Iterator[None]:
 
 
 def _cannot_trace(error: Exception) -> CannotTrace:
-    reason = " ".join(str(error).split())[:300] or type(error).__name__
-    return CannotTrace(f"the network cannot be written in this format ({reason})")
+    return CannotTrace(f"the network cannot be written in this format ({in_one_line(error)})")
