@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -14,6 +13,7 @@ import torch
 from torch import Tensor
 
 from ...compat import is_state, safe_load
+from ...data.files import read_json
 
 PLACES = ("state_dict", "model", "model_state_dict")
 AVERAGED = ("ema_model", "ema_state_dict", "model_ema", "state_dict_ema", "ema_state", "ema")
@@ -86,9 +86,9 @@ def labels_beside(path: Path) -> tuple[str, ...] | None:
     """Names of the classes in the config that transformers saves beside its weights; None where it says none."""
     beside = path.parent / BESIDE
     try:
-        names = json.loads(beside.read_text())["id2label"] if beside.stat().st_size <= LARGEST else {}
+        names = read_json(beside, LARGEST)["id2label"]
         rows = [names[str(row)] for row in range(len(names))]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+    except (OSError, ValueError, KeyError, TypeError):
         return None
     named = all(isinstance(name, str) for name in rows) and rows != [f"LABEL_{row}" for row in range(len(rows))]
     return tuple(rows) if rows and named else None

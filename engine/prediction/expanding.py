@@ -6,6 +6,8 @@ import glob
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from ...data.files import read_text
+
 LIST = "@"  # before the name of a list
 LONGEST_LIST = 2**28  # bytes
 
@@ -54,14 +56,10 @@ def _listed(file: Path) -> Iterator[Path]:
 
 
 def _text(file: Path) -> str:
-    if not file.is_file():
-        raise FileNotFoundError(f"list {file} does not exist")
-    if file.stat().st_size > LONGEST_LIST:
-        raise ValueError(f"list {file}: has {file.stat().st_size} bytes, more than the {LONGEST_LIST} that are read")
     try:
-        text = file.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError:
-        text = None
-    if text is None or "\0" in text:
-        raise ValueError(f"list {file}: is no text; expected a path a line")
+        text = read_text(file, LONGEST_LIST)
+    except (FileNotFoundError, ValueError) as error:
+        raise type(error)(f"list {error}") from error
+    if "\0" in text:
+        raise ValueError(f"list {file} is no text; expected a path a line")
     return text

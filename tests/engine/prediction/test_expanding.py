@@ -50,10 +50,10 @@ def test_a_list_from_another_system_is_read(files):
     [
         (b"a.jpg\nz.jpg\n", "list list.txt, line 2: z.jpg does not exist; paths are seen from the list's folder"),
         (b"\n# a.jpg\n", "list list.txt: names no file; expected a path a line"),
-        (b"\xff\xd8\xff\xe0", "list list.txt: is no text; expected a path a line"),
-        (b"a.jpg\0", "list list.txt: is no text; expected a path a line"),
+        (b"\xff\xd8\xff\xe0", "list list.txt is no text: byte 0 is not utf-8"),
+        (b"a.jpg\0", "list list.txt is no text; expected a path a line"),
         (None, "list list.txt does not exist"),
-        (b"a.jpg\n" * 20, "list list.txt: has 120 bytes, more than the 100 that are read"),
+        (b"a.jpg\n" * 20, "list list.txt has 120 bytes, more than the 100 that are read"),
     ],
 )
 def test_lists_that_do_not_work_are_one_sentence(content, sentence, files, monkeypatch):
