@@ -137,39 +137,39 @@ struct Attention {
   }
 };
 
-// The cells of one head: as they lie in the value, or copied next to each other where each is read more than once.
+// The cells of one head: as they lie in the value, or copied next to each other where each is read more than once;
+// after them a cell of zeros.
 template <typename scalar_t>
 class HeadCells {
  public:
   HeadCells(const Attention<scalar_t>& attention, const Span& span, int64_t queries)
-      : attention_(attention), span_(span),
+      : attention_(attention), span_(span), channels_(attention.sizes.channels),
         dense_(attention.sizes.heads > 1 && queries * span.levels * attention.sizes.points > span.cells),
-        zeros_(attention.sizes.channels), copy_(dense_ ? span.cells * attention.sizes.channels : 0) {
-    std::fill_n(zeros_.data(), attention.sizes.channels, scalar_t(0));
+        copied_(dense_ ? span.cells : 0), room_((copied_ + 1) * channels_) {
+    std::fill_n(zeros(), channels_, scalar_t(0));
   }
 
   Cells<scalar_t> cells(int64_t image, int64_t head) {
     const scalar_t* cells = attention_.value + attention_.first_cell(image, head, span_);
     if (!dense_) {
-      return {cells, attention_.cell_stride(), zeros_.data()};
+      return {cells, attention_.cell_stride(), -1, zeros()};
     }
-    copy(cells);
-    return {copy_.data(), attention_.sizes.channels, zeros_.data()};
+    for (int64_t cell = 0; cell < copied_; ++cell) {
+      std::memcpy(
+          room_.data() + cell * channels_, cells + cell * attention_.cell_stride(), channels_ * sizeof(scalar_t));
+    }
+    return {room_.data(), channels_, static_cast<int32_t>(copied_), nullptr};
   }
 
  private:
-  void copy(const scalar_t* cells) {
-    const int64_t channels = attention_.sizes.channels;
-    for (int64_t cell = 0; cell < span_.cells; ++cell) {
-      std::memcpy(copy_.data() + cell * channels, cells + cell * attention_.cell_stride(), channels * sizeof(scalar_t));
-    }
-  }
+  scalar_t* zeros() const { return room_.data() + copied_ * channels_; }
 
   const Attention<scalar_t>& attention_;
   Span span_;
+  int64_t channels_;
   bool dense_;
-  Buffer<scalar_t> zeros_;
-  Buffer<scalar_t> copy_;
+  int64_t copied_;
+  Buffer<scalar_t> room_;
 };
 
 int64_t queries_per_task(const AttentionSizes& sizes) {

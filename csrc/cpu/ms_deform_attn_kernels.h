@@ -44,11 +44,13 @@ struct Queries {
   int64_t output_stride; // elements from one query's output to the next
 };
 
+// The cells of one head: where they lie in the tensor, or in a copy whose last cell, all zeros, is `outside`.
 template <typename scalar_t>
 struct Cells {
   const scalar_t* first;
   int64_t stride;
-  const scalar_t* zeros; // stands for the cells outside a map
+  int32_t outside;       // stands for the cells outside a map
+  const scalar_t* zeros; // of the tensor, what that cell holds
 };
 
 // The cells of one head in the backward, and their gradients, which are added to. With a stride they lie in the tensors

@@ -21,6 +21,14 @@ inline void prefetch_points(const acc_t* locations, const acc_t* weights, int64_
   prefetch<to_write>(weights + first, count);
 }
 
+template <typename number_t>
+inline void copy(const number_t* from, int64_t count, number_t* to) {
+#pragma GCC ivdep
+  for (int64_t i = 0; i < count; ++i) {
+    to[i] = from[i];
+  }
+}
+
 // The points of `count` queries, side by side.
 template <typename acc_t>
 inline void gather_points(const Queries<acc_t>& queries, int64_t first, int64_t count, const Points<acc_t>& points,
@@ -31,11 +39,8 @@ inline void gather_points(const Queries<acc_t>& queries, int64_t first, int64_t 
       const int64_t ahead = from + queries_ahead * queries.point_stride;
       prefetch_points<false>(queries.locations, queries.weights, ahead, points.count);
     }
-    for (int64_t i = 0; i < points.count; ++i) {
-      samples.locations[2 * (to + i)] = queries.locations[2 * (from + i)];
-      samples.locations[2 * (to + i) + 1] = queries.locations[2 * (from + i) + 1];
-      samples.weights[to + i] = queries.weights[from + i];
-    }
+    copy(queries.locations + 2 * from, 2 * points.count, samples.locations + 2 * to);
+    copy(queries.weights + from, points.count, samples.weights + to);
   }
 }
 
@@ -86,13 +91,13 @@ inline void locate(const Points<acc_t>& points, const Samples<acc_t>& samples, c
   }
 }
 
-template <typename scalar_t>
+template <bool in_place, typename scalar_t>
 inline const scalar_t* row_of(const Cells<scalar_t>& cells, int32_t cell) {
-  return cell < 0 ? cells.zeros : cells.first + cell * cells.stride;
+  return in_place && cell == cells.outside ? cells.zeros : cells.first + cell * cells.stride;
 }
 
 // `blocks` vectors of channels of one query's output, whose samples begin at `first`.
-template <int blocks, typename scalar_t, typename acc_t>
+template <int blocks, bool in_place, typename scalar_t, typename acc_t>
 inline void attend_vectors(const Cells<scalar_t>& cells, const Points<acc_t>& points, const Samples<acc_t>& samples,
     int64_t first, int64_t channel, scalar_t* output) {
   Vector<acc_t> total[blocks] = {};
@@ -100,7 +105,7 @@ inline void attend_vectors(const Cells<scalar_t>& cells, const Points<acc_t>& po
     Vector<acc_t> sample[blocks] = {};
 #pragma GCC unroll 4
     for (int corner = 0; corner < 4; ++corner) {
-      const scalar_t* row = row_of(cells, samples.cells[corner * points.capacity + i]) + channel;
+      const scalar_t* row = row_of<in_place>(cells, samples.cells[corner * points.capacity + i]) + channel;
       const acc_t share = samples.shares[corner * points.capacity + i];
       Vector<acc_t> cell[blocks];
       load_blocks(row, cell);
@@ -118,14 +123,14 @@ inline void attend_vectors(const Cells<scalar_t>& cells, const Points<acc_t>& po
 }
 
 // The channels that fill no vector.
-template <typename scalar_t, typename acc_t>
+template <bool in_place, typename scalar_t, typename acc_t>
 inline void attend_rest(const Cells<scalar_t>& cells, const Points<acc_t>& points, const Samples<acc_t>& samples,
     int64_t first, int64_t channel, int64_t channels, scalar_t* output) {
   acc_t total[lanes<acc_t>] = {};
   const int64_t rest = channels - channel;
   for (int64_t i = first; i < first + points.count; ++i) {
     for (int corner = 0; corner < 4; ++corner) {
-      const scalar_t* row = row_of(cells, samples.cells[corner * points.capacity + i]) + channel;
+      const scalar_t* row = row_of<in_place>(cells, samples.cells[corner * points.capacity + i]) + channel;
       const acc_t share = samples.shares[corner * points.capacity + i];
       for (int64_t lane = 0; lane < rest; ++lane) {
         total[lane] += share * static_cast<acc_t>(row[lane]);
@@ -137,24 +142,38 @@ inline void attend_rest(const Cells<scalar_t>& cells, const Points<acc_t>& point
   }
 }
 
-template <typename scalar_t, typename acc_t>
+template <bool in_place, typename scalar_t, typename acc_t>
 inline void attend_query(const Cells<scalar_t>& cells, const Points<acc_t>& points, const Samples<acc_t>& samples,
     int64_t first, int64_t channels, scalar_t* output) {
   constexpr int step = lanes<acc_t>;
   int64_t channel = 0;
   for (; channel + 4 * step <= channels; channel += 4 * step) {
-    attend_vectors<4>(cells, points, samples, first, channel, output);
+    attend_vectors<4, in_place>(cells, points, samples, first, channel, output);
   }
   if (channel + 2 * step <= channels) {
-    attend_vectors<2>(cells, points, samples, first, channel, output);
+    attend_vectors<2, in_place>(cells, points, samples, first, channel, output);
     channel += 2 * step;
   }
   if (channel + step <= channels) {
-    attend_vectors<1>(cells, points, samples, first, channel, output);
+    attend_vectors<1, in_place>(cells, points, samples, first, channel, output);
     channel += step;
   }
   if (channel < channels) {
-    attend_rest(cells, points, samples, first, channel, channels, output);
+    attend_rest<in_place>(cells, points, samples, first, channel, channels, output);
+  }
+}
+
+template <bool in_place, typename scalar_t, typename acc_t>
+inline void attend_queries(const Cells<scalar_t>& cells, const Queries<acc_t>& queries, const Points<acc_t>& points,
+    const Samples<acc_t>& samples, scalar_t* output) {
+  for (int64_t first = 0; first < queries.count; first += points.block) {
+    const int64_t count = smaller(points.block, queries.count - first);
+    gather_points(queries, first, count, points, samples);
+    locate(points, samples, cells.outside);
+    for (int64_t query = 0; query < count; ++query) {
+      attend_query<in_place>(cells, points, samples, query * points.count, queries.channels,
+          output + (first + query) * queries.output_stride);
+    }
   }
 }
 
@@ -196,14 +215,19 @@ inline void differentiate_points(const Points<acc_t>& points, const Samples<acc_
     const acc_t top = (1 - right) * top_left + right * top_right;
     const acc_t bottom = (1 - right) * bottom_left + right * bottom_right;
     const acc_t left_to_right = (1 - down) * (top_right - top_left) + down * (bottom_right - bottom_left);
+    weights[i] = (1 - down) * top + down * bottom;
+    locations[2 * i] = weight * widths[i] * left_to_right;
+    locations[2 * i + 1] = weight * heights[i] * (bottom - top);
+  }
+  // In a loop of its own, without which the one above would be a branch at every point.
+#pragma GCC ivdep
+  for (int64_t i = 0; i < capacity; ++i) {
     const int32_t upper_cells = (cells[i] ^ outside) | (cells[capacity + i] ^ outside);
     const int32_t lower_cells = (cells[2 * capacity + i] ^ outside) | (cells[3 * capacity + i] ^ outside);
     const bool reached = (upper_cells | lower_cells) != 0;
-    const acc_t by_weight = (1 - down) * top + down * bottom;
-    const acc_t by_x = weight * widths[i] * left_to_right, by_y = weight * heights[i] * (bottom - top);
-    weights[i] = reached ? by_weight : acc_t(0); // not even an infinite one passes
-    locations[2 * i] = reached ? by_x : acc_t(0);
-    locations[2 * i + 1] = reached ? by_y : acc_t(0);
+    weights[i] = reached ? weights[i] : acc_t(0); // not even an infinite one passes
+    locations[2 * i] = reached ? locations[2 * i] : acc_t(0);
+    locations[2 * i + 1] = reached ? locations[2 * i + 1] : acc_t(0);
   }
 }
 
@@ -213,11 +237,8 @@ inline void scatter_points(const Samples<acc_t>& samples, const Points<acc_t>& p
     int64_t point_stride, acc_t* locations, acc_t* weights) {
   for (int64_t query = 0; query < count; ++query) {
     const int64_t to = (first + query) * point_stride, from = query * points.count;
-    for (int64_t i = 0; i < points.count; ++i) {
-      locations[2 * (to + i)] = samples.locations[2 * (from + i)];
-      locations[2 * (to + i) + 1] = samples.locations[2 * (from + i) + 1];
-      weights[to + i] = samples.weights[from + i];
-    }
+    copy(samples.locations + 2 * from, 2 * points.count, locations + 2 * to);
+    copy(samples.weights + from, points.count, weights + to);
   }
 }
 
@@ -281,14 +302,10 @@ inline void differentiate_cells(const Queries<acc_t>& queries, const Points<acc_
 template <typename scalar_t>
 void attend(Cells<scalar_t> cells, Queries<accumulate_t<scalar_t>> queries, Points<accumulate_t<scalar_t>> points,
     Samples<accumulate_t<scalar_t>> samples, scalar_t* output) {
-  for (int64_t first = 0; first < queries.count; first += points.block) {
-    const int64_t count = smaller(points.block, queries.count - first);
-    gather_points(queries, first, count, points, samples);
-    locate(points, samples, -1);
-    for (int64_t query = 0; query < count; ++query) {
-      attend_query(cells, points, samples, query * points.count, queries.channels,
-          output + (first + query) * queries.output_stride);
-    }
+  if (cells.zeros) {
+    attend_queries<true>(cells, queries, points, samples, output);
+  } else {
+    attend_queries<false>(cells, queries, points, samples, output);
   }
 }
 
