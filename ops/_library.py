@@ -20,6 +20,7 @@ REMEDY = {
 OPERATORS = (  # of the CPU module, which owns the schemas
     "deform_conv2d",
     "deform_conv2d_backward",
+    "dropout",
     "linear_assignment",
     "ms_deform_attn",
     "ms_deform_attn_backward",

@@ -1,6 +1,7 @@
-// The kernels of the deformable ops in AVX2.
+// The kernels in AVX2.
 #if defined(__x86_64__)
 #include "deform_conv2d_kernels.h"
+#include "dropout_kernels.h"
 #include "ms_deform_attn_kernels.h"
 
 #include <torch/headeronly/util/BFloat16.h>
@@ -16,5 +17,6 @@
 #include "vectors.inl"
 
 #include "deform_conv2d_kernels.inl"
+#include "dropout_kernels.inl"
 #include "ms_deform_attn_kernels.inl"
 #endif

@@ -1,5 +1,6 @@
-// The kernels of the deformable ops in any processor's 16-byte vectors.
+// The kernels in any processor's 16-byte vectors.
 #include "deform_conv2d_kernels.h"
+#include "dropout_kernels.h"
 #include "ms_deform_attn_kernels.h"
 
 #include <torch/headeronly/util/BFloat16.h>
@@ -10,4 +11,5 @@
 #include "vectors.inl"
 
 #include "deform_conv2d_kernels.inl"
+#include "dropout_kernels.inl"
 #include "ms_deform_attn_kernels.inl"

@@ -1,12 +1,14 @@
-"""Dropout that draws four numbers at a time on the CPU, where drawing takes most of torch's own."""
+"""Dropout that is quick on the CPU, where drawing takes most of torch's own."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
 
-LANES = 4  # 16-bit numbers in a draw of 64 bits
-STEPS = 1 << 16
+from ...ops import dropout
+from ...ops._library import has_kernels
+
+SEEDS = torch.iinfo(torch.int64).max
 
 
 class Dropout(nn.Dropout):
@@ -18,7 +20,7 @@ class Dropout(nn.Dropout):
 
 def draws_quickly(x: Tensor) -> bool:
     """Whether `drop` has a way of its own for this tensor."""
-    return x.device.type == "cpu" and not torch.compiler.is_compiling()
+    return x.device.type == "cpu" and has_kernels("cpu") and not torch.compiler.is_compiling()
 
 
 def drop(x: Tensor, probability: float) -> Tensor:
@@ -35,13 +37,4 @@ def drop(x: Tensor, probability: float) -> Tensor:
         return x
     if not draws_quickly(x) or probability >= 1.0:
         return nn.functional.dropout(x, probability)
-    return x * _noise(x, probability)
-
-
-def _noise(x: Tensor, probability: float) -> Tensor:
-    """Zeros and 1 / share kept, of the shape and type of x."""
-    dropped = min(round(probability * STEPS), STEPS - 1)
-    draws = torch.empty(-(-x.numel() // LANES), dtype=torch.int64).random_(torch.iinfo(torch.int64).min, None)
-    lanes = draws.view(torch.int16)[: x.numel()].view(x.shape)
-    noise = torch.ge(lanes, dropped - STEPS // 2, out=x.new_empty(x.shape))
-    return noise.mul_(STEPS / (STEPS - dropped))
+    return dropout(x, probability, int(torch.randint(SEEDS, ())))

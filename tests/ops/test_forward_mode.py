@@ -7,6 +7,8 @@ from torch.autograd import forward_ad
 from detassign.ops import (
     deform_conv2d,
     deform_conv2d_reference,
+    dropout,
+    dropout_reference,
     extension_status,
     ms_deform_attn,
     portable_ops,
@@ -34,6 +36,14 @@ def convolve_masked_reference(input, offset, weight, mask):
     return deform_conv2d_reference(input, offset, weight, mask=mask)
 
 
+def drop(x):
+    return dropout(x, 0.3, 1)
+
+
+def drop_reference(x):
+    return dropout_reference(x, 0.3, 1)
+
+
 OPS = {  # the op, what its sentence names in its place, and the shapes of what it is differentiated by
     "deform_conv2d": (
         convolve_masked,
@@ -41,6 +51,7 @@ OPS = {  # the op, what its sentence names in its place, and the shapes of what 
         "deform_conv2d_reference has one",
         ((1, 2, 3, 3), (1, 2, 3, 3), (2, 2, 1, 1), (1, 1, 3, 3)),
     ),
+    "dropout": (drop, drop_reference, "dropout_reference has one", ((4, 5),)),
     "sample_maps": (
         sample_maps,
         sample_maps_reference,

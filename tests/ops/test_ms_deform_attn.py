@@ -1,4 +1,3 @@
-import os
 import subprocess
 import sys
 from itertools import product
@@ -6,6 +5,7 @@ from itertools import product
 import pytest
 import torch
 from support.golden import cases
+from support.instruction_sets import CAPABILITIES, run_under
 from torch import Tensor
 from torch.autograd import gradcheck
 
@@ -113,10 +113,10 @@ def test_kernel_equals_the_reference_in_every_dtype(dtype):
 
 
 @compiled
-@pytest.mark.parametrize("capability", ["default", "avx2", "avx512"])
+@pytest.mark.parametrize("capability", CAPABILITIES)
 def test_every_instruction_set_equals_the_reference(capability):
-    """Torch and the kernels read ATEN_CPU_CAPABILITY when they start; what a processor lacks, they do not use."""
-    code = (
+    run_under(
+        capability,
         "import torch, test_ms_deform_attn as t\n"
         "for seed in range(32):\n"
         "    for dtype in (torch.float64, torch.float32, torch.float16, torch.bfloat16):\n"
@@ -124,13 +124,8 @@ def test_every_instruction_set_equals_the_reference(capability):
         "        got = t.output_and_gradients(t.ms_deform_attn, *case)\n"
         "        want = t.output_and_gradients(t.ms_deform_attn_reference, *case)\n"
         "        error = 1e-2 if dtype.itemsize == 2 else 1e-4 if dtype.itemsize == 4 else 1e-10\n"
-        "        t.assert_same(got, want, rtol=error, atol=error)\n"
+        "        t.assert_same(got, want, rtol=error, atol=error)\n",
     )
-    here = os.path.dirname(__file__)
-    paths = os.pathsep.join((here, os.path.dirname(here), os.environ.get("PYTHONPATH", "")))
-    environment = os.environ | {"ATEN_CPU_CAPABILITY": capability, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"}
-    result = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
-    assert result.returncode == 0, result.stderr
 
 
 @pytest.mark.parametrize("form", FORMS)
