@@ -64,7 +64,9 @@ class DeformableAttention(nn.Module):
         if memory.padding is not None:
             value = value.masked_fill(memory.padding[..., None], 0.0)
         locations = self._locations(query, reference, memory)
-        weights = self.attention_weights(query).unflatten(-1, (self.heads, -1)).softmax(-1)
+        logits = self.attention_weights(query).unflatten(-1, (self.heads, -1))
+        wide = torch.promote_types(logits.dtype, torch.float32)  # which the op takes; short half rows are slow besides
+        weights = logits.softmax(-1, dtype=wide)
         sampled = ms_deform_attn(
             value.unflatten(-1, (self.heads, -1)),
             memory.spatial_shapes,
