@@ -54,7 +54,7 @@ def test_json_holds_versions_kernels_devices_ops_and_warnings(capsys):
     assert set(found["kernels"]) == {"cpu", "cuda"}
     assert found["cpu"]["capability"] == torch.backends.cpu.get_cpu_capability()
     assert found["cuda"]["devices"] == (torch.cuda.device_count() if torch.cuda.is_available() else 0)
-    assert set(found["ops"]) == {"sample_maps", "ms_deform_attn", "linear_assignment", "deform_conv2d"}
+    assert set(found["ops"]) == {"sample_maps", "ms_deform_attn", "linear_assignment", "deform_conv2d", "dropout"}
 
 
 def test_text_shows_the_same_and_ends_in_a_verdict(capsys):
