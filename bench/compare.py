@@ -14,7 +14,7 @@ from ..engine.summary import SUMMARY
 from ..evidence.report.analysis import DECIDING, Analysis, Entry, analyse
 from ..evidence.report.records import Row, Run
 from ..evidence.report.tables import document_of_difference
-from ..evidence.statistics import Difference, Sample, holm, paired
+from ..evidence.statistics import Difference, Sample, corrected, paired
 from .report import read_records
 
 __all__ = ["LEGEND", "Comparison", "Measured", "Pair", "Side", "compare", "read_side"]
@@ -178,14 +178,14 @@ def _measured(
 def _corrected(pairs: Sequence[Pair]) -> list[Pair]:
     """The same with Holm's correction of AP over all pairs of rows."""
     tested = [one for pair in pairs for one in pair.measures if one.name == DECIDING and one.difference]
-    adjusted = iter(holm([one.difference.p for one in tested if one.difference]))
-    return [pair._replace(measures=[_with(one, adjusted) for one in pair.measures]) for pair in pairs]
+    deciding = iter(corrected([one.difference for one in tested if one.difference]))
+    return [pair._replace(measures=[_with(one, deciding) for one in pair.measures]) for pair in pairs]
 
 
-def _with(one: Measured, adjusted: Iterator[float]) -> Measured:
+def _with(one: Measured, deciding: Iterator[Difference]) -> Measured:
     if one.name != DECIDING or one.difference is None:
         return one
-    return replace(one, difference=replace(one.difference, adjusted=next(adjusted)))
+    return replace(one, difference=next(deciding))
 
 
 def _different(

@@ -11,8 +11,8 @@ from ..statistics import (
     Interval,
     Sample,
     bootstrap_interval,
+    corrected,
     deviation_limits,
-    holm,
     paired,
     seeds_needed,
     summarise,
@@ -186,11 +186,10 @@ def _differences(
 def _corrected(entries: Sequence[Entry]) -> list[Entry]:
     """The same with Holm's correction of the deciding measure over all rows."""
     compared = [entry for entry in entries if DECIDING in entry.differences]
-    adjusted = holm([entry.differences[DECIDING].p for entry in compared])
-    known = dict(zip((entry.row for entry in compared), adjusted, strict=True))
+    deciding = corrected([entry.differences[DECIDING] for entry in compared])
+    known = dict(zip((entry.row for entry in compared), deciding, strict=True))
     return [_with(entry, known[entry.row]) if entry.row in known else entry for entry in entries]
 
 
-def _with(entry: Entry, adjusted: float) -> Entry:
-    corrected = replace(entry.differences[DECIDING], adjusted=adjusted)
-    return replace(entry, differences={**entry.differences, DECIDING: corrected})
+def _with(entry: Entry, deciding: Difference) -> Entry:
+    return replace(entry, differences={**entry.differences, DECIDING: deciding})

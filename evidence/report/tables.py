@@ -234,13 +234,13 @@ def _against_baseline(entry: Entry) -> dict[str, Any] | None:
 
 def document_of_difference(difference: Difference, tested: bool) -> dict[str, Any]:
     """A difference with its full numbers, for JSON."""
-    test = {"p": difference.p, "least_p": difference.least_p} if tested else {}
-    corrected = {} if difference.adjusted is None else {"p_holm": difference.adjusted}
+    test = {"p": difference.p, "least_p": difference.least_p, "t_p": difference.t_p} if tested else {}
+    adjusted = {"p_holm": difference.adjusted, "t_p_holm": difference.adjusted_t}
     return {
         "mean": difference.sample.mean,
         "deviation": difference.sample.deviation,
         "interval": _limits(difference.sample.interval),
         "seeds": list(difference.seeds),
         **test,
-        **corrected,
+        **{name: p for name, p in adjusted.items() if p is not None},
     }

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import statistics
 
 import numpy as np
 import pytest
@@ -11,7 +12,9 @@ from scipy.stats import norm
 from detassign.evidence.statistics import (
     BOOTSTRAP_FROM,
     EXACT,
+    LEVEL,
     bootstrap_interval,
+    corrected,
     deviation_limits,
     holm,
     interval,
@@ -23,6 +26,7 @@ from detassign.evidence.statistics import (
     sign_flip,
     summarise,
     t_interval,
+    t_test,
 )
 
 T_975 = {2: 12.706205, 3: 4.302653, 5: 2.776445}  # of printed tables, by number of values
@@ -138,6 +142,40 @@ def test_p_is_the_share_of_flips_counted_by_hand(differences):
 @pytest.mark.parametrize("count", [2, 3, 6, EXACT, EXACT + 8])
 def test_no_p_is_below_the_least(count):
     assert sign_flip([1.0 + 0.1 * i for i in range(count)]) == pytest.approx(least_p(count))
+
+
+@pytest.mark.parametrize(
+    "differences", [[0.3, 0.1, 0.2], [1.0, -0.5, 0.1], [-4.0, -4.1, -3.9], [0.7, 0.1], [-3.0, 1.0]]
+)
+def test_p_of_students_test_is_that_of_its_distribution_in_closed_form(differences):
+    """Two degrees of freedom: 1 - t / sqrt(2 + t²); one: 1 - 2 atan(t) / pi."""
+    t = abs(statistics.fmean(differences)) / statistics.stdev(differences) * math.sqrt(len(differences))
+    closed = 1 - t / math.sqrt(2 + t * t) if len(differences) == 3 else 1 - 2 / math.pi * math.atan(t)
+    assert t_test(differences) == pytest.approx(closed, abs=1e-12)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_students_test_and_interval_agree(seed):
+    differences = np.random.default_rng(seed).normal(1.0, 1.0, 4).tolist()
+    found = t_interval(differences)
+    assert (t_test(differences) < LEVEL) == (found.low > 0 or found.high < 0)
+
+
+def test_students_test_of_differences_without_spread():
+    assert t_test([0.7]) == t_test([0.0, 0.0]) == 1.0
+    assert t_test([0.5, 0.5, 0.5]) == 0.0
+
+
+def test_both_tests_are_corrected_over_all_differences_each_by_itself():
+    first, second = (
+        paired({0: 1.0, 1: 2.0, 2: 3.0}, dict.fromkeys(range(3), 0.0)),
+        paired({0: 5.0, 1: 5.1}, {0: 0.0, 1: 0.0}),
+    )
+    found = corrected([first, second])
+    assert [one.adjusted for one in found] == holm([0.25, 0.5]) == [0.5, 0.5]
+    assert [one.adjusted_t for one in found] == holm([first.t_p, second.t_p])
+    assert found[1].adjusted_t == pytest.approx(2 * second.t_p)
+    assert corrected([]) == []
 
 
 def test_three_seeds_cannot_be_significant_and_six_can():

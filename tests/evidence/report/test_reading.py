@@ -23,6 +23,18 @@ def test_three_seeds_are_told_that_they_cannot_be_significant():
     assert "Not significant does not mean equal" in told
 
 
+def test_intervals_that_leave_out_zero_are_corrected_too():
+    """9.8, 10 and 10.2 AP have t 86.6 and p 1.3e-4, three times that is below 5 %; 0.7, 1 and 1.4 have t 5.1 and p 0.036."""
+    gains = {"fcos": [0.0, 0.0, 0.0], "dw": [0.098, 0.1, 0.102], "atss": [0.007, 0.010, 0.014], "paa": [-0.2, 0.1, 0.1]}
+    runs = [record(name, seed, 0.3 + gain) for name, row in gains.items() for seed, gain in enumerate(row)]
+    told = said(runs, "What is not")
+    assert "Taken one by one, the interval leaves out 0 for dw, atss." in told
+    assert "Holm's correction of their t tests leaves dw (p <0.001)." in told
+    alone = said([run for run in runs if run["assigner"] in ("fcos", "atss", "paa")], "What is not")
+    assert "the interval leaves out 0 for atss. " in alone
+    assert "of their t tests leaves none." in alone
+
+
 def test_seven_seeds_can_be_significant():
     runs = records("fcos", "dw", seeds=7)
     told = said(runs, "What is significant")
