@@ -11,7 +11,7 @@ import click
 
 from ..engine.files import check_files
 from . import completion
-from .bench_conditions import PRECISIONS, device_name, require, size_of
+from .bench_conditions import PRECISIONS, device_name, require, size_of, tell_absent
 from .bench_grid import command as assigners
 from .bench_loop import command as loop
 from .bench_predict import command as predict
@@ -103,7 +103,7 @@ def _write(device: str, ceilings: Any, rows: list[Any], path: Path) -> None:
     type=click.Choice(PRECISIONS),
     default="float32",
     show_default=True,
-    help="Of the network, on all sides.",
+    help="Of the network; of the peers' too, without --peer-precision.",
 )
 @click.option(
     "--peer-precision",
@@ -164,6 +164,8 @@ def train_step(
     from ..engine.files import write_json
     from ..engine.runner import calm
 
+    if peer_precision and (schemes or telemetry):
+        raise click.UsageError("--peer-precision is of peers, and --schemes and --telemetry measure none")
     chosen = choose(families)
     check_files(out)
     if device_of(given).type == "cuda":
@@ -178,13 +180,14 @@ def train_step(
     if telemetry:
         _telemetry(choose(telemetry), conditions, described, out)
         return
-    rows = []
+    rows, absent = [], []
     with calm():
-        for row in measure(chosen, conditions, partial(click.echo, err=True)):
+        for row in measure(chosen, conditions, partial(tell_absent, absent)):
             rows.append(row)
             click.echo(f"{row.family} beside {row.peer}: {row.ratio:.2f} of its time", err=True)
             if out:  # after every row: a measurement takes minutes
-                write_json({"conditions": described, "rows": [row.to_dict() for row in rows]}, out)
+                found = [each.to_dict() for each in rows]
+                write_json({"conditions": described, "rows": found, "left_out": absent}, out)
     columns = ["family", "peer", "ours, s", "peer, s", "time", "CPU time", "memory", "MiB", "supervision", "waits"]
     table(columns, [_step_row(row) for row in rows])
     say(LEGEND)

@@ -38,3 +38,9 @@ def require(device: str) -> None:
         raise ValueError("--device cuda needs a GPU, and torch sees none")
     if device == "cuda" and not extension_status()["cuda"].loaded:
         raise ValueError(f"the CUDA kernels are not loaded: {extension_status()['cuda'].error}")
+
+
+def tell_absent(absent: list[str], sentence: str) -> None:
+    """Say what is left out and why, and keep it for the file."""
+    absent.append(sentence)
+    click.echo(sentence, err=True)

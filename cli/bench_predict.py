@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from ..engine.files import check_files
-from .bench_conditions import PRECISIONS, device_name, require, size_of
+from .bench_conditions import PRECISIONS, device_name, require, size_of, tell_absent
 from .common import choose, choose_among
 from .tables import say, table
 
@@ -76,13 +76,14 @@ def command(
     described = {**every[0].to_dict(), "device": device_name(every[0].device)}
     for varied in ("batch", "precision", "objects"):
         del described[varied]
-    rows = []
+    rows, absent = [], []
     with calm():
-        for row in measure(names, kinds, every, partial(click.echo, err=True)):
+        for row in measure(names, kinds, every, partial(tell_absent, absent)):
             rows.append(row)
             click.echo(f"{row.family} by {row.side}, {row.form}: {1 / row.seconds:.3g} images a second", err=True)
             if out:  # after every row: a measurement takes minutes
-                write_json({"conditions": described, "rows": [each.to_dict() for each in rows]}, out)
+                found = [each.to_dict() for each in rows]
+                write_json({"conditions": described, "rows": found, "left_out": absent}, out)
     columns = ["family", "side", "form", "batch", "precision", "images a second", "CPU s", "time", "CPU time"]
     table(columns, [_texts(row) for row in rows])
     say(LEGEND)

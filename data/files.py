@@ -23,6 +23,7 @@ __all__ = [
     "written_aside",
 ]
 
+BLOCK = 2**20  # bytes at a time of what is longer than it says
 LARGEST_JSON = 2**30  # bytes; COCO's train2017 has 0.45 GB and takes several times that once parsed
 
 
@@ -67,14 +68,17 @@ def read_bytes(path: str | Path, largest: int) -> bytes:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path} does not exist" if not path.exists() else f"{path} is not a file")
-    size = path.stat().st_size
-    if size <= largest:
+    said = path.stat().st_size
+    if said <= largest:
         with path.open("rb") as file:
-            content = file.read(largest + 1)
-        size = max(size, len(content))
-    if size > largest:
-        raise ValueError(f"{path} has {size} bytes, more than the {largest} that are read")
-    return content
+            content = file.read(said + 1)
+            while said < len(content) <= largest:  # it grows, or is one that says no size
+                said = min(len(content) + BLOCK, largest)
+                content += file.read(said + 1 - len(content))
+        if len(content) <= largest:
+            return content
+        said = len(content)
+    raise ValueError(f"{path} has {said} bytes, more than the {largest} that are read")
 
 
 def json_text(value: Any, indent: int | None = None) -> str:

@@ -14,7 +14,7 @@ def refuse_tangents(op: str, instead: str, *tensors: Tensor | None) -> None:
     Args:
         op: name of the op that has no forward mode.
         instead: what has one, as the subject of a sentence.
-        tensors: its floating point arguments; None is no argument.
+        tensors: its arguments; None is no argument.
 
     Raises:
         RuntimeError: for the first tangent.

@@ -153,11 +153,13 @@ Tensors = tuple[Tensor, Tensor, Tensor, Tensor | None]  # input, weight, offset 
 def _run(input: Tensor, weight: Tensor, offset: Tensor, mask: Tensor | None, geometry: Geometry) -> Tensor:
     if portable():
         return _convolve(input, weight, offset, mask, geometry)
-    _refuse_tangents(input, weight, offset, mask)
     if _kernel_serves(input.device):
+        _refuse_tangents(input, weight, offset, mask)
         return torch.ops.detassign.deform_conv2d(input, weight, offset, mask, *geometry)
-    form = by_torchvision.convolve if by_torchvision.serves(input.device) else _convolve
-    return form(input, weight, offset, mask, geometry)
+    if by_torchvision.serves(input.device):
+        _refuse_tangents(input, weight, offset, mask)
+        return by_torchvision.convolve(input, weight, offset, mask, geometry)
+    return _convolve(input, weight, offset, mask, geometry)
 
 
 def _gradients(

@@ -1,4 +1,4 @@
-"""Dropout whose zeros follow from a seed, so that they are drawn again on the way back and never stored.
+"""Dropout whose zeros follow from a seed, so that the CPU's kernel draws them again on the way back and stores none.
 
 On a CPU torch draws one number at a time, which takes most of its dropout. Here four 16-bit numbers are a word of SplitMix64
 (Steele, Lea and Flood, OOPSLA 2014), any of which can be had without those before it.
@@ -32,14 +32,14 @@ def dropout(x: Tensor, probability: float, seed: int) -> Tensor:
     Args:
         x: any shape, floating point, any strides.
         probability: of zero, 0 <= probability < 1; to the nearest of 1 / 65536.
-        seed: any 64-bit number.
+        seed: any 64-bit number, signed or not. To torch.compile it is a constant: another one compiles anew.
 
     Returns:
         The shape and dtype of x, contiguous; half types are scaled in float32.
 
     Raises:
         ValueError: if x is not floating point or the probability not as above.
-        RuntimeError: for a tangent of forward-mode differentiation.
+        RuntimeError: for a tangent of forward-mode differentiation, where the kernel runs.
 
     It can be differentiated any number of times, but under no transform of ``torch.func``: for those, call the reference.
 
@@ -53,11 +53,14 @@ def dropout(x: Tensor, probability: float, seed: int) -> Tensor:
         tell_missing("cpu")
         return _drop(x, dropped, seed)
     _refuse_tangents(x)
-    return torch.ops.detassign.dropout(x, dropped, seed)
+    return torch.ops.detassign.dropout(x, dropped, _signed(seed))
 
 
 def dropout_reference(x: Tensor, probability: float, seed: int) -> Tensor:
-    """:func:`dropout` in plain torch: what the kernel is tested against, and what runs where there is none."""
+    """:func:`dropout` in plain torch: what the kernel is tested against, and what runs where there is none.
+
+    It keeps a byte for every entry. Under ``vmap`` all examples have the same zeros, and a tracer keeps the size that it saw.
+    """
     return _drop(x, _checked(x, probability), seed)
 
 

@@ -123,6 +123,7 @@ def ms_deform_attn_backward(
 
     Raises:
         ValueError: as :func:`ms_deform_attn`.
+        RuntimeError: as :func:`ms_deform_attn`.
     """
     differentiated = (value, sampling_locations, attention_weights)
     if not has_kernels(value.device.type):

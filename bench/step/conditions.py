@@ -38,7 +38,8 @@ class Conditions:
         return getattr(torch, self.precision)
 
     def to_dict(self) -> dict[str, Any]:
-        return {**asdict(self), "threads": torch.get_num_threads(), "torch": torch.__version__}
+        told = {**asdict(self), "threads": torch.get_num_threads(), "torch": torch.__version__}
+        return {key: value for key, value in told.items() if value != ()}
 
 
 def simulated_source() -> DataSource:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
@@ -72,7 +73,7 @@ def measure(names: Sequence[str], conditions: Conditions, say: Callable[[str], N
     Args:
         names: of families.
         conditions: of all rows.
-        say: is told which peers are missing.
+        say: is told which peers are left out, and why.
 
     Raises:
         ValueError: for an unknown family.
@@ -87,7 +88,7 @@ def _rows(name: str, sides: Sequence[str], conditions: Conditions, say: Callable
         try:
             memory[side] = peak_growth(partial(make_side, name, side), conditions)
         except Exception as error:  # some peers' heads cannot be trained in bfloat16; ours can
-            if side == OURS:
+            if side == OURS or isinstance(error, BrokenProcessPool):  # which is no fault of theirs
                 raise
             say(f"{name} beside {side} is left out, for it cannot be trained so: {in_one_line(error)}")
     sides = list(memory)

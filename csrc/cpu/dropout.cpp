@@ -31,12 +31,12 @@ auto kernel() {
 }
 
 template <typename scalar_t>
-void run(const Tensor& x, const Draws& draws, Tensor& output) {
+void run(const Tensor& x, const Rule& rule, Tensor& output) {
   const auto* from = x.const_data_ptr<scalar_t>();
   auto* to = output.mutable_data_ptr<scalar_t>();
   const int64_t count = x.numel(), tasks = (count + entries_per_task - 1) / entries_per_task;
   torch::stable::parallel_for(0, tasks, 1, [&](int64_t begin, int64_t end) {
-    kernel<scalar_t>()(from, begin * entries_per_task, std::min(end * entries_per_task, count), draws, to);
+    kernel<scalar_t>()(from, begin * entries_per_task, std::min(end * entries_per_task, count), rule, to);
   });
 }
 
@@ -45,8 +45,8 @@ Tensor dropout(const Tensor& x, int64_t dropped, int64_t seed) {
       dropped >= 0 && dropped < draw_range, "Expected dropped to be from 0 to ", draw_range - 1, " but got ", dropped, ".");
   const Tensor dense = torch::stable::contiguous(x);
   Tensor output = torch::stable::new_empty(dense, dense.sizes());
-  const Draws draws{static_cast<uint64_t>(seed), dropped};
-  THO_DISPATCH_V2(x.scalar_type(), "dropout", AT_WRAP([&] { run<scalar_t>(dense, draws, output); }),
+  const Rule rule{static_cast<uint64_t>(seed), dropped};
+  THO_DISPATCH_V2(x.scalar_type(), "dropout", AT_WRAP([&] { run<scalar_t>(dense, rule, output); }),
       AT_EXPAND(AT_FLOATING_TYPES), ScalarType::Half, ScalarType::BFloat16);
   return output;
 }

@@ -164,7 +164,7 @@ inline void attend_query(const Cells<scalar_t>& cells, const Points<acc_t>& poin
 }
 
 template <bool in_place, typename scalar_t, typename acc_t>
-inline void attend_queries(const Cells<scalar_t>& cells, const Queries<acc_t>& queries, const Points<acc_t>& points,
+inline void attend_blocks(const Cells<scalar_t>& cells, const Queries<acc_t>& queries, const Points<acc_t>& points,
     const Samples<acc_t>& samples, scalar_t* output) {
   for (int64_t first = 0; first < queries.count; first += points.block) {
     const int64_t count = smaller(points.block, queries.count - first);
@@ -303,9 +303,9 @@ template <typename scalar_t>
 void attend(Cells<scalar_t> cells, Queries<accumulate_t<scalar_t>> queries, Points<accumulate_t<scalar_t>> points,
     Samples<accumulate_t<scalar_t>> samples, scalar_t* output) {
   if (cells.zeros) {
-    attend_queries<true>(cells, queries, points, samples, output);
+    attend_blocks<true>(cells, queries, points, samples, output);
   } else {
-    attend_queries<false>(cells, queries, points, samples, output);
+    attend_blocks<false>(cells, queries, points, samples, output);
   }
 }
 

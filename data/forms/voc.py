@@ -115,7 +115,7 @@ def write(parts: Mapping[str, Part], folder: Path) -> tuple[dict[str, list[Path]
             distinct([name.replace("/", "-").replace("\\", "-") for name in parts[split].names], taken),
             [*table.classes.values()],
         )
-        _refuse_unwritable("picture", names)
+        _refuse_unwritable("picture", [*names, *(Path(name).stem for name in names)])
         objects: list[list[Marked]] = [[] for _ in names]
         for owner, label, box, crowd in zip(table.owners, table.labels, table.boxes.tolist(), table.crowd, strict=True):
             objects[owner].append(Marked(classes[label], to_corners(box, is_whole), bool(crowd)))

@@ -1,6 +1,7 @@
 """Attention over dense maps: the usual one, and Conditional DETR's, which keeps content and place apart.
 
-All take and give batch-first tensors and go through `scaled_dot_product_attention`.
+All take and give batch-first tensors and go through `scaled_dot_product_attention`, but with dropout on a CPU, where
+torch's fused form has none.
 """
 
 from __future__ import annotations

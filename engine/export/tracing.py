@@ -66,7 +66,7 @@ def freest(wanted: Sequence[str], make: Callable[[Sequence[str]], Any]) -> tuple
     for free in dict.fromkeys((tuple(wanted), tuple(wanted[:1]), ())):
         try:
             return make(free), free
-        except (ImportError, OSError):  # which no other axes would mend
+        except (ImportError, OSError, MemoryError):  # which no other axes would mend
             raise
         except Exception as error:  # torch's exporters fail in many ways
             failure = error
@@ -78,11 +78,11 @@ def in_format() -> Iterator[None]:
     """Turns what torch raises of a part that a file of this format cannot hold into one sentence.
 
     Raises:
-        CannotTrace: for any other error than those of the disk.
+        CannotTrace: for any other error than those of disk and memory.
     """
     try:
         yield
-    except OSError:
+    except (OSError, MemoryError):
         raise
     except Exception as error:  # torch's writers fail in many ways
         raise _cannot_trace(error) from error

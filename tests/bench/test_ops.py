@@ -27,11 +27,12 @@ def test_medians_leave_the_first_run_out_and_take_turns():
 
 
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
-def test_half_precision_is_attention_alone_and_assignment_stays_on_the_host(device):
+def test_half_precision_is_of_ops_that_widen_nothing_and_some_stay_on_the_host(device):
     """The list for a GPU is the list for a CPU, less what has no kernel there and less the process's memory."""
     listed = ops.comparisons(["float32", "bfloat16"], device)
-    assert {one.op for one in listed if one.dtype == "bfloat16"} == {"ms_deform_attn"}
-    assert any(one.op == "linear_assignment" for one in listed) == (device == "cpu")
+    host_alone = {"linear_assignment", "dropout"} if device == "cpu" else set()
+    assert {one.op for one in listed if one.dtype == "bfloat16"} == {"ms_deform_attn"} | host_alone & {"dropout"}
+    assert {one.op for one in listed} & {"linear_assignment", "dropout"} == host_alone
     assert any(one.memory for one in listed) == (device == "cpu")
     assert {one.op for one in listed} >= {"ms_deform_attn", "sample_maps", "deform_conv2d"}
     names = [(one.op, one.case, one.dtype, one.pass_, one.peer) for one in listed]
@@ -49,6 +50,15 @@ def test_both_forms_of_map_sampling_sample_the_same_maps():
     """Result and gradients agree with torchvision's."""
     ours, theirs = _answers(partial(ops.prepare_sampling, device="cpu"), "kernel", "torchvision")
     torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_both_forms_of_dropout_drop_their_share(dtype):
+    """Zeros differ, of which either has a tenth; what is left is scaled alike, and has its scale for a gradient."""
+    for value, grad in _answers(partial(ops.prepare_dropout, dtype=dtype), "kernel", "torch"):
+        assert (value == 0).double().mean().item() == pytest.approx(0.1, abs=1e-3)
+        assert torch.equal(grad == 0, value == 0)
+        assert grad.max().item() == pytest.approx(1 / 0.9, rel=4e-3)
 
 
 def _answers(prepare, *forms):

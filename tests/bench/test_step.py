@@ -1,6 +1,7 @@
 """The benchmark of training steps: its sides, batch and bookkeeping on small models; no times."""
 
 import json
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 from functools import partial
 
@@ -128,13 +129,29 @@ def test_a_peer_that_cannot_be_trained_is_named_and_left_out(monkeypatch):
             raise RuntimeError("no such\n dtype")
         return 1
 
+    def killed(make, conditions):
+        if make.args[1] != OURS:
+            raise BrokenProcessPool
+        return 1
+
     monkeypatch.setattr(rows, "peak_growth", growth)
     told = []
     assert list(rows.measure(["atss"], CONDITIONS, told.append)) == []
     assert told == ["atss beside mmdet is left out, for it cannot be trained so: no such dtype"]
+    monkeypatch.setattr(rows, "peak_growth", killed)
+    with pytest.raises(BrokenProcessPool):  # for memory, mostly: nobody's fault
+        list(rows.measure(["atss"], CONDITIONS, told.append))
+    monkeypatch.setattr(rows, "peak_growth", growth)
     failing.add(OURS)
     with pytest.raises(RuntimeError, match="no such"):
         list(rows.measure(["atss"], CONDITIONS, told.append))
+
+
+@pytest.mark.parametrize("other", [["--schemes", "group"], ["--telemetry", "fcos_tiny"]])
+def test_a_precision_of_peers_where_there_are_none_is_a_sentence(other, capsys):
+    with pytest.raises(SystemExit):
+        main(["bench", "train-step", "--peer-precision", "float32", *other])
+    assert "--schemes and --telemetry measure none" in capsys.readouterr().err
 
 
 def test_an_unknown_precision_of_peers_is_a_sentence(capsys):

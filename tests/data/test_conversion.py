@@ -244,6 +244,15 @@ def test_pictures_of_windows_folders_come_back(tmp_path):
     assert columns(tmp_path / "voc") == before
 
 
+@pytest.mark.parametrize("name", ["photo .png", " photo.png"])
+def test_pictures_whose_names_lists_cannot_hold_are_refused(name, tmp_path):
+    root = make_set(tmp_path / "set")
+    (root / "images" / "train1.png").rename(root / "images" / name)
+    (root / "train.json").write_text((root / "train.json").read_text().replace("train1.png", name))
+    with pytest.raises(ValueError, match="cannot be written as VOC: a name is one line, without spaces at its ends"):
+        convert(root, "voc", tmp_path / "voc")
+
+
 @pytest.mark.parametrize(
     "name", ["two\nlines", " ahead", "bell\a", "line\u2028separator", "\ufffe", "\uffff", "half\ud800"]
 )

@@ -3,6 +3,7 @@ import json
 import os
 import re
 import stat
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -54,6 +55,28 @@ def test_a_file_that_grew_is_read_as_far_as_the_limit(tmp_path, monkeypatch):
     for read in (read_json, read_text):
         with pytest.raises(ValueError, match="more than the 100 that are read"):
             read(tmp_path / "large.txt", 100)
+
+
+@pytest.mark.parametrize("said", [0, 7, 3_000_000])
+def test_a_file_of_another_size_than_it_says_is_read_to_its_end(tmp_path, monkeypatch, said):
+    (tmp_path / "long.txt").write_text("1" * 2_500_000)
+    wrong = os.stat_result((stat.S_IFREG, *[0] * 5, said, *[0] * 3))
+    monkeypatch.setattr(Path, "stat", lambda *_, **__: wrong)
+    assert read_text(tmp_path / "long.txt", 3_000_000) == "1" * 2_500_000
+    if said <= 2_000_000:
+        with pytest.raises(ValueError, match="more than the 2000000 that are read"):
+            read_text(tmp_path / "long.txt", 2_000_000)
+
+
+def test_a_small_file_takes_no_more_memory_than_it_has(tmp_path):
+    """A read of so many bytes at most reserves them all at once, a gigabyte for the smallest JSON."""
+    (tmp_path / "small.json").write_text("[1, 2]")
+    tracemalloc.start()
+    try:
+        assert read_json(tmp_path / "small.json") == [1, 2]
+        assert tracemalloc.get_traced_memory()[1] < 10**6
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize("read", [read_json, read_text])

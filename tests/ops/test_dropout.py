@@ -9,7 +9,7 @@ from detassign.ops.dropout import _draws
 
 DTYPES = [torch.float64, torch.float32, torch.float16, torch.bfloat16]
 COUNTS = [0, 1, 5, 255, 256, 257, 1000, 40_000]  # a block has 256, a task 32768
-SEEDS = [0, 1, -1, 2**63 - 1, -(2**63)]
+SEEDS = [0, 1, -1, 2**63 - 1, -(2**63), 2**63, 2**64 - 1]
 FORMS = [dropout, dropout_reference]
 
 compiled = pytest.mark.skipif(
@@ -64,6 +64,13 @@ def test_the_numbers_are_those_of_splitmix64():
 
 
 @pytest.mark.parametrize("form", FORMS)
+def test_a_seed_is_its_64_bits(form):
+    x = torch.ones(1000)
+    assert torch.equal(form(x, 0.5, 2**64 - 1), form(x, 0.5, -1))
+    assert torch.equal(form(x, 0.5, 2**63), form(x, 0.5, -(2**63)))
+
+
+@pytest.mark.parametrize("form", FORMS)
 def test_what_is_dropped_is_zero_whatever_it_was(form):
     dropped = form(torch.full((1000,), torch.nan), 0.5, 0)
     assert set(dropped.nan_to_num(1.0).tolist()) == {0.0, 1.0}
@@ -103,6 +110,15 @@ def test_compiles_without_a_graph_break():
     x = torch.randn(6, 7)
     squared = torch.compile(lambda x: dropout(x, 0.5, 2).square(), fullgraph=True, backend="aot_eager")
     assert torch.equal(squared(x), dropout(x, 0.5, 2).square())
+
+
+def test_gradients_through_a_compiled_region_are_those_without_it():
+    x = torch.randn(6, 7, requires_grad=True)
+    compiled = torch.compile(lambda x: dropout(x, 0.5, 2).square(), fullgraph=True, backend="aot_eager")
+    found, expected = (
+        torch.autograd.grad(form(x).sum(), x)[0] for form in (compiled, lambda x: dropout(x, 0.5, 2).square())
+    )
+    assert torch.equal(found, expected)
 
 
 @compiled

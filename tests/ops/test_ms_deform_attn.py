@@ -112,6 +112,20 @@ def test_kernel_equals_the_reference_in_every_dtype(dtype):
         assert_same(got, output_and_gradients(ms_deform_attn_reference, *case), **tolerance)
 
 
+@pytest.mark.parametrize("heads", [1, 3])
+@pytest.mark.parametrize("queries", [14, 15, 16])
+def test_cells_are_read_in_place_or_as_copies_with_one_result(heads, queries):
+    """Sixty cells, four points of a query: copies of a head's cells pay from 15 queries on, and not for one head."""
+    generator = torch.Generator().manual_seed(queries)
+    value = torch.randn(2, 60, heads, 20, generator=generator, dtype=torch.float64, requires_grad=True)
+    locations = torch.rand(2, queries, heads, 1, 4, 2, generator=generator, dtype=torch.float64) * 1.6 - 0.3
+    weights = torch.rand(2, queries, heads, 1, 4, generator=generator, dtype=torch.float64)
+    levels = torch.tensor([[6, 10]]), torch.tensor([0])
+    case = (value, *levels, locations.requires_grad_(), weights.requires_grad_())
+    expected = output_and_gradients(ms_deform_attn_reference, *case)
+    assert_same(output_and_gradients(ms_deform_attn, *case), expected, rtol=1e-9, atol=1e-11)
+
+
 @compiled
 @pytest.mark.parametrize("capability", CAPABILITIES)
 def test_every_instruction_set_equals_the_reference(capability):

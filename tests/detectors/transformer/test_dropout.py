@@ -1,7 +1,11 @@
 """Dropout with quick draws: the same law as torch's."""
 
+import warnings
+
 import pytest
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils.checkpoint import checkpoint
 
 from detassign.detectors.transformer.attention import attend
 from detassign.detectors.transformer.dropout import Dropout, drop
@@ -47,6 +51,36 @@ def test_nothing_is_dropped_outside_training_and_all_at_one():
     assert Dropout(0.0)(x) is x
     assert torch.equal(drop(x, 1.0), torch.zeros(6))
     assert drop(torch.zeros(0, 3), 0.5).shape == (0, 3)
+
+
+def test_a_traced_module_draws_at_every_call():
+    """A trace that held the seed would zero the same entries for ever."""
+    x = torch.ones(50, 60)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of TorchScript
+        traced = torch.jit.trace(Dropout(0.5), x, check_trace=False)
+    assert not torch.equal(traced(x), traced(x))
+
+
+def test_fake_tensors_have_no_number_to_read():
+    with FakeTensorMode():
+        assert Dropout(0.5)(torch.ones(3, 4)).shape == (3, 4)
+
+
+def test_draws_are_the_hosts_whatever_the_default_device_is():
+    x = torch.ones(3, 4)
+    with torch.device("meta"):
+        assert drop(x, 0.5).device.type == "cpu"
+
+
+def test_checkpointed_activations_are_dropped_the_same_way_again():
+    x = torch.randn(30, 40, requires_grad=True)
+
+    def gradient(run):
+        torch.manual_seed(3)
+        return torch.autograd.grad(run(lambda x: Dropout(0.3)(x).square()).sum(), x)[0]
+
+    assert torch.equal(gradient(lambda form: checkpoint(form, x, use_reentrant=False)), gradient(lambda form: form(x)))
 
 
 def test_attention_with_dropout_is_attention_on_average():

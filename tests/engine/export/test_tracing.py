@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from detassign.engine.export.tracing import CannotTrace, freest, traced
+from detassign.engine.export.tracing import CannotTrace, freest, in_format, traced
 
 
 class Loop(nn.Module):
@@ -53,9 +53,13 @@ def test_logging_that_was_off_stays_off_while_a_graph_is_traced(before, capfd):
     assert set(levels) == {max(before, logging.WARNING)}
 
 
-def test_what_is_not_installed_is_said_at_once():
+@pytest.mark.parametrize("error", [ImportError("ONNX needs onnx"), MemoryError("all of it"), OSError("full")])
+def test_what_is_no_fault_of_the_network_is_said_at_once(error):
     def make(free):
-        raise ImportError("ONNX needs onnx")
+        raise error
 
-    with pytest.raises(ImportError, match="needs onnx"):
+    with pytest.raises(type(error), match=str(error)):
         freest(("batch",), make)
+    if not isinstance(error, ImportError):
+        with pytest.raises(type(error), match=str(error)), in_format():
+            raise error

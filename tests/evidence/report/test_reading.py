@@ -82,7 +82,7 @@ def test_of_many_rows_the_largest_are_named_and_the_others_counted():
     told = sections["What is not"]
     assert [line.split()[0] for line in told[:6]] == ["a4", "a5", "a6", "a7", "a8", "a9"]
     assert told[6] == "So are 3 more, with smaller differences, in the table."
-    assert any("a1, a2, a3, a4, a5, a6 and 3 more: if differences" in line for line in told)
+    assert any("a1, a2, a3, a4, a5, a6 and 3 more. If differences" in line for line in told)
     assert sections["How many seeds it would take"][0].startswith("From 2 to ")
     assert sections["What it cost"][-1] == "3 more are nearer to their baseline in time."
 
