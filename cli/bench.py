@@ -159,10 +159,7 @@ def train_step(
     import torch
 
     from ..bench.step.conditions import Conditions
-    from ..bench.step.rows import LEGEND, measure
     from ..engine.device import device_of
-    from ..engine.files import write_json
-    from ..engine.runner import calm
 
     if peer_precision and (schemes or telemetry):
         raise click.UsageError("--peer-precision is of peers, and --schemes and --telemetry measure none")
@@ -176,13 +173,20 @@ def train_step(
     described = {**conditions.to_dict(), "device": device_name(conditions.device)}
     if schemes:
         _schemes(detector, choose(schemes), conditions, described, out)
-        return
-    if telemetry:
+    elif telemetry:
         _telemetry(choose(telemetry), conditions, described, out)
-        return
+    else:
+        _beside_peers(chosen, conditions, described, out)
+
+
+def _beside_peers(families: list[str], conditions: Any, described: dict[str, Any], out: Path | None) -> None:
+    from ..bench.step.rows import LEGEND, measure
+    from ..engine.files import write_json
+    from ..engine.runner import calm
+
     rows, absent = [], []
     with calm():
-        for row in measure(chosen, conditions, partial(tell_absent, absent)):
+        for row in measure(families, conditions, partial(tell_absent, absent)):
             rows.append(row)
             click.echo(f"{row.family} beside {row.peer}: {row.ratio:.2f} of its time", err=True)
             if out:  # after every row: a measurement takes minutes

@@ -17,7 +17,8 @@ __all__ = ["check_intact", "install", "is_state", "mmcv_flavour", "safe_load"]
 def install() -> None:
     """Serve mmcv's compiled ops where mmcv brings none, and let mmengine load its checkpoints safely.
 
-    Takes effect when mmcv and mmengine are imported, now if they are; imports neither.
+    Takes effect when mmcv and mmengine are imported, now if they are; imports neither. Within `torch.onnx.export` and
+    `portable_ops()` mmcv's deformable convolutions are spelt out in plain operators, also those of a full mmcv.
     """
     after_import(
         {
