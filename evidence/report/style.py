@@ -38,7 +38,8 @@ figure { margin: 0; padding: 10px; background: var(--raised); border: 1px solid 
 figcaption { font-weight: 600; font-size: .875rem; margin-bottom: .3em; overflow-wrap: anywhere; }
 svg { display: block; width: 100%; height: auto; color: var(--ink); }
 .legend svg { display: inline-block; }
-svg text { font: 12px system-ui, sans-serif; fill: var(--ink); }
+svg text { font: 12px system-ui, sans-serif; fill: var(--ink); stroke: var(--raised); stroke-width: 3px;
+  stroke-linejoin: round; paint-order: stroke; }
 svg .soft { fill: var(--soft); }
 svg .middle { text-anchor: middle; }
 svg .end { text-anchor: end; }
