@@ -38,7 +38,7 @@ for each in (assigners, report, compare, loop, predict):
 @click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True)
 @click.option(
     "--dtype", "dtypes", default="float32,bfloat16", show_default=True, metavar="A,B,…",
-    help="float32, float16, bfloat16; of attention's values.",
+    help="float32, float16, bfloat16; of what attention and dropout take.",
 )  # fmt: skip
 @click.option("--out", type=click.Path(path_type=Path), help="Also write everything to this JSON file.")
 def ops(repeats: int, device: str, dtypes: str, out: Path | None) -> None:
