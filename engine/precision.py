@@ -1,7 +1,8 @@
 """The numbers that a network is trained in: float32, or half as wide ones where the device multiplies them faster.
 
 Narrow are convolutions, linear layers and attention, under torch's autocast. Weights, the optimizer, norms' statistics,
-references and boxes, assignment and losses stay float32; so do evaluation and prediction, unless they are asked.
+class logits of queries, references and boxes, assignment and losses stay float32; so do evaluation and prediction, unless
+they are asked.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn.functional import logsigmoid
 
 from ..assigners import Assigner
+from .wide import WideLinear
 
 
 @dataclass(frozen=True)
@@ -42,9 +43,9 @@ class Columns:
         return logits if objectness is None else logsigmoid(logits) + logsigmoid(objectness)[..., None]
 
 
-def make_classifier(channels: int, columns: Columns, class_prior: float | None) -> nn.Linear:
+def make_classifier(channels: int, columns: Columns, class_prior: float | None) -> WideLinear:
     """A linear classifier whose classes, and rare objectness, start at `class_prior`, unless they share a background."""
-    classifier = nn.Linear(channels, columns.count)
+    classifier = WideLinear(channels, columns.count)
     if class_prior is not None and not columns.background:
         nn.init.zeros_(classifier.bias)
         started = columns.classes + (columns.objectness and columns.rare)

@@ -9,15 +9,16 @@ from torch.nn.functional import relu
 
 
 class MLP(nn.Module):
-    """Linear layers with ReLU between them, of the given widths.
+    """Linear layers with ReLU between them, of the given widths; the last may be a `WideLinear`, for coordinates.
 
     >>> [tuple(layer.weight.shape) for layer in MLP(8, 16, 4).layers]
     [(16, 8), (4, 16)]
     """
 
-    def __init__(self, *widths: int) -> None:
+    def __init__(self, *widths: int, last: type[nn.Linear] = nn.Linear) -> None:
         super().__init__()
-        self.layers = nn.ModuleList(nn.Linear(before, after) for before, after in pairwise(widths))
+        *inner, (channels, out) = pairwise(widths)
+        self.layers = nn.ModuleList([*(nn.Linear(*each) for each in inner), last(channels, out)])
 
     def forward(self, x: Tensor) -> Tensor:
         for layer in self.layers[:-1]:

@@ -31,6 +31,7 @@ from .mlp import MLP
 from .outputs import assigners_of
 from .reference import inverse_sigmoid, shares
 from .streams import Streams
+from .wide import WideLinear
 
 __all__ = [
     "GEOMETRY",
@@ -152,7 +153,7 @@ class QueryHead(ProposalHead):
         with numbers.of("classes"):
             classifier = make_classifier(channels, self.columns, class_prior)
         with numbers.of("boxes"):
-            box = MLP(channels, channels, channels, 4)
+            box = MLP(channels, channels, channels, 4, last=WideLinear)
         if zero_boxes:
             *_, weight, bias = box.parameters()  # of the last layer
             nn.init.zeros_(weight)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from ...assigners.checks import check_choice
 from ...heads.mlp import MLP
+from ...heads.wide import WideLinear
 from .layers import xavier_
 from .memory import Memory
 from .position import reference_encoding
@@ -137,7 +138,7 @@ class PointQueries(LearnedSource):
         self.channels, self.learns_content = channels, content == "learned"
         own = self.rows(num_queries)
         self.position, self.content = own.position, own.content
-        self.reference = MLP(channels, channels, 2) if hidden else MLP(channels, 2)
+        self.reference = MLP(channels, *([channels] if hidden else []), 2, last=WideLinear)
         xavier_(self.reference)
         if not hidden:
             nn.init.zeros_(self.reference.layers[0].bias)

@@ -7,6 +7,7 @@ from contextlib import nullcontext
 import torch
 from torch import Tensor, nn
 
+from ...heads.wide import WideLinear
 from ...ops import portable_ops
 from ..build import Detector
 from .metadata import OUTPUTS
@@ -56,9 +57,13 @@ class Network(nn.Module):
 
 
 def narrow(model: nn.Module) -> None:
-    """Weights of layers in float16. Norms take what they are given in it, as ONNX has no norm of two types."""
+    """Weights of layers in float16, but for those that autocast leaves wide.
+
+    Norms take what they are given in it, as ONNX has no norm of two types.
+    """
     for module in model.modules():
-        if isinstance(module, HEAVY + NORMS) or hasattr(module, "in_proj_weight"):
+        heavy = isinstance(module, HEAVY) and not isinstance(module, WideLinear)
+        if heavy or isinstance(module, NORMS) or hasattr(module, "in_proj_weight"):
             for parameter in module.parameters(recurse=False):
                 parameter.data = parameter.data.to(NARROW)
         if isinstance(module, NORMS):

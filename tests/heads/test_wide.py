@@ -1,0 +1,59 @@
+"""What ranks queries and places them keeps its weights' precision under autocast."""
+
+import copy
+
+import pytest
+import torch
+from torch.nn.functional import linear
+
+from detassign.engine.export.network import narrow
+from detassign.heads import QueryHead
+from detassign.heads.wide import WideLinear
+
+
+def test_autocast_changes_neither_values_nor_gradients():
+    torch.manual_seed(0)
+    layer, x = WideLinear(16, 3), torch.randn(5, 16).bfloat16().requires_grad_()
+    wanted = linear(x.float(), layer.weight, layer.bias)
+    gradients = torch.autograd.grad(wanted.square().sum(), [x, *layer.parameters()])
+    with torch.autocast("cpu", torch.bfloat16):
+        found = layer(x)
+    assert found.dtype == torch.float32
+    assert torch.equal(found, wanted)
+    for mine, theirs in zip(
+        torch.autograd.grad(found.square().sum(), [x, *layer.parameters()]), gradients, strict=True
+    ):
+        assert torch.equal(mine, theirs)
+
+
+def test_compiled_and_exported_graphs_say_the_same():
+    torch.manual_seed(0)
+    layer, x = WideLinear(16, 3), torch.randn(5, 16).bfloat16()
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        wanted = layer(x)
+        compiled = torch.compile(layer, fullgraph=True, backend="aot_eager")(x)
+        exported = torch.export.export(layer, (x,)).module()(x)
+    assert torch.equal(compiled, wanted)
+    assert torch.equal(exported, wanted)
+
+
+@pytest.mark.parametrize("assigner", ["hungarian", "dw"])
+def test_proposals_of_a_new_head_are_not_level_in_bfloat16(assigner):
+    """Their logits lie about -4.6, where bfloat16 has steps of 1/32: a few dozen values for thousands of proposals."""
+    torch.manual_seed(0)
+    head = QueryHead(5, assigner, channels=32, layers=1, encoder="classes")
+    tokens = torch.randn(1, 500, 32).bfloat16()
+    with torch.autocast("cpu", torch.bfloat16):
+        logits, boxes = head.encoder_predictions(tokens, torch.zeros(1, 500, 4))
+    assert logits.dtype == boxes.dtype == torch.float32
+    assert len(head.ranking(logits).amax(-1).unique()) > 490
+
+
+def test_half_weights_leave_these_layers_wide():
+    torch.manual_seed(0)
+    head = QueryHead(5, channels=16, layers=1)
+    before = copy.deepcopy(head.classes[0])
+    narrow(head)
+    assert torch.equal(head.classes[0].weight, before.weight)
+    assert {layer.weight.dtype for layer in head.boxes[0].layers[:-1]} == {torch.float16}
+    assert head.boxes[0].layers[-1].weight.dtype == torch.float32
