@@ -10,16 +10,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from ..engine.files import check_files, new_run_folder
+from ..engine.files import check_files
 from ..engine.finding import find_data
-from . import completion
-from .common import (
-    data_option,
-    data_root_option,
-    images_option,
-    options,
-    pretrained_option,
-)
+from .advise_probe import probe_assigners, probe_options
+from .common import data_option, data_root_option, images_option, options
 from .tables import say, table
 
 if TYPE_CHECKING:
@@ -31,27 +25,6 @@ if TYPE_CHECKING:
 BY_GEOMETRY = ("fcos", "atss", "max_iou", "rfla")  # assigners whose matchings look at points and boxes alone
 STRIDES = (8, 16, 32, 64, 128)
 FAULTS = 8  # findings that are shown
-PROBED, FROM_SCRATCH = "fcos_mobilenetv2", "fcos_tiny"  # detectors of a probe, with weights to start from and without
-
-probe_options = options(
-    click.option(
-        "--minutes",
-        type=click.FloatRange(min=0, min_open=True),
-        help="Then train the assigners of the short list for so long in all, and say which to take.",
-    ),
-    click.option(
-        "--detector",
-        metavar="NAME",
-        shell_complete=completion.detectors,
-        help=f"Of the probe; {PROBED} with --pretrained, {FROM_SCRATCH} without.",
-    ),
-    pretrained_option,
-    click.option(
-        "--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Runs of the probe at a time."
-    ),
-    click.option("--work-dir", type=click.Path(path_type=Path), help="Folder of the probe; going on there resumes it."),
-    click.option("--quiet", is_flag=True, help="No progress."),
-)
 
 
 @click.command("advise")
@@ -88,7 +61,7 @@ def command(
     decided = []
     if minutes is not None:
         source_options = {"data": (data or "synthetic",), "data_root": data_root, "images": images}
-        decided = _probe(advice.assigners, advice.side, minutes, work_dir, **source_options, **probe)
+        decided = probe_assigners(advice.assigners, advice.side, minutes, work_dir, **source_options, **probe)
         say("\n".join(decided))
     if json_file:
         from ..engine.files import write_json
@@ -160,38 +133,6 @@ def _reached(facts: Facts, side: int) -> dict[str, Reach]:
     from ..evidence.advice.reach import reach
 
     return {name: reach(facts, side, STRIDES, build(name, len(facts.classes))) for name in BY_GEOMETRY}
-
-
-def _probe(
-    assigners: list[str],
-    side: int,
-    minutes: float,
-    work_dir: Path | None,
-    detector: str | None,
-    pretrained: Path | None,
-    jobs: int,
-    **given: Any,
-) -> list[str]:
-    """Train the short list for so long in all, and what that says."""
-    from ..evidence.advice.verdict import plan_probe, verdict
-    from .bench_grid import compare
-
-    chosen = detector or (PROBED if pretrained else FROM_SCRATCH)
-    seeds, each = plan_probe(minutes, len(assigners), jobs)
-    click.echo(f"probe: {chosen}, {len(assigners)} assigners x {seeds} seeds, {each:.2g} minutes each", err=True)
-    records = compare(
-        assigners=assigners,
-        detectors=chosen,
-        seeds=",".join(map(str, range(seeds))),
-        minutes=each,
-        work_dir=work_dir or new_run_folder("advise"),
-        settings=(f"input.scale=({side},{side})",),
-        pretrained=pretrained,
-        schedule=None,
-        jobs=jobs,
-        **given,
-    )
-    return verdict(records)
 
 
 def _show(name: str, statistics: Any, reached: dict[str, Reach], chosen: list[Any], side: int) -> None:

@@ -8,22 +8,7 @@ from typing import Any
 from ..report.analysis import DECIDING, Analysis, Entry, analyse
 from ..words import many
 
-__all__ = ["plan_probe", "verdict"]
-
-SEEDS = 3  # of a probe that has time for them
-LEAST_MINUTES = 1.0  # of a run that is to say anything
 LEAST_AP = 0.02  # of the best, or nothing has been learnt
-
-
-def plan_probe(minutes: float, rows: int, jobs: int) -> tuple[int, float]:
-    """Seeds and minutes of each run, so that all runs together take so many minutes.
-
-    >>> plan_probe(60, rows=4, jobs=2), plan_probe(10, rows=5, jobs=1), plan_probe(1, rows=5, jobs=1)
-    ((3, 10.0), (2, 1.0), (1, 0.2))
-    """
-    in_all = minutes * jobs / rows
-    seeds = max(1, min(SEEDS, int(in_all / LEAST_MINUTES)))
-    return seeds, in_all / seeds
 
 
 def verdict(records: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -13,6 +13,7 @@ from detassign.assigners import build
 from detassign.cli import bench_grid
 from detassign.cli.advise import _comparison, command
 from detassign.data import make_dataset
+from detassign.engine import train
 from detassign.evidence.advice.facts import Facts
 from detassign.evidence.advice.reach import Reach, reach
 from detassign.evidence.advice.rules import choices, input_side, shortlist
@@ -150,11 +151,28 @@ def test_the_command_probes_the_short_list_within_its_minutes(tmp_path, monkeypa
         return [record(name, seed, 0.4) for name in given["assigners"] for seed in range(2)]
 
     monkeypatch.setattr(bench_grid, "compare", compare)
-    done = CliRunner().invoke(command, ["--data", str(tmp_path / "shapes"), "--minutes", "10"], catch_exceptions=False)
+    seconds = 0.1
+    monkeypatch.setattr(train, "step_seconds", lambda config: seconds)
+    asking = ["--data", str(tmp_path / "shapes"), "--minutes", "10", "--work-dir", str(tmp_path / "probe")]
+    done = CliRunner().invoke(command, asking, catch_exceptions=False)
     assert (asked["detectors"], asked["seeds"], asked["minutes"]) == ("fcos_tiny", "0,1", 1.0)
     assert asked["settings"] == ("input.scale=(320,320)",)
     assert len(asked["assigners"]) == 5
     assert "this probe sees no difference" in done.output
+    assert "The probe's input" not in done.output
+
+    seconds = 0.2  # at 160 pixels; four times that at 320, where a minute is then 75 steps
+    done = CliRunner().invoke(command, asking, catch_exceptions=False)
+    assert asked["settings"] == ("input.scale=(224,224)",)
+    assert "The probe's input is 224 pixels, not 320" in done.output
+
+    (tmp_path / "probe").mkdir()
+    for scale, wanted in (("256x256", "(256,256)"), ("256x192", None)):  # as a comparison that was begun has it
+        (tmp_path / "probe" / "grid.json").write_text(json.dumps({"conditions": {"scale": scale}}))
+        asked.clear()
+        done = CliRunner().invoke(command, asking)
+        assert asked.get("settings") == (wanted and (f"input.scale={wanted}",))
+    assert "its comparison is of input 256x192" in str(done.exception)
 
 
 def test_the_command_reads_a_set_and_names_what_to_compare(tmp_path):
