@@ -17,6 +17,7 @@ from .bench_loop import command as loop
 from .bench_predict import command as predict
 from .bench_report import compare, report
 from .common import choose, choose_among
+from .rows import keep_rows
 from .tables import say, table
 
 
@@ -181,17 +182,12 @@ def train_step(
 
 def _beside_peers(families: list[str], conditions: Any, described: dict[str, Any], out: Path | None) -> None:
     from ..bench.step.rows import LEGEND, measure
-    from ..engine.files import write_json
     from ..engine.runner import calm
 
-    rows, absent = [], []
+    absent: list[str] = []
+    measured = measure(families, conditions, partial(tell_absent, absent))
     with calm():
-        for row in measure(families, conditions, partial(tell_absent, absent)):
-            rows.append(row)
-            click.echo(f"{row.family} beside {row.peer}: {row.ratio:.2f} of its time", err=True)
-            if out:  # after every row: a measurement takes minutes
-                found = [each.to_dict() for each in rows]
-                write_json({"conditions": described, "rows": found, "left_out": absent}, out)
+        rows = keep_rows(measured, _beside, out, {"conditions": described, "left_out": absent})
     columns = ["family", "peer", "ours, s", "peer, s", "time", "CPU time", "memory", "MiB", "supervision", "waits"]
     table(columns, [_step_row(row) for row in rows])
     say(LEGEND)
@@ -201,15 +197,12 @@ def _beside_peers(families: list[str], conditions: Any, described: dict[str, Any
 
 def _schemes(detector: str, names: list[str], conditions: Any, described: dict[str, Any], out: Path | None) -> None:
     from ..bench import schemes
-    from ..engine.files import write_json
 
-    rows = []
-    for row in schemes.measure(detector, names, conditions):
-        rows.append(row)
-        click.echo(f"{row.scheme}: {row.seconds / row.plain_seconds:.2f} of the time of {detector}", err=True)
-        if out:
-            found = [each.to_dict() for each in rows]
-            write_json({"detector": detector, "conditions": described, "rows": found}, out)
+    def tell(row: Any) -> str:
+        return f"{row.scheme}: {row.seconds / row.plain_seconds:.2f} of the time of {detector}"
+
+    about = {"detector": detector, "conditions": described}
+    rows = keep_rows(schemes.measure(detector, names, conditions), tell, out, about)
     columns = ["scheme", "matches", "parameters", "step, s", "plain, s", "time", "MiB", "memory", "inference"]
     table(columns, [_scheme_row(row) for row in rows], title=f"{detector}, and what schemes make of it")
     say(
@@ -222,13 +215,9 @@ def _schemes(detector: str, names: list[str], conditions: Any, described: dict[s
 
 def _telemetry(names: list[str], conditions: Any, described: dict[str, Any], out: Path | None) -> None:
     from ..bench import telemetry_cost
-    from ..engine.files import write_json
 
-    rows = []
-    for row in telemetry_cost.measure(names, conditions):
-        rows.append(row.to_dict())
-        if out:
-            write_json({"conditions": described, "rows": rows}, out)
+    measured = telemetry_cost.measure(names, conditions)
+    rows = [row.to_dict() for row in keep_rows(measured, _cost, out, {"conditions": described})]
     columns = [
         "detector",
         "assigner",
@@ -245,6 +234,15 @@ def _telemetry(names: list[str], conditions: Any, described: dict[str, Any], out
     )
     if out:
         click.echo(str(out))
+
+
+def _beside(row: Any) -> str:
+    return f"{row.family} beside {row.peer}: {row.ratio:.2f} of its time"
+
+
+def _cost(row: Any) -> str:
+    of_all = row.to_dict()["share_of_run"]
+    return f"{row.detector}, {row.assigner or 'its own assigner'}: {100 * of_all:.2f} % of all steps"
 
 
 def _cost_row(row: dict[str, Any]) -> list[str]:

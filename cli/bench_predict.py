@@ -12,6 +12,7 @@ import click
 from ..engine.files import check_files
 from .bench_conditions import PRECISIONS, device_name, require, size_of, tell_absent
 from .common import choose, choose_among
+from .rows import keep_rows
 from .tables import say, table
 
 
@@ -60,7 +61,6 @@ def command(
     from ..bench.predict.rows import LEGEND, measure
     from ..bench.step.conditions import Conditions
     from ..engine.device import device_of
-    from ..engine.files import write_json
     from ..engine.runner import calm
 
     names, kinds = choose(families), choose(forms)
@@ -76,19 +76,19 @@ def command(
     described = {**every[0].to_dict(), "device": device_name(every[0].device)}
     for varied in ("batch", "precision", "objects"):
         del described[varied]
-    rows, absent = [], []
+    absent: list[str] = []
+    measured = measure(names, kinds, every, partial(tell_absent, absent))
     with calm():
-        for row in measure(names, kinds, every, partial(tell_absent, absent)):
-            rows.append(row)
-            click.echo(f"{row.family} by {row.side}, {row.form}: {1 / row.seconds:.3g} images a second", err=True)
-            if out:  # after every row: a measurement takes minutes
-                found = [each.to_dict() for each in rows]
-                write_json({"conditions": described, "rows": found, "left_out": absent}, out)
+        rows = keep_rows(measured, _brief, out, {"conditions": described, "left_out": absent})
     columns = ["family", "side", "form", "batch", "precision", "images a second", "CPU s", "time", "CPU time"]
     table(columns, [_texts(row) for row in rows])
     say(LEGEND)
     if out:
         click.echo(str(out))
+
+
+def _brief(row: Any) -> str:
+    return f"{row.family} by {row.side}, {row.form}: {1 / row.seconds:.3g} images a second"
 
 
 def _texts(row: Any) -> list[str]:
