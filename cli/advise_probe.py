@@ -17,7 +17,8 @@ probe_options = options(
     click.option(
         "--minutes",
         type=click.FloatRange(min=0, min_open=True),
-        help="Then train the assigners of the short list for so long in all, and say which to take.",
+        help="Then train the assigners of the short list for so long in all, on smaller pictures where these would be too few "
+        "steps, and say which to take.",
     ),
     click.option(
         "--detector",
@@ -47,8 +48,8 @@ def probe_assigners(
 
     Args:
         assigners: the short list.
-        side: of the input that the data ask for; a run that would have too few steps at it has a smaller one.
-        minutes: of all runs together.
+        side: of the input that the data ask for; runs that would have too few steps at it have a smaller one.
+        minutes: of all runs together, the time that is measured before not counted.
         work_dir: the probe's folder, new or begun.
         detector: of the probe; None takes one that fits.
         jobs: runs at a time.
@@ -61,7 +62,7 @@ def probe_assigners(
 
     chosen, folder = detector or (PROBED if given["pretrained"] else FROM_SCRATCH), work_dir or new_run_folder("advise")
     seeds, each = plan_probe(minutes, len(assigners), jobs)
-    probed = _side(folder, side, each, chosen, assigners[0], **given)
+    probed = _side_begun(folder) or _side_by_time(side, each, chosen, assigners[0], jobs, **given)
     click.echo(
         f"probe: {chosen} at {probed} pixels, {len(assigners)} assigners x {many(seeds, 'seed')}, {each:.2g} minutes each",
         err=True,
@@ -78,45 +79,66 @@ def probe_assigners(
         **given,
     )
     smaller = (
-        f"The probe's input is {probed} pixels, not {side}, at which its runs would have been too short: smaller objects "
-        "count for less in it than they will for you."
+        f"The probe's input is {probed} pixels, not {side}, so that its runs have more steps: small objects count for less in "
+        "it than they will for you."
     )
-    return [*verdict(records), *([smaller] if probed < side else [])]
+    return [*([smaller] if probed < side else []), *verdict(records)]
 
 
 def _settings(side: int) -> tuple[str]:
     return (f"input.scale=({side},{side})",)
 
 
-def _side(
-    folder: Path,
+def _side_begun(folder: Path) -> int | None:
+    """The side of the input that the comparison in a folder has; None where there is none yet.
+
+    Raises:
+        FileExistsError: when the folder holds anything, and no comparison.
+        ValueError: when the comparison is of no square input.
+    """
+    from ..bench.grid.plan import check_folders, read_grid
+
+    check_folders(folder)
+    scale = read_grid(folder).get("conditions", {}).get("scale")
+    if scale is None:
+        return None
+    width, _, height = str(scale).partition("x")
+    if not width.isdecimal() or width != height:
+        raise ValueError(f"--work-dir {folder}: its comparison is of input {scale}, no probe's; name a new folder")
+    return int(width)
+
+
+def _side_by_time(
     wanted: int,
     minutes: float,
     detector: str,
     assigner: str,
-    data: tuple[str],
+    jobs: int,
+    data: tuple[str, ...],
     quiet: bool,
     **given: Any,
 ) -> int:
-    """The side of the probe's input: as the comparison in its folder has it, else as long as a step takes here.
+    """The side of the input, chosen by the time of a step here, with as many threads as a run will have."""
+    import torch
 
-    Raises:
-        ValueError: when the folder's comparison is of no square input.
-    """
-    from ..bench.grid.plan import read_grid
+    from ..bench.grid.plan import Row
+    from ..bench.grid.rehearsal import measure_all, try_all
     from ..engine.progress import progress_bar
     from ..engine.resolving import resolve_config
-    from ..engine.train import step_seconds
-    from ..evidence.advice.plan import LEAST_SIDE, probe_side
+    from ..evidence.advice.plan import TIMED, probe_side
 
-    begun = read_grid(folder).get("conditions", {}).get("scale")
-    if begun is not None:
-        width, _, height = str(begun).partition("x")
-        if not width.isdecimal() or width != height:
-            raise ValueError(f"--work-dir {folder}: its comparison is of input {begun}, no probe's; name a new folder")
-        return int(width)
-    settings = _settings(LEAST_SIDE)
-    with progress_bar("how long a step takes", 1, quiet) as advance:
-        seconds = step_seconds(resolve_config(None, detector, assigner, data=data[0], settings=settings, **given))
-        advance()
-    return probe_side(wanted, minutes, seconds)
+    configs = {
+        Row(detector, assigner, f"{side} pixels"): resolve_config(
+            None, detector, assigner, data=data[0], settings=_settings(side), **given
+        )
+        for side in TIMED
+    }
+    threads = torch.get_num_threads()
+    torch.set_num_threads(max(threads // jobs, 1))
+    try:
+        try_all(dict([*configs.items()][:1]))  # what cannot train is told in a sentence
+        with progress_bar("how long a step takes", len(configs), quiet) as advance:
+            seconds = measure_all(configs, advance)
+    finally:
+        torch.set_num_threads(threads)
+    return probe_side(wanted, minutes, dict(zip(TIMED, seconds.values(), strict=True)))

@@ -242,7 +242,7 @@ def _beside(row: Any) -> str:
 
 def _cost(row: Any) -> str:
     of_all = row.to_dict()["share_of_run"]
-    return f"{row.detector}, {row.assigner or 'its own assigner'}: {100 * of_all:.2f} % of all steps"
+    return f"{row.detector}, {row.assigner or 'its own assigner'}: {100 * of_all:.2f} % is what telemetry adds"
 
 
 def _cost_row(row: dict[str, Any]) -> list[str]:

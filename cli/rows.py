@@ -8,6 +8,8 @@ from typing import Any, TypeVar
 
 import click
 
+from ..engine.files import write_json
+
 RowT = TypeVar("RowT")
 
 
@@ -19,7 +21,7 @@ def keep_rows(
     Args:
         measured: rows that have a `to_dict`, as they come.
         tell: a row's line on the terminal.
-        out: JSON file of the rows so far, written after every one, and where there was none at the end.
+        out: JSON file of the rows so far, written after every one and at the end.
         about: what else it holds.
     """
     rows: list[RowT] = []
@@ -27,13 +29,10 @@ def keep_rows(
         rows.append(row)
         click.echo(tell(row), err=True)
         _write(rows, out, about)
-    if not rows:
-        _write(rows, out, about)
+    _write(rows, out, about)  # also what was left out since, or in the place of all
     return rows
 
 
 def _write(rows: Iterable[Any], out: Path | None, about: Mapping[str, Any]) -> None:
-    from ..engine.files import write_json
-
     if out:
         write_json({**about, "rows": [row.to_dict() for row in rows]}, out)

@@ -25,6 +25,7 @@ from ..assigners.needs import required
 from .branch_towers import BRANCH_TOWERS
 from .outputs import assigners_of
 from .points import flatten_levels, level_points
+from .reference import wide_dtype
 from .refinement import BoxRefinement
 from .streams import Streams
 from .task_aligned import TaskAlignedTower, TaskFeatures
@@ -212,7 +213,7 @@ class DenseHead(nn.Module):
         """
         cls_feature, reg_feature, features = self._features(feature)
         raw = self.conv_reg(reg_feature)
-        raw = raw.to(torch.promote_types(raw.dtype, torch.float32))  # half overflows at 65504 px
+        raw = raw.to(wide_dtype(raw))  # half overflows at 65504 px
         raw = scale(raw.exp() if self.distances == "exp_strides" and not self.bins else raw)
         distances = self._distances(raw, stride)
         height, width = feature.shape[-2:]

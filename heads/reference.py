@@ -6,9 +6,14 @@ import torch
 from torch import Tensor
 
 
+def wide_dtype(numbers: Tensor) -> torch.dtype:
+    """Of boxes beside such numbers, float32 at least: a step of bfloat16 is more than two pixels of a large image."""
+    return torch.promote_types(numbers.dtype, torch.float32)
+
+
 def shares(logits: Tensor) -> Tensor:
-    """Sigmoid in float32 at least: a step of bfloat16 is more than two pixels of a large image."""
-    return logits.to(torch.promote_types(logits.dtype, torch.float32)).sigmoid()
+    """Sigmoid, wide enough for boxes."""
+    return logits.to(wide_dtype(logits)).sigmoid()
 
 
 def inverse_sigmoid(share: Tensor, eps: float) -> Tensor:

@@ -16,7 +16,7 @@ from ...assigners.checks import check_norm_groups, check_positive
 from ...assigners.matching.pairs import prior_boxes
 from ...heads.dense import DenseHead
 from ...heads.query import ExtraOutputs
-from ...heads.reference import inverse_sigmoid
+from ...heads.reference import inverse_sigmoid, wide_dtype
 from ..transformer.memory import Memory
 from ..transformer.queries import AnchorProjection, Queries
 from .scene import EXTRAS, Host, Scene
@@ -104,7 +104,7 @@ class Collaborative(nn.Module):
 
     def _queries(self, known: KnownPairs, scene: Scene) -> Queries:
         own = scene.queries
-        logits = inverse_sigmoid(known.boxes, scene.head.eps).to(own.content.dtype)
+        logits = inverse_sigmoid(known.boxes, scene.head.eps).to(wide_dtype(own.content))
         position, content = self.projection(logits)
         return Queries(content, position, None if own.anchors is None else logits[..., : own.anchors.shape[-1]])
 

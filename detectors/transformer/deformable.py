@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
+from ...heads.reference import wide_dtype
 from ...ops import ms_deform_attn
 from .guides import Guide
 from .memory import Memory
@@ -65,8 +66,7 @@ class DeformableAttention(nn.Module):
             value = value.masked_fill(memory.padding[..., None], 0.0)
         locations = self._locations(query, reference, memory)
         logits = self.attention_weights(query).unflatten(-1, (self.heads, -1))
-        wide = torch.promote_types(logits.dtype, torch.float32)  # which the op takes; short half rows are slow besides
-        weights = logits.softmax(-1, dtype=wide)
+        weights = logits.softmax(-1, dtype=wide_dtype(logits))  # which the op takes; short half rows are slow besides
         sampled = ms_deform_attn(
             value.unflatten(-1, (self.heads, -1)),
             memory.spatial_shapes,

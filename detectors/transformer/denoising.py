@@ -12,7 +12,7 @@ from ...assigners import DENOISINGS, Targets
 from ...assigners.denoising import DenoisingQueries
 from ...assigners.description import constants
 from ...heads.mlp import MLP
-from ...heads.reference import inverse_sigmoid
+from ...heads.reference import inverse_sigmoid, wide_dtype
 from .position import reference_encoding
 from .queries import Queries
 
@@ -71,7 +71,7 @@ class QueryDenoising(nn.Module):
 
     def join(self, queries: Queries, noised: DenoisingQueries) -> Queries:
         """Noised targets as queries, in front of others."""
-        logits = inverse_sigmoid(noised.boxes.to(queries.content.dtype), eps=1e-3)
+        logits = inverse_sigmoid(noised.boxes.to(wide_dtype(queries.content)), eps=1e-3)
         logits = torch.where(noised.known[..., None], logits, 0.0)
         anchors = None if queries.anchors is None else logits[..., : queries.anchors.shape[-1]]
         return replace(

@@ -57,7 +57,7 @@ class Network(nn.Module):
 
 
 def narrow(model: nn.Module) -> None:
-    """Weights of layers in float16, but for those that autocast leaves wide.
+    """Weights of layers in float16, but for each `WideLinear`.
 
     Norms take what they are given in it, as ONNX has no norm of two types.
     """

@@ -21,12 +21,13 @@ def test_the_file_has_the_rows_so_far_and_what_was_left_out_meanwhile(tmp_path, 
         seen.append(json.loads(out.read_text()))
         absent.append("second: not installed")
         yield Row("third")
+        absent.append("fourth: no such model")
 
     rows = keep_rows(measured(), lambda row: f"{row.name} row", out, {"left_out": absent})
     assert seen == [{"left_out": [], "rows": [{"name": "first"}]}]
     assert [row.name for row in rows] == ["first", "third"]
     assert json.loads(out.read_text()) == {
-        "left_out": ["second: not installed"],
+        "left_out": ["second: not installed", "fourth: no such model"],
         "rows": [{"name": "first"}, {"name": "third"}],
     }
     assert capsys.readouterr().err == "first row\nthird row\n"

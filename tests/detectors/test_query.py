@@ -2,10 +2,13 @@
 
 import math
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
 from support.query import KINDS, SMALL, VARIANTS, batch, detector, total
+
+from detassign.detectors.transformer.queries import Queries
 
 BATCHES = {"full": (3, 2), "one_empty": (4, 0), "all_empty": (0, 0)}
 
@@ -165,14 +168,25 @@ def test_a_decoder_of_one_layer_has_no_unused_parameter(family):
     assert [name for name, parameter in model.named_parameters() if parameter.grad is None] == []
 
 
+def test_boxes_of_denoising_queries_stay_float32_beside_narrow_queries():
+    """Their content may be bfloat16, in which a box near the right side would move by a 256th of the image."""
+    torch.manual_seed(0)
+    denoising = detector("dino_4scale").denoising
+    own = Queries(torch.zeros(1, 2, SMALL.channels).bfloat16(), None, torch.zeros(1, 2, 4))
+    boxes = torch.tensor([[[0.9471, 0.9123, 0.0517, 0.0333]]])
+    noised = SimpleNamespace(boxes=boxes, labels=torch.zeros(1, 1).long(), known=torch.ones(1, 1, dtype=torch.bool))
+    joined = denoising.join(own, noised)
+    torch.testing.assert_close(joined.anchors[:, :1].sigmoid(), boxes, rtol=0, atol=1e-6)
+
+
 @pytest.mark.parametrize("family", ["detr", "conditional_detr", "deformable_detr", "dab_detr", "dino_4scale"])
-def test_mixed_precision_keeps_boxes_and_references_in_float32(family):
-    """A step of bfloat16 is more than two pixels of a large image."""
+def test_mixed_precision_keeps_logits_boxes_and_references_in_float32(family):
+    """A step of bfloat16 is more than two pixels of a large image, and class logits about -4.6 would tie."""
     from detassign.detectors.targets import sizes_of, targets_of
 
     model = detector(family, "none")
     images, samples = batch(3, 2)
     with torch.autocast("cpu", torch.bfloat16):
         outputs = model._outputs(images, samples, sizes_of(samples), targets_of(samples))
-    assert outputs.boxes.dtype == torch.float32
+    assert outputs.boxes.dtype == outputs.logits.dtype == torch.float32
     assert all(reference.dtype == torch.float32 for reference in outputs.references or ())

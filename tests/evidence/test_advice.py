@@ -7,13 +7,14 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 from click.testing import CliRunner
 
 from detassign.assigners import build
+from detassign.bench.grid import rehearsal
 from detassign.cli import bench_grid
 from detassign.cli.advise import _comparison, command
 from detassign.data import make_dataset
-from detassign.engine import train
 from detassign.evidence.advice.facts import Facts
 from detassign.evidence.advice.reach import Reach, reach
 from detassign.evidence.advice.rules import choices, input_side, shortlist
@@ -151,8 +152,8 @@ def test_the_command_probes_the_short_list_within_its_minutes(tmp_path, monkeypa
         return [record(name, seed, 0.4) for name in given["assigners"] for seed in range(2)]
 
     monkeypatch.setattr(bench_grid, "compare", compare)
-    seconds = 0.1
-    monkeypatch.setattr(train, "step_seconds", lambda config: seconds)
+    area = 0.09
+    monkeypatch.setattr(rehearsal, "step_seconds", lambda config: area * (config["input"]["scale"][0] / 160) ** 2)
     asking = ["--data", str(tmp_path / "shapes"), "--minutes", "10", "--work-dir", str(tmp_path / "probe")]
     done = CliRunner().invoke(command, asking, catch_exceptions=False)
     assert (asked["detectors"], asked["seeds"], asked["minutes"]) == ("fcos_tiny", "0,1", 1.0)
@@ -161,18 +162,58 @@ def test_the_command_probes_the_short_list_within_its_minutes(tmp_path, monkeypa
     assert "this probe sees no difference" in done.output
     assert "The probe's input" not in done.output
 
-    seconds = 0.2  # at 160 pixels; four times that at 320, where a minute is then 75 steps
+    area = 0.19  # a minute is then 79 steps at 320 pixels
     done = CliRunner().invoke(command, asking, catch_exceptions=False)
     assert asked["settings"] == ("input.scale=(224,224)",)
     assert "The probe's input is 224 pixels, not 320" in done.output
 
-    (tmp_path / "probe").mkdir()
-    for scale, wanted in (("256x256", "(256,256)"), ("256x192", None)):  # as a comparison that was begun has it
-        (tmp_path / "probe" / "grid.json").write_text(json.dumps({"conditions": {"scale": scale}}))
-        asked.clear()
-        done = CliRunner().invoke(command, asking)
-        assert asked.get("settings") == (wanted and (f"input.scale={wanted}",))
-    assert "its comparison is of input 256x192" in str(done.exception)
+
+def test_a_probe_that_was_begun_keeps_its_input(tmp_path, monkeypatch):
+    make_dataset(tmp_path / "shapes", images=10, size=96)
+    asked = {}
+    monkeypatch.setattr(bench_grid, "compare", lambda **given: asked.update(given) or [record("atss", 0, 0.4)])
+    monkeypatch.setattr(rehearsal, "step_seconds", lambda config: pytest.fail("measured again"))
+    probe = tmp_path / "probe"
+    asking = ["--data", str(tmp_path / "shapes"), "--minutes", "10", "--work-dir", str(probe)]
+    probe.mkdir()
+    (probe / "grid.json").write_text(json.dumps({"conditions": {"scale": "256x256"}}))
+    done = CliRunner().invoke(command, asking, catch_exceptions=False)
+    assert asked["settings"] == ("input.scale=(256,256)",)
+    assert "The probe's input is 256 pixels, not 320" in done.output
+
+    (probe / "grid.json").write_text(json.dumps({"conditions": {"scale": "256x192"}}))
+    assert "its comparison is of input 256x192" in str(CliRunner().invoke(command, asking).exception)
+    (probe / "grid.json").rename(probe / "notes.json")
+    assert "holds files already" in str(CliRunner().invoke(command, asking).exception)
+
+
+def test_a_probe_times_steps_with_the_threads_of_its_runs(tmp_path, monkeypatch):
+    make_dataset(tmp_path / "shapes", images=10, size=96)
+    threads = []
+    monkeypatch.setattr(bench_grid, "compare", lambda **given: [record("atss", 0, 0.4)])
+    monkeypatch.setattr(rehearsal, "step_seconds", lambda config: threads.append(torch.get_num_threads()) or 0.1)
+    before = torch.get_num_threads()
+    asking = ["--data", str(tmp_path / "shapes"), "--minutes", "10", "--work-dir", str(tmp_path / "probe")]
+    try:
+        torch.set_num_threads(4)
+        CliRunner().invoke(command, [*asking, "--jobs", "2"], catch_exceptions=False)
+        assert threads == [2, 2]
+        assert torch.get_num_threads() == 4
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_a_probe_that_cannot_train_says_why(tmp_path, monkeypatch):
+    make_dataset(tmp_path / "shapes", images=10, size=96)
+
+    def fail(config):
+        raise RuntimeError("no such operator")
+
+    monkeypatch.setattr(rehearsal, "rehearse", fail)
+    asking = ["--data", str(tmp_path / "shapes"), "--minutes", "10", "--work-dir", str(tmp_path / "probe")]
+    said = str(CliRunner().invoke(command, asking).exception)
+    assert "cannot train" in said
+    assert "no such operator" in said
 
 
 def test_the_command_reads_a_set_and_names_what_to_compare(tmp_path):

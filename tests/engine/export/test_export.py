@@ -147,6 +147,17 @@ def test_half_is_half_as_large_and_near(tmp_path, pictures):
     assert sizes[1] < 0.6 * sizes[0]
 
 
+@pytest.mark.parametrize("kind", ["torchscript", "pt2", "onnx"])
+def test_half_of_a_query_detector_is_near(kind, tmp_path, pictures):
+    if kind == "onnx":
+        pytest.importorskip("onnxscript", reason="onnxscript, which torch writes ONNX with, is not installed")
+        pytest.importorskip("onnxruntime", reason="onnxruntime, which runs ONNX, is not installed")
+    about, found = exported("detr_tiny", tmp_path, pictures[:1], Wish(kind, half=True, raw=True))
+    assert about.half
+    assert 0 < found.boxes < 1  # pixels
+    assert found.scores < 0.01
+
+
 def test_torch_export_agrees_at_every_size(tmp_path, pictures):
     wish = Wish("pt2", dynamic=True, score=0.001, limit=11)
     about, found = exported("fcos_tiny", tmp_path, pictures[:2], wish)
