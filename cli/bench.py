@@ -20,6 +20,8 @@ from .common import choose, choose_among
 from .rows import keep_rows
 from .tables import say, table
 
+LEAST_SHARE = 0.005  # of a step, of operators that are shown
+
 
 @click.group("bench")
 def command() -> None:
@@ -130,6 +132,11 @@ def _write(device: str, ceilings: Any, rows: list[Any], path: Path) -> None:
     metavar="A,B,…",
     help="Measure what telemetry costs these, each a detector or DETECTOR:ASSIGNER.",
 )
+@click.option(
+    "--operators",
+    metavar="FAMILY",
+    help="Tell where the step of one of ours goes, by operator, instead of measuring it beside peers.",
+)
 @click.option("--out", type=click.Path(path_type=Path), help="Also write the rows to this JSON file.")
 def train_step(
     families: str,
@@ -142,6 +149,7 @@ def train_step(
     schemes: str | None,
     detector: str,
     telemetry: str | None,
+    operators: str | None,
     **given: Any,
 ) -> None:
     """Measure training steps beside mmdet's, torchvision's and Hugging Face's own models, in one process, taking turns.
@@ -149,21 +157,23 @@ def train_step(
     Peers whose package is not installed are named and left out. On a CPU mmdet is measured as it comes, with deformable
     attention in plain torch, and with this project's kernel. With
     --schemes a detector is measured beside itself under each of them: what they cost in training, and that inference is free.
-    With --telemetry it is measured what the train command's --telemetry adds to a step.
+    With --telemetry it is measured what the train command's --telemetry adds to a step, with --operators by which operators
+    our own step takes its time.
 
     \b
     detassign bench train-step --families detr,fcos --steps 3
     detassign bench train-step --families fcos,dw --precision bfloat16 --threads 1 --peer-precision float32,bfloat16
     detassign bench train-step --telemetry fcos_tiny,fcos_tiny:dw,dino_r18_tiny
     detassign bench train-step --schemes group,h_detr --detector dino_r18_tiny
+    detassign bench train-step --operators dino --precision bfloat16 --threads 1 --steps 2
     """
     import torch
 
     from ..bench.step.conditions import Conditions
     from ..engine.device import device_of
 
-    if peer_precision and (schemes or telemetry):
-        raise click.UsageError("--peer-precision is of peers, and --schemes and --telemetry measure none")
+    if peer_precision and (schemes or telemetry or operators):
+        raise click.UsageError("--peer-precision is of peers, and --schemes, --telemetry and --operators measure none")
     chosen = choose(families)
     check_files(out)
     if device_of(given).type == "cuda":
@@ -176,6 +186,8 @@ def train_step(
         _schemes(detector, choose(schemes), conditions, described, out)
     elif telemetry:
         _telemetry(choose(telemetry), conditions, described, out)
+    elif operators:
+        _operators(operators, conditions, described, out)
     else:
         _beside_peers(chosen, conditions, described, out)
 
@@ -232,6 +244,30 @@ def _telemetry(names: list[str], conditions: Any, described: dict[str, Any], out
     say(
         "look: what telemetry adds to every fifth step. Medians; on a CPU of its time, which other work changes little."
     )
+    if out:
+        click.echo(str(out))
+
+
+def _operators(family: str, conditions: Any, described: dict[str, Any], out: Path | None) -> None:
+    from ..bench.step.families import OURS, make_side
+    from ..bench.step.operators import operator_times
+    from ..engine.files import write_json
+    from ..engine.runner import calm
+
+    with calm():
+        times = operator_times(make_side(family, OURS, conditions), conditions)
+    if out:
+        write_json({"family": family, "conditions": described, "operators": [each.to_dict() for each in times]}, out)
+    shown = [each for each in times if each.share >= LEAST_SHARE]
+    rows = [
+        [each.operator, f"{100 * each.share:.1f} %", f"{1000 * each.seconds:.3g}", f"{each.calls:g}"] for each in shown
+    ]
+    rest = f"{len(times) - len(shown)} others"
+    table(
+        ["operator", "share", "ms", "calls"],
+        [*rows, [rest, f"{100 * (1 - sum(each.share for each in shown)):.1f} %", "", ""]],
+    )
+    say("Each operator's own time, without that of those it calls; a profiler adds some to every call.")
     if out:
         click.echo(str(out))
 

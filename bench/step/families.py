@@ -69,11 +69,7 @@ def measurable(names: Sequence[str], say: Callable[[str], None]) -> dict[str, Fa
     Raises:
         ValueError: for an unknown family.
     """
-    known = families()
-    for name in names:
-        if name not in known:
-            raise ValueError(f"families: expected some of {', '.join(known)}, got {name!r}")
-    chosen = {name: known[name] for name in names}
+    chosen = {name: known(name) for name in names}
     for name, family in chosen.items():
         for peer in family.missing():
             say(f"{name} beside {peer} is left out: pip install {PACKAGES[peer]}")
@@ -83,11 +79,23 @@ def measurable(names: Sequence[str], say: Callable[[str], None]) -> dict[str, Fa
 def make_side(family: str, side: str, conditions: Conditions) -> Contender:
     """One side of a family by name, ready to train; for a process of its own."""
     torch.manual_seed(0)
-    return families()[family].sides(conditions.peer_precisions)[side](conditions)
+    return known(family).sides(conditions.peer_precisions)[side](conditions)
 
 
 def _in_precision(make: Make, precision: str, conditions: Conditions) -> Contender:
     return make(replace(conditions, precision=precision))
+
+
+def known(name: str) -> Family:
+    """A family by name.
+
+    Raises:
+        ValueError: for an unknown one.
+    """
+    every = families()
+    if name not in every:
+        raise ValueError(f"families: expected some of {', '.join(every)}, got {name!r}")
+    return every[name]
 
 
 def families() -> dict[str, Family]:

@@ -13,6 +13,7 @@ from detassign.bench.step import measures, mmdet_peers, rows
 from detassign.bench.step.conditions import Conditions, make_batch
 from detassign.bench.step.contender import Contender, ours
 from detassign.bench.step.families import MMDET, OURS, TRANSFORMERS, families, make_side
+from detassign.bench.step.operators import operator_times
 from detassign.bench.step.rows import Row
 from detassign.cli import main
 from detassign.configs.detectors import query_parts as parts
@@ -147,11 +148,11 @@ def test_a_peer_that_cannot_be_trained_is_named_and_left_out(monkeypatch):
         list(rows.measure(["atss"], CONDITIONS, told.append))
 
 
-@pytest.mark.parametrize("other", [["--schemes", "group"], ["--telemetry", "fcos_tiny"]])
+@pytest.mark.parametrize("other", [["--schemes", "group"], ["--telemetry", "fcos_tiny"], ["--operators", "dino"]])
 def test_a_precision_of_peers_where_there_are_none_is_a_sentence(other, capsys):
     with pytest.raises(SystemExit):
         main(["bench", "train-step", "--peer-precision", "float32", *other])
-    assert "--schemes and --telemetry measure none" in capsys.readouterr().err
+    assert "--schemes, --telemetry and --operators measure none" in capsys.readouterr().err
 
 
 def test_an_unknown_precision_of_peers_is_a_sentence(capsys):
@@ -257,3 +258,45 @@ def test_a_peer_learns(name, side, precision):
     assert changed
     assert len(contender.optimizer.optimizer.state) == len(learning)  # each has had a gradient
     assert all(value.isfinite().all() for value in contender.model.parameters())
+
+
+def test_operators_are_told_by_the_time_they_take_themselves(small):
+    times = operator_times(small, replace(CONDITIONS, steps=2))
+    assert sum(each.share for each in times) == pytest.approx(1)
+    assert [each.seconds for each in times] == sorted((each.seconds for each in times), reverse=True)
+    calls = {each.operator: each.calls for each in times}
+    sizes = (len(small.model.encoder.layers), len(small.model.decoder.layers))
+    assert calls["detassign::ms_deform_attn"] == calls["detassign::ms_deform_attn_backward"] == sum(sizes)
+    assert "aten::convolution_backward" in calls
+
+
+def test_operators_of_one_family_are_shown_and_written(monkeypatch, tmp_path, small, capsys):
+    monkeypatch.setattr(whole, "make_side", lambda name, side, conditions: small)
+    out = tmp_path / "operators.json"
+    threads = ["--threads", str(torch.get_num_threads())]
+    with pytest.raises(SystemExit, match="0"):
+        main(
+            [
+                "bench",
+                "train-step",
+                "--operators",
+                "dino",
+                "--size",
+                "64x96",
+                "--steps",
+                "1",
+                *threads,
+                "--out",
+                str(out),
+            ]
+        )
+    written = json.loads(out.read_text())
+    assert (written["family"], written["conditions"]["size"]) == ("dino", [64, 96])
+    assert "aten::convolution_backward" in {each["operator"] for each in written["operators"]}
+    assert "others" in capsys.readouterr().out
+
+
+def test_operators_of_no_family_are_a_sentence(capsys):
+    with pytest.raises(SystemExit, match="1"):
+        main(["bench", "train-step", "--operators", "dinno", "--threads", str(torch.get_num_threads())])
+    assert "expected some of dino," in capsys.readouterr().err
