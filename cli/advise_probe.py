@@ -17,8 +17,8 @@ probe_options = options(
     click.option(
         "--minutes",
         type=click.FloatRange(min=0, min_open=True),
-        help="Then train the assigners of the short list for so long in all, on smaller pictures where these would be too few "
-        "steps, and say which to take.",
+        help="Then train the assigners of the short list for so long in all, on smaller pictures where a run would have too "
+        "few steps, and say which to take.",
     ),
     click.option(
         "--detector",
