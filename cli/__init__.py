@@ -39,6 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except ImportError:
         sys.exit("detassign: the command line needs more packages; install them with: pip install 'detassign[full]'")
     take_all_letters()
+    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # torch reads it once: large tensors on a CPU get huge pages
     try:
         with _warnings_as_sentences():
             status = _group()(args=arguments, prog_name="detassign", standalone_mode=False)

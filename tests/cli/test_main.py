@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import warnings
+from pathlib import Path
 
 import click
 import pytest
@@ -146,6 +147,32 @@ def test_the_module_runs_as_a_program():
     assert result.returncode == 2
     assert "did you mean 'doctor'" in result.stderr
     assert "Traceback" not in result.stderr
+
+
+HUGE_PAGES = """
+import torch
+from detassign.cli import main
+try:
+    main(["list", "schedules"])
+except SystemExit:
+    large = torch.empty(1 << 26, dtype=torch.uint8)
+place = large.data_ptr() + (1 << 25)
+for line in open("/proc/self/smaps"):
+    if "-" in line.split()[0]:
+        begin, end = (int(bound, 16) for bound in line.split()[0].split("-"))
+    elif line.startswith("VmFlags") and begin <= place < end:
+        print("advised:", "hg" in line.split())
+"""
+
+
+@pytest.mark.skipif(not Path("/sys/kernel/mm/transparent_hugepage").exists(), reason="this kernel has no huge pages")
+@pytest.mark.parametrize(("chosen", "advised"), [({}, True), ({"THP_MEM_ALLOC_ENABLE": "0"}, False)])
+def test_large_tensors_are_given_huge_pages(chosen, advised):
+    """Unless whoever starts a command has chosen otherwise."""
+    usual = {name: value for name, value in os.environ.items() if name != "THP_MEM_ALLOC_ENABLE"}
+    words = [sys.executable, "-W", "ignore", "-c", HUGE_PAGES]
+    done = subprocess.run(words, capture_output=True, text=True, env=usual | chosen)
+    assert f"advised: {advised}" in done.stdout, done.stderr
 
 
 def test_letters_that_the_terminals_encoding_lacks_are_written_as_codes():
