@@ -90,10 +90,10 @@ def _write(device: str, ceilings: Any, rows: list[Any], path: Path) -> None:
 @command.command("train-step")
 @click.option(
     "--families",
-    default="dino,deformable_detr,deformable_detr_two_stage,detr,conditional_detr",
+    default="dino,deformable_detr,detr,conditional_detr,fcos,dw",
     show_default=True,
     metavar="A,B,…",
-    help="Also dab_detr, and under dense assigners fcos, atss, gfl, tood, autoassign, dw.",
+    help="Also deformable_detr_two_stage, dab_detr, and under other assigners atss, gfl, tood, autoassign, retinanet.",
 )
 @click.option("--size", default="320x416", show_default=True, metavar="HEIGHTxWIDTH", help="Of the images, pixels.")
 @click.option("--batch-size", type=click.IntRange(min=1), default=2, show_default=True)

@@ -19,7 +19,7 @@ from .tables import say, table
 @click.command("predict")
 @click.option(
     "--families", default="fcos,detr,deformable_detr,dino", show_default=True, metavar="A,B,…",
-    help="Also deformable_detr_two_stage, conditional_detr, dab_detr, atss, gfl, tood, autoassign, dw.",
+    help="Also deformable_detr_two_stage, conditional_detr, dab_detr, atss, gfl, tood, autoassign, dw, retinanet.",
 )  # fmt: skip
 @click.option(
     "--forms", default="eager,compiled,onnx", show_default=True, metavar="A,B,…",

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 from torchvision.models import mobilenet_v2
+from torchvision.models.mobilenetv2 import InvertedResidual
+
+from .folding import conv_norm
 
 STAGE_ENDS = (6, 13, 17)  # last block at stride 8, 16 and 32
 CHANNELS = (32, 96, 320)
@@ -35,7 +38,7 @@ class MobileNetV2(nn.Module):
         """(B, 3, H, W) -> maps (B, channels, H / stride, W / stride), fine to coarse."""
         maps = []
         for index, block in enumerate(self.features):
-            images = block(images)
+            images = run_block(block, images)
             if index in self.ends:
                 maps.append(images)
         return tuple(maps)
@@ -47,3 +50,19 @@ class MobileNetV2(nn.Module):
                 if isinstance(module, nn.BatchNorm2d):
                     module.eval()
         return self
+
+
+def run_block(block: nn.Module, x: Tensor) -> Tensor:
+    """A block of torchvision's: a convolution with its norm and activation, or an inverted residual of some."""
+    if not isinstance(block, InvertedResidual):
+        return _run_layers(block, x)
+    changed = _run_layers(block.conv, x)
+    return x + changed if block.use_res_connect else changed
+
+
+def _run_layers(layers: nn.Module, x: Tensor) -> Tensor:
+    left = [layer for layer in layers.modules() if not isinstance(layer, nn.Sequential)]
+    while left:
+        layer = left.pop(0)
+        x = conv_norm(x, layer, left.pop(0)) if isinstance(layer, nn.Conv2d) else layer(x)
+    return x

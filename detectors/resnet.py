@@ -1,25 +1,26 @@
-"""mmdet's ResNet with its frozen batch norms folded into the convolutions, and DETR's dilated fifth stage (DC5)."""
+"""mmdet's ResNet with batch norms folded into the convolutions, and DETR's dilated fifth stage (DC5)."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
-import torch
 from mmdet.models import ResNet
 from torch import Tensor, nn
 from torch.nn.functional import relu
-from torch.nn.modules.batchnorm import _BatchNorm
 
-UNKNOWN_TO_FOLDING = ("dcn", "plugins", "deep_stem", "avg_down", "with_cp")
+from .folding import conv_norm
+
+UNKNOWN_TO_FOLDING = ("plugins", "deep_stem", "avg_down", "with_cp")
 
 
 class FoldedResNet(ResNet):
-    """A ResNet that runs each convolution and the frozen norm behind it as one.
+    """A ResNet that runs each convolution and the batch norm behind it as one, where statistics are fixed.
 
-    Names and shapes of all weights are mmdet's and torchvision's, and so is the result within rounding. A norm that
-    still learns statistics runs as it is. Without the norms' outputs a training step keeps little more than half of
-    the backbone's activations.
+    Names and shapes of all weights are mmdet's and torchvision's, and so are the result and the gradients within
+    rounding, those of norms that learn their scale and shift among them. A norm that still learns statistics runs as it
+    is, and so does one behind a deformable convolution. Without the norms' outputs a training step keeps little more than
+    half of the backbone's activations.
 
     Args:
         dc5: the last stage keeps the resolution of the one before; its first block looks at its neighbours, the others
@@ -63,14 +64,3 @@ def run_block(block: nn.Module, x: Tensor) -> Tensor:
     for conv, norm in pairs[:-1]:
         x = relu(conv_norm(x, conv, norm), inplace=True)
     return relu(conv_norm(x, *pairs[-1]).add_(shortcut), inplace=True)
-
-
-def conv_norm(x: Tensor, conv: nn.Conv2d, norm: nn.Module) -> Tensor:
-    """A convolution without bias and the norm behind it, in one where that is a batch norm with frozen statistics."""
-    if norm.training or not isinstance(norm, _BatchNorm):
-        return norm(conv(x))
-    scale = norm.weight * torch.rsqrt(norm.running_var + norm.eps)
-    bias = norm.bias - norm.running_mean * scale
-    return nn.functional.conv2d(
-        x, conv.weight * scale[:, None, None, None], bias, conv.stride, conv.padding, conv.dilation
-    )

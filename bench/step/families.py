@@ -18,13 +18,19 @@ from ...ops._library import has_kernels
 from .conditions import Conditions, simulated_source
 from .contender import ADAMW, SGD, Contender, ours
 from .mmdet_peers import mmdet_model
-from .torchvision_peers import torchvision_fcos
+from .torchvision_peers import torchvision_fcos, torchvision_retinanet
 from .transformers_peers import DEFORMABLE, transformers_model
 
 PYRAMID, COARSEST = (512, 1024, 2048), (2048,)
 OURS, MMDET, MMDET_OUR_KERNEL = "detassign", "mmdet", "mmdet, our kernel"
 TORCHVISION, TRANSFORMERS = "torchvision", "Hugging Face"
 PACKAGES = {TRANSFORMERS: "transformers"}  # peers whose package may not be there
+PRESETS = {"retinanet": "max_iou"}  # families that are not named as the assigner that they stand for
+FROZEN_NORMS = {"model.backbone.norm_cfg.requires_grad": False}
+ONE_ANCHOR = {  # a cell, as ours and torchvision's have here, where RetinaNet has nine
+    "model.bbox_head.anchor_generator.ratios": [1.0],
+    "model.bbox_head.anchor_generator.scales_per_octave": 1,
+}
 
 Make = Callable[[Conditions], Contender]
 
@@ -154,20 +160,30 @@ def _deformable(file: str) -> dict[str, Make]:
 
 
 def dense_families() -> dict[str, Family]:
-    """FCOS R50 under assigners that mmdet has a detector for; DW, which it has none for, beside AutoAssign and FCOS."""
+    """FCOS R50 under assigners that mmdet has a detector for; DW, which it has none for, beside AutoAssign and FCOS.
+
+    The backbone's norms are frozen on all sides.
+    """
     files = {
         "fcos": "fcos/fcos_r50-caffe_fpn_gn-head-center-normbbox-centeronreg-giou_1x_coco.py",
         "atss": "atss/atss_r50_fpn_1x_coco.py",
         "gfl": "gfl/gfl_r50_fpn_1x_coco.py",
         "tood": "tood/tood_r50_fpn_1x_coco.py",
         "autoassign": "autoassign/autoassign_r50-caffe_fpn_1x_coco.py",
+        "retinanet": "retinanet/retinanet_r50_fpn_1x_coco.py",
     }
     changes = {
+        **FROZEN_NORMS,
         "model.backbone.style": "pytorch",  # strides where ours and torchvision's are; caffe's computes less
-        "model.neck.add_extra_convs": "on_output",  # AutoAssign's has a larger one, on the backbone's last map
+        "model.neck.add_extra_convs": "on_output",  # some have a larger one, on the backbone's last map
     }
-    peers = {name: {MMDET: partial(mmdet_model, file, changes=changes)} for name, file in files.items()}
+    special = {"retinanet": ONE_ANCHOR}
+    peers = {
+        name: {MMDET: partial(mmdet_model, file, changes=changes | special.get(name, {}))}
+        for name, file in files.items()
+    }
     peers["fcos"][TORCHVISION] = torchvision_fcos
+    peers["retinanet"][TORCHVISION] = torchvision_retinanet
     peers["dw"] = {f"{MMDET}'s {other}": peers[other][MMDET] for other in ("fcos", "autoassign")}
     return {name: Family(_dense_model(name), beside, SGD) for name, beside in peers.items()}
 
@@ -176,4 +192,5 @@ def _dense_model(assigner: str) -> dict[str, Any]:
     """FCOS R50 under an assigner, on the head of its paper where a recipe has one."""
     recipe = read_recipe("tood_r50_1x") if assigner == "tood" else {}
     changes = {key: value for key, value in recipe.get("changes", {}).items() if key.startswith("model.head")}
-    return compose("fcos_r50", assigner, simulated_source(), changes=changes)["model"]
+    preset = PRESETS.get(assigner, assigner)
+    return compose("fcos_r50", preset, simulated_source(), changes=changes | FROZEN_NORMS)["model"]

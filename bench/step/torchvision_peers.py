@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -11,10 +11,12 @@ from mmengine.optim import OptimWrapper
 from torch import Tensor, nn
 from torchvision.models import resnet50
 from torchvision.models.detection import FCOS, RetinaNet
+from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.backbone_utils import _resnet_fpn_extractor
 from torchvision.ops import FrozenBatchNorm2d
 from torchvision.ops.feature_pyramid_network import LastLevelP6P7
 
+from ...configs.detectors.parts import STRIDES
 from .conditions import CLASSES, Conditions
 from .contender import Contender, wrapped
 
@@ -50,18 +52,19 @@ class TrainedAsMmengine(nn.Module):
 
 def torchvision_fcos(conditions: Conditions) -> Contender:
     """FCOS R50 as torchvision builds it."""
-    return _in_training(FCOS, partial(LastLevelP6P7, 256, 256), conditions)
+    return _in_training(FCOS, conditions)
 
 
 def torchvision_retinanet(conditions: Conditions) -> Contender:
-    """RetinaNet R50 as torchvision builds it."""
-    return _in_training(RetinaNet, partial(LastLevelP6P7, 256, 256), conditions)
+    """RetinaNet R50 with one square anchor a cell, of eight strides; torchvision's usual nine need a larger last layer."""
+    anchors = AnchorGenerator(tuple((8 * stride,) for stride in STRIDES), ((1.0,),) * len(STRIDES))
+    return _in_training(partial(RetinaNet, anchor_generator=anchors), conditions)
 
 
-def _in_training(kind: type[nn.Module], extra: partial, conditions: Conditions) -> Contender:
+def _in_training(kind: Callable[..., nn.Module], conditions: Conditions) -> Contender:
     """With frozen norms and first stages, and the SGD of torchvision's own training."""
     body = resnet50(weights=None, norm_layer=FrozenBatchNorm2d)
-    backbone = _resnet_fpn_extractor(body, 3, returned_layers=[2, 3, 4], extra_blocks=extra())
+    backbone = _resnet_fpn_extractor(body, 3, returned_layers=[2, 3, 4], extra_blocks=LastLevelP6P7(256, 256))
     sizes = {"min_size": min(conditions.size), "max_size": max(conditions.size)}  # images stay as they are
     model = TrainedAsMmengine(kind(backbone, CLASSES, **sizes)).to(conditions.device)
     learning = [parameter for parameter in model.parameters() if parameter.requires_grad]

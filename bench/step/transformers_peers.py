@@ -15,7 +15,8 @@ from .contender import Contender, wrapped
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 FROZEN = ("embedder.", "encoder.stages.0.")  # of a ResNet; theirs freezes by names that this one does not have
-SHARED = {"dropout": 0.1, "auxiliary_loss": True, "num_labels": CLASSES}
+DROPOUTS = ("dropout", "attention_dropout", "activation_dropout")  # ours and mmdet's have all three
+SHARED = {"auxiliary_loss": True, "num_labels": CLASSES}
 DEFORMABLE = {"disable_custom_kernels": True, "encoder_ffn_dim": 1024, "decoder_ffn_dim": 1024}
 
 
@@ -57,13 +58,16 @@ class TrainedAsMmengine(nn.Module):
         return (torch.stack(data["inputs"]).to(self.mean.device) / 255 - self.mean) / self.std
 
 
-def transformers_model(name: str, conditions: Conditions, maps: int = 1, **settings: Any) -> Contender:
+def transformers_model(
+    name: str, conditions: Conditions, maps: int = 1, dropout: float = 0.1, **settings: Any
+) -> Contender:
     """A detector of theirs on ResNet-50.
 
     Args:
         name: of its class, without ForObjectDetection: "Detr", "ConditionalDetr", "DeformableDetr", "DabDetr".
         conditions: of the measurement.
         maps: of the backbone that it takes, the coarsest ones.
+        dropout: of sublayers, attention weights and hidden layers.
         settings: of its config.
     """
     import transformers
@@ -71,7 +75,8 @@ def transformers_model(name: str, conditions: Conditions, maps: int = 1, **setti
     stages = [f"stage{number}" for number in range(5 - maps, 5)]
     backbone = transformers.ResNetConfig(depths=[3, 4, 6, 3], layer_type="bottleneck", out_features=stages)
     kind = getattr(transformers, f"{name}ForObjectDetection")
-    config = getattr(transformers, f"{name}Config")(backbone_config=backbone, **{**SHARED, **settings})
+    settings |= SHARED | dict.fromkeys(DROPOUTS, dropout)
+    config = getattr(transformers, f"{name}Config")(backbone_config=backbone, **settings)
     model = TrainedAsMmengine(kind(config))
     groups: dict[str, list[nn.Parameter]] = {"backbone": [], "others": []}
     for parameter_name, parameter in model.named_parameters():

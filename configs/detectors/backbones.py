@@ -6,7 +6,7 @@ from typing import Any
 
 from mmdet.models import SwinTransformer
 
-from detassign.detectors import ConvNeXt, FoldedResNet, MobileNetV2
+from detassign.detectors import ConvNeXt, MobileNetV2
 from detassign.detectors.convnext import CHANNELS as CONVNEXT_CHANNELS
 from detassign.detectors.mobilenet import CHANNELS as MOBILENET_CHANNELS
 
@@ -21,8 +21,8 @@ SWIN_L_CHANNELS = (192, 384, 768, 1536)
 def resnet(depth: int, maps: int = 1, dc5: bool = False) -> Backbone:
     """ResNet as the DETR family has it: stem and first stage frozen, every batch norm frozen whole.
 
-    Frozen norms are folded into the convolutions before them (`detectors.FoldedResNet`). They start at one, also the last
-    of each block: at zero, where norms that learn may start, no gradient would ever pass them.
+    Norms start at one, also the last of each block: at zero, where norms that learn may start, no gradient would ever
+    pass them.
 
     Args:
         depth: 18, 34, 50, 101 or 152.
@@ -30,7 +30,7 @@ def resnet(depth: int, maps: int = 1, dc5: bool = False) -> Backbone:
         dc5: the last stage dilates, but for its first block, instead of halving the map.
     """
     channels = BASIC if depth < 50 else BOTTLENECK
-    frozen = {"type": FoldedResNet, "norm_cfg": {"type": "BN", "requires_grad": False}, "zero_init_residual": False}
+    frozen = {"norm_cfg": {"type": "BN", "requires_grad": False}, "zero_init_residual": False}
     return parts.resnet(depth, out_indices=last(maps, of=4), dc5=dc5, **frozen), channels[-maps:]
 
 

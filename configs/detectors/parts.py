@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from mmdet.models import FPN, ResNet
+from mmdet.models import FPN
 
-from detassign.detectors import DenseDetector, Preprocessor
+from detassign.detectors import DenseDetector, FoldedResNet, Preprocessor
 from detassign.heads import DenseHead, PostProcess
 
 IMAGENET_MEAN = (123.675, 116.28, 103.53)  # RGB, of 255
@@ -15,7 +15,7 @@ STRIDES = (8, 16, 32, 64, 128)
 def resnet(depth: int, **changes: Any) -> dict[str, Any]:
     """A torchvision-style ResNet as every FCOS since 2019 uses it: stage 1 frozen, batch norm not trained."""
     return {
-        "type": ResNet,
+        "type": FoldedResNet,
         "depth": depth,
         "num_stages": 4,
         "out_indices": (1, 2, 3),

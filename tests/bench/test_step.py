@@ -70,14 +70,14 @@ SIDES = [(name, side) for name, family in families().items() for side in (*famil
 
 @pytest.mark.parametrize(("name", "peer"), [pair for pair in SIDES if pair[1] != OURS], ids="-".join)
 def test_all_sides_of_a_family_are_of_one_size(name, peer):
-    """Parameters that learn differ in number by less than a hundredth, so the same layers are trained."""
+    """Parameters that learn differ by a few biases in number, so the same layers are trained, norms or none of them."""
     if peer in families()[name].missing():
         pytest.skip(f"{peer} is not installed")
     counts = []
     for side in (OURS, peer):
         model = make_side(name, side, CONDITIONS).model
         counts.append(sum(p.numel() for p in model.parameters() if p.requires_grad))
-    assert counts[0] == pytest.approx(counts[1], rel=0.01)
+    assert counts[0] == pytest.approx(counts[1], rel=1e-4)
 
 
 def test_the_harder_peer_runs_on_our_kernel_and_gives_it_back():

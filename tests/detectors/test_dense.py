@@ -1,14 +1,12 @@
-"""The dense detector: training and prediction over mmdet's data samples; the MobileNetV2 backbone."""
+"""The dense detector: training and prediction over mmdet's data samples."""
 
 import pytest
 import torch
 from mmdet.structures import DetDataSample
 from mmengine.structures import InstanceData
 from support.dense_detector import dense_detector
-from torch import nn
 
 from detassign.assigners import ASSIGNERS
-from detassign.detectors import MobileNetV2
 from detassign.detectors.targets import targets_on
 from detassign.engine.hooks import AssignmentStatistics
 
@@ -73,16 +71,6 @@ def test_predictions_are_in_pixels_of_the_original_image():
     network = model.predict(images, samples([[]]), rescale=False)[0].pred_instances
     torch.testing.assert_close(original.bboxes, network.bboxes * 2)
     assert len(original.scores) > 0
-
-
-def test_mobilenet_gives_three_maps_and_keeps_its_statistics():
-    backbone = MobileNetV2(frozen_blocks=2).train()
-    maps = backbone(torch.rand(1, 3, 64, 64))
-    assert [tuple(m.shape[1:]) for m in maps] == [(32, 8, 8), (96, 4, 4), (320, 2, 2)]
-    assert not any(m.training for m in backbone.modules() if isinstance(m, nn.BatchNorm2d))
-    frozen = [p.requires_grad for block in backbone.features[:2] for p in block.parameters()]
-    assert frozen
-    assert not any(frozen)
 
 
 def test_a_box_that_is_inside_out_is_refused_before_it_goes_to_the_device():

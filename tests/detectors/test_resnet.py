@@ -23,11 +23,13 @@ def randomised(model):
     return model
 
 
+@pytest.mark.parametrize("learning", [False, True])
 @pytest.mark.parametrize("depth", [18, 50])
-def test_maps_and_gradients_are_those_of_mmdets_resnet(depth):
-    """The folded network loads mmdet's state and computes the same, forward and backward."""
-    theirs = randomised(ResNet(depth, out_indices=(1, 2, 3), base_channels=16, frozen_stages=1, **FROZEN))
-    ours = FoldedResNet(depth, base_channels=16, frozen_stages=1, **FROZEN)
+def test_maps_and_gradients_are_those_of_mmdets_resnet(depth, learning):
+    """The folded network loads mmdet's state and computes the same, forward and backward; norms may learn their scale."""
+    settings = {**FROZEN, "norm_cfg": {"type": "BN", "requires_grad": learning}, "frozen_stages": 1}
+    theirs = randomised(ResNet(depth, out_indices=(1, 2, 3), base_channels=16, **settings))
+    ours = FoldedResNet(depth, base_channels=16, **settings)
     ours.load_state_dict(theirs.state_dict())
     ours.train()
     images = torch.randn(2, 3, 64, 96)
@@ -36,6 +38,7 @@ def test_maps_and_gradients_are_those_of_mmdets_resnet(depth):
     for own, other in zip(ours(images), theirs(images), strict=True):
         torch.testing.assert_close(own, other, rtol=1e-4, atol=1e-5)
     gradients = {name: parameter.grad for name, parameter in theirs.named_parameters()}
+    assert (gradients["layer4.0.bn2.weight"] is not None) is learning
     for name, parameter in ours.named_parameters():
         if gradients[name] is None:
             assert parameter.grad is None, name
@@ -55,6 +58,16 @@ def test_a_norm_that_learns_statistics_is_not_folded():
     torch.testing.assert_close(ours(images)[-1], theirs(images)[-1])
     for name, own in ours.state_dict().items():
         torch.testing.assert_close(own, theirs.state_dict()[name], msg=name)
+
+
+def test_deformable_convolutions_run_as_they_are():
+    settings = {**FROZEN, "dcn": {"type": "DCNv2", "deform_groups": 1}, "stage_with_dcn": (False, False, False, True)}
+    theirs = randomised(ResNet(50, out_indices=(3,), base_channels=8, **settings))
+    ours = FoldedResNet(50, out_indices=(3,), base_channels=8, **settings)
+    ours.load_state_dict(theirs.state_dict())
+    ours.train()
+    images = torch.randn(1, 3, 64, 64)
+    torch.testing.assert_close(ours(images)[-1], theirs(images)[-1], rtol=1e-4, atol=1e-5)
 
 
 def test_dc5_is_torchvisions():

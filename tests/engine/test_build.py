@@ -40,10 +40,10 @@ def test_an_unknown_argument_is_refused_with_the_nearest(source):
 @pytest.mark.parametrize(
     ("key", "value", "sentence"),
     [
-        ("backbone.depth", 19, r"model\.backbone: ResNet cannot be made of .*\(invalid depth 19 for resnet\)"),
+        ("backbone.depth", 19, r"model\.backbone: FoldedResNet cannot be made of .*\(invalid depth 19 for resnet\)"),
         ("backbone.num_stages", 7, r"model\.backbone: .*AssertionError at 'assert num_stages >= 1"),
         ("backbone.out_indices", [0, 9], r"model\.backbone: .*AssertionError"),
-        ("backbone.norm_cfg", {"type": "Foo"}, r"model\.backbone: ResNet cannot be made of"),
+        ("backbone.norm_cfg", {"type": "Foo"}, r"model\.backbone: FoldedResNet cannot be made of"),
         ("backbone.init_cfg", {"type": "Foo"}, r"cannot be initialised as init_cfg says \(Foo is not in"),
         ("neck.num_outs", "x", r"model\.neck: FPN cannot be made of these arguments \('>=' not supported"),
         ("neck.out_channels", -1, r"model\.neck: FPN cannot be made of these arguments"),
