@@ -12,13 +12,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
-__all__ = ["can_measure", "extra_bytes"]
+__all__ = ["can_measure", "extra_bytes", "resident_bytes"]
 
 STATUS, RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
 def can_measure() -> bool:
     return STATUS.exists() and RESET.exists()
+
+
+def resident_bytes() -> int:
+    """What this process holds in memory now."""
+    return 1024 * _kibibytes("VmRSS")
 
 
 def extra_bytes(prepare: Callable[[], Callable[[], Any]]) -> int:
@@ -37,9 +42,9 @@ def _measure(threads: int, prepare: Callable[[], Callable[[], Any]]) -> int:
     run()  # what the first call alone takes, such as autograd's threads, is nobody's
     _give_back()
     RESET.write_text("5")  # forgets the peak so far
-    before = _kibibytes("VmRSS")
+    before = resident_bytes()
     results = run()
-    peak = 1024 * (_kibibytes("VmHWM") - before)
+    peak = 1024 * _kibibytes("VmHWM") - before
     held = [results] if isinstance(results, Tensor) else results
     return max(0, peak - sum(tensor.numel() * tensor.element_size() for tensor in held))
 

@@ -12,6 +12,7 @@ import click
 from ..engine.files import check_files
 from . import completion
 from .bench_conditions import PRECISIONS, device_name, require, size_of, tell_absent
+from .bench_evaluation import command as evaluation
 from .bench_grid import command as assigners
 from .bench_loop import command as loop
 from .bench_predict import command as predict
@@ -32,7 +33,7 @@ def command() -> None:
     """
 
 
-for each in (assigners, report, compare, loop, predict):
+for each in (assigners, report, compare, evaluation, loop, predict):
     command.add_command(each)
 
 
