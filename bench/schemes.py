@@ -19,6 +19,7 @@ from ..detectors.targets import targets_of
 from ..engine.config import compose
 from ..engine.runner import calm
 from .memory import extra_bytes
+from .predict.forms import eager
 from .step.conditions import Conditions, make_batch, simulated_source
 from .step.contender import Contender, ours
 from .step.measures import take_turns
@@ -62,7 +63,9 @@ def measure(detector: str, schemes: Sequence[str], conditions: Conditions) -> It
         sides = {scheme: contender(detector, scheme, conditions), "": plain}
         batch = make_batch(conditions)
         steps = take_turns({n: partial(_train, side, batch) for n, side in sides.items()}, conditions.steps)
-        looks = take_turns({n: partial(_predict, side, batch) for n, side in sides.items()}, conditions.steps)
+        looks = take_turns(
+            {n: partial(_predict, side, conditions, batch) for n, side in sides.items()}, conditions.steps
+        )
         model = sides[scheme].model
         yield SchemeRow(
             scheme,
@@ -93,9 +96,8 @@ def _train(side: Contender, batch: dict[str, Any]) -> list[Tensor]:
     return []
 
 
-def _predict(side: Contender, batch: dict[str, Any]) -> None:
-    side.model.eval()
-    side.model.test_step(deepcopy(batch))
+def _predict(side: Contender, conditions: Conditions, batch: dict[str, Any]) -> None:
+    eager(side, conditions)(batch)
     side.model.train()
 
 

@@ -91,7 +91,8 @@ def compare(
     where = where_to_run(jobs, threads, devices, cluster, cluster_options, minutes)
     folder = work_dir or new_run_folder(f"bench-{'-'.join(names)}")
     check_folders(folder, merge)
-    configs = _configs(names, assigners, **given)
+    where.take_threads()
+    configs = _decided(_configs(names, assigners, **given), where, (folder, *merge))
     budget = budget.as_recorded(map(read_grid, (folder, *merge)))
     tried = budget.is_open
     if tried:
@@ -197,15 +198,25 @@ def _configs(
     return configs
 
 
+def _decided(
+    configs: Mapping[Row, Mapping[str, Any]], where: Where, folders: Sequence[Path]
+) -> dict[Row, dict[str, Any]]:
+    """The configs with a precision by name, so that no cell decides for itself; what was left to the machine is said."""
+    from ..bench.grid.precision import decide
+    from ..engine.values import DTYPES
+
+    config = next(iter(configs.values()))
+    precision = decide({**config, "device": where.devices[0]}, folders, where.cluster is None)
+    if config["precision"] not in DTYPES:
+        click.echo(f"all cells are trained in {precision}", err=True)
+    return {row: {**config, "precision": precision.name} for row, config in configs.items()}
+
+
 def _try(configs: Mapping[Row, Mapping[str, Any]], where: Where, quiet: bool) -> None:
     """One step of every row."""
-    import torch
-
     from ..bench.grid.rehearsal import try_all
     from ..engine.progress import progress_bar
 
-    if where.threads:
-        torch.set_num_threads(where.threads)
     with progress_bar("one step of each", len(configs), quiet) as advance:
         try_all({row: where.rehearsed(config) for row, config in configs.items()}, advance)
 

@@ -33,6 +33,7 @@ def command(config: str | None, threads: int | None, out: Path | None, quiet: bo
 
     from ..bench.loop import PARTS, measure
     from ..engine.files import check_files, write_json
+    from ..engine.precision import precision_of
     from ..engine.provenance import processor
     from ..engine.resolving import resolve_config
 
@@ -49,7 +50,7 @@ def command(config: str | None, threads: int | None, out: Path | None, quiet: bo
         "epochs": resolved["schedule"]["epochs"],
         "batch_size": resolved["schedule"]["batch_size"],
         "workers": resolved["input"].get("workers"),
-        "precision": resolved["precision"],
+        "precision": precision_of(resolved).name,
         "processor": processor(),
         "threads": torch.get_num_threads(),
     }

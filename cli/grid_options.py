@@ -62,6 +62,7 @@ config_options = options(
     common.pretrained_option,
     common.init_option,
     common.amp_option,
+    common.precision_option,
     common.telemetry_option,
     common.set_option,
 )
@@ -119,10 +120,16 @@ class Where:
 
     def rehearsed(self, config: Mapping[str, Any]) -> dict[str, Any]:
         """A config as this process tries it; what is meant for a cluster's machines runs on whatever this one has."""
-
         if self.cluster is None:
             return {**config, "device": self.devices[0]}
         return {**config, "device": "auto", "precision": "float32"}
+
+    def take_threads(self) -> None:
+        """As many as a cell has, so that what this process tries and measures goes at a cell's pace."""
+        import torch
+
+        if self.threads:
+            torch.set_num_threads(self.threads)
 
 
 def where_to_run(

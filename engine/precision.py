@@ -20,7 +20,7 @@ from torch import nn
 
 from . import processes
 from .device import device_of
-from .values import PRECISIONS
+from .values import DTYPES, PRECISIONS
 
 WORTH = 1.5  # times the rate of float32: below it, what is cast costs what is gained
 SIDE, TRIES = 768, 5  # of the matrices that rates are measured with, large enough for every unit; the best try counts
@@ -95,6 +95,30 @@ def precision_of(config: Mapping[str, Any]) -> Precision:
     if name == "auto":
         return processes.once(lambda: fastest(device))
     return Precision(getattr(torch, name))
+
+
+def may_mean(name: str, other: str) -> bool:
+    """Whether a name that is left to the machine may come to the other one.
+
+    >>> may_mean("auto", "float32"), may_mean("amp", "bfloat16"), may_mean("amp", "float32"), may_mean("float32", "float32")
+    (True, True, False, False)
+    """
+    return name == "auto" or (name == "amp" and other != "float32")
+
+
+def kept(asked: str, begun: str | None) -> Precision | None:
+    """What goes on in the precision that it was begun in: under "auto" everything, under "amp" what is narrow.
+
+    Args:
+        asked: a config's "precision".
+        begun: the name of the precision so far; None, or one that is left to the machine, where that is not known.
+
+    Returns:
+        None for what is asked by name, and where nothing was begun.
+    """
+    if begun not in DTYPES or not may_mean(asked, begun):
+        return None
+    return Precision(getattr(torch, begun), "auto: as it began" if asked == "auto" else "")
 
 
 def narrow(device: torch.device) -> torch.dtype:

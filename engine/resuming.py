@@ -19,6 +19,7 @@ from .config import CONFIG, read, source_of, up_to_date
 from .conversion.reading import weights_of
 from .files import sha256_of_split, write_json
 from .notes import note
+from .precision import may_mean
 
 FREE = (
     "name",
@@ -116,8 +117,12 @@ def refused(changed: Mapping[str, tuple[Any, Any]]) -> dict[str, tuple[Any, Any]
 
 
 def conditions(changed: Mapping[str, tuple[Any, Any]]) -> dict[str, tuple[Any, Any]]:
-    """The differences that change what a run learns; where its data lies is none."""
-    return {key: values for key, values in changed.items() if not _is_one_of(key, (*FREE, *PLACES))}
+    """The differences that change what a run learns; where its data lies is none.
+
+    Nor is a precision that was left to the machine, as older configs do, and now has a name that it may have come to.
+    """
+    told = {key: values for key, values in changed.items() if not _is_one_of(key, (*FREE, *PLACES))}
+    return {key: values for key, values in told.items() if key != "precision" or not may_mean(*values)}
 
 
 def check_changes(changed: Mapping[str, tuple[Any, Any]], folder: Path) -> None:

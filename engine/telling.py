@@ -14,7 +14,7 @@ from . import processes
 from .evaluation import CLASSES
 from .loops import EMA
 from .optimization import parts_of
-from .precision import precision_of
+from .precision import Precision
 from .sampling import steps_in_all
 
 ENOUGH_SECONDS, ENOUGH_STEPS = 1.0, 20  # of training, to tell how long the rest takes
@@ -32,14 +32,17 @@ class Announcement(Hook):
 
     Args:
         config: resolved.
+        precision: of the run.
         say: is told the sentence.
         more: sentences behind it.
     """
 
     priority = "LOWEST"
 
-    def __init__(self, config: Mapping[str, Any], say: Callable[[str], None], more: Sequence[str] = ()) -> None:
-        self.config, self.say, self.more = config, say, more
+    def __init__(
+        self, config: Mapping[str, Any], precision: Precision, say: Callable[[str], None], more: Sequence[str] = ()
+    ) -> None:
+        self.config, self.precision, self.say, self.more = config, precision, say, more
         self.total = self.done = 0  # steps of this start of the run
         self.since = (
             0.0  # the end of the first step, whose time is not typical, or the beginning where it is the only one
@@ -70,7 +73,7 @@ class Announcement(Hook):
     def _tell(self, runner: Any, seconds: float | None) -> None:
         self.said = True
         if processes.is_first():
-            sentence = describe(self.config, runner, self.total, seconds)
+            sentence = describe(self.config, self.precision, runner, self.total, seconds)
             for text in filter(None, (sentence, *self.more)):
                 runner.logger.info(text)
                 self.say(text)
@@ -130,8 +133,8 @@ def _percents(metrics: Mapping[str, Any]) -> list[str]:
     return [f"{name} {'-' if value != value else f'{100 * value:.1f}'}" for name, value in scores.items()]
 
 
-def describe(config: Mapping[str, Any], runner: Any, steps: int, seconds: float | None) -> str:
-    """One sentence: detector and assigner, data, epochs, steps, how long."""
+def describe(config: Mapping[str, Any], precision: Precision, runner: Any, steps: int, seconds: float | None) -> str:
+    """One sentence: detector and assigner, data, epochs, steps, how long; a precision that is not usual, or has a reason."""
     data, schedule, all_epochs = config["data"]["name"], config["schedule"], runner.max_epochs
     train, val = len(runner.train_dataloader.dataset), len(runner.val_dataloader.dataset)
     what = f"{config['name'].removesuffix('-' + data)} on {data} ({train} images to learn from, {val} to measure on)"
@@ -141,11 +144,6 @@ def describe(config: Mapping[str, Any], runner: Any, steps: int, seconds: float 
     left = -(-steps // len(runner.train_dataloader))
     epochs = many(all_epochs, "epoch") if left == all_epochs else f"{left} of {all_epochs} epochs left"
     device = next(runner.model.parameters()).device
-    pace = f"{many(steps, 'step')} of {many(schedule['batch_size'], 'image')} on {device}{_in(config)}"
+    numbers = "" if str(precision) == "float32" else f" in {precision}"
+    pace = f"{many(steps, 'step')} of {many(schedule['batch_size'], 'image')} on {device}{numbers}"
     return f"{what}: {epochs}, {pace}, about {duration(seconds)} and the evaluations"
-
-
-def _in(config: Mapping[str, Any]) -> str:
-    """In what a network computes, where that is not usual or was left to the machine."""
-    precision = precision_of(config)
-    return "" if str(precision) == "float32" else f" in {precision}"

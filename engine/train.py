@@ -27,6 +27,7 @@ from .hooks import read_metrics
 from .keeping import CheckpointKeeper
 from .loops import check_parts, learn_from
 from .optimization import build_optimizer, parts_of, schedulers
+from .precision import Precision, kept, precision_of
 from .progress import progress_bar
 from .resuming import Start, check_changes, differences, find_start, fingerprint
 from .runner import QuietRunner, calm, runner_basics
@@ -44,7 +45,8 @@ def train(
 ) -> dict[str, Any]:
     """Train, evaluating on the way; leaves config, checkpoints, metrics, log and summary in `work_dir`.
 
-    In a job of several processes (`processes.joined`) each trains on its share of every batch, and the first one writes.
+    In a job of several processes (`processes.joined`) each trains on its share of every batch, and the first one writes. A
+    precision that is left to the machine is decided once: the folder's config has its name.
 
     Args:
         config: resolved.
@@ -61,10 +63,12 @@ def train(
     """
     processes.once(partial(check_trackers, config.get("log") or ()))
     goes_on = processes.once(partial(_goes_on, work_dir, resume))
+    precision = _precision(config, work_dir, resume)
+    config = {**config, "precision": precision.name}
     model = _seeded_model(config, initialise=not goes_on)
     if processes.is_first() and not goes_on:
         warn_of_cold_start(config, model)
-    loop, watched = _loop(config, model), watch(config, model, work_dir, quiet)
+    loop, watched = _loop(config, model), watch(config, precision, model, work_dir, quiet)
     prepare = partial(_find_start, config, work_dir, model) if goes_on else partial(_prepare, config, work_dir, resume)
     start = processes.once(prepare)  # what is refused by now leaves no folder
     if processes.is_first():
@@ -256,6 +260,13 @@ def _goes_on(work_dir: Path, resume: bool) -> bool:
             "one needs another folder"
         )
     return False
+
+
+def _precision(config: Mapping[str, Any], work_dir: Path, resume: bool) -> Precision:
+    """What the run is trained in, which is what its folder was begun in where the config leaves that to the machine."""
+    path = work_dir / CONFIG
+    begun = processes.once(lambda: read(path).get("precision") if resume and path.is_file() else None)
+    return kept(config.get("precision", "float32"), begun) or precision_of(config)
 
 
 def _find_start(config: Mapping[str, Any], work_dir: Path, model: nn.Module) -> Start:

@@ -91,7 +91,8 @@ SLOW = Rule(
     ),
 )
 
-PRECISIONS = ("float32", "bfloat16", "float16", "amp", "auto")
+DTYPES = ("float32", "bfloat16", "float16")
+PRECISIONS = (*DTYPES, "amp", "auto")  # the last two come to one of the others, on a machine
 PRECISION = Rule(f"one of {', '.join(PRECISIONS)}", lambda value: value in PRECISIONS)
 
 SHARES = ("color", "zoom", "mosaic", "mixup", "plain_from", "repeat_rare")  # of a config's input

@@ -16,6 +16,7 @@ from .course import Course, Patience, Picture
 from .hooks import AssignmentStatistics, EpochSeed, MetricsFile, ProgressBar, TrainingProgress
 from .keeping import CheckpointKeeper
 from .optimization import parts_of
+from .precision import Precision
 from .summary import METRICS
 from .telemetry import Telemetry, look_of
 from .telling import Announcement, EpochLog, pace, resolved_assigners
@@ -32,6 +33,7 @@ class Watch(NamedTuple):
         observed: its assignments.
         bar: on the terminal.
         telemetry: who learns what; empty without.
+        precision: that it is trained in.
         quiet: nothing is said of it.
     """
 
@@ -39,6 +41,7 @@ class Watch(NamedTuple):
     observed: AssignmentStatistics
     bar: ProgressBar
     telemetry: tuple[Telemetry, ...]
+    precision: Precision
     quiet: bool
 
     def hooks(
@@ -53,7 +56,7 @@ class Watch(NamedTuple):
         """Of the runner, in the order in which they are asked, `more` after those that look; trackers are told from here on."""
         processes.once(partial(self._tell_trackers, config, folder))
         said = () if self.quiet else (*pace(config), resolved_assigners(model))
-        told = [EpochLog(self.metrics.means), Announcement(config, self.bar.say, said)]
+        told = [EpochLog(self.metrics.means), Announcement(config, self.precision, self.bar.say, said)]
         looking = [self.metrics, self.observed, *self.telemetry, *more]
         state = [EpochSeed(config["seed"]), TrainingProgress(), SyncBuffersHook(), *([average] if average else [])]
         return [*looking, *state, self.bar, keeper, *told, *self._course(config, folder)]
@@ -74,12 +77,12 @@ class Watch(NamedTuple):
             self.bar.say(note)
 
 
-def watch(config: Mapping[str, Any], model: nn.Module, folder: Path, quiet: bool) -> Watch:
-    """What looks at a run of this config in this folder, which need not exist yet."""
+def watch(config: Mapping[str, Any], precision: Precision, model: nn.Module, folder: Path, quiet: bool) -> Watch:
+    """What looks at a run of this config, in this precision, in this folder, which need not exist yet."""
     settings = config["telemetry"]
     look = look_of(model) if settings["on"] else None
     observed = AssignmentStatistics(settings["every"], look, parts_of(config))
     metrics = MetricsFile(folder / METRICS)
     bar = ProgressBar(config["name"], metrics, quiet or not processes.is_first())
     telemetry = (Telemetry(config, model, observed, metrics, folder, bar.say),) if settings["on"] else ()
-    return Watch(metrics, observed, bar, telemetry, quiet)
+    return Watch(metrics, observed, bar, telemetry, precision, quiet)

@@ -17,7 +17,9 @@ from ...data.files import read_json
 from ...data.sources import NEEDED
 from ...engine.config import plain, source_of
 from ...engine.files import sha256_of, sha256_of_split
+from ...engine.precision import may_mean
 from ...engine.resuming import FREE, PLACES
+from ...engine.values import DTYPES
 
 CELLS = "cells"  # folder of a grid's cells
 LARGEST = 2**26  # bytes of a record
@@ -81,7 +83,7 @@ def read_record(path: Path) -> dict[str, Any]:
     wrong = _wrong(record)
     if wrong:
         raise ValueError(f"{path}: no record of a finished cell ({wrong}); without the file the cell is trained again")
-    return record
+    return _as_trained(record)
 
 
 def hardware(records: Iterable[Mapping[str, Any]]) -> list[str]:
@@ -100,6 +102,15 @@ def _wrong(record: Any) -> str | None:
     except ValueError:  # numbers that JSON has no word for
         sound = False
     return None if sound else "its conditions are not those that it was written with"
+
+
+def _as_trained(record: dict[str, Any]) -> dict[str, Any]:
+    """The same under the precision that it came to, where its conditions left that to the machine, as older ones do."""
+    left, came_to = record["conditions"].get("precision"), record.get("precision")
+    if came_to not in DTYPES or not may_mean(left, came_to):
+        return record
+    told = {**record["conditions"], "precision": came_to}
+    return {**record, "conditions": told, "conditions_sha256": digest(told)}
 
 
 def _without_none(value: Any) -> Any:

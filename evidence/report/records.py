@@ -15,7 +15,7 @@ CLASSES = "classes"  # of the metrics: AP by class name
 COSTS = ("seconds_per_step", "assignment_share", "peak_memory_bytes", "parameters", "steps")
 POSITIVES = ("positives_per_target", "effective_positives_per_target", "targets_without_positive")
 MEASURES = (*METRICS, *POSITIVES, *COSTS)
-ENVIRONMENT = ("device", "host", "commit", "processes", "max_detections", "steps", "versions")
+ENVIRONMENT = ("device", "host", "commit", "processes", "precision", "max_detections", "steps", "versions")
 
 
 class Row(NamedTuple):

@@ -5,12 +5,17 @@ import shutil
 
 import pytest
 import submitit  # noqa: F401 (its import closes log files that are open: here there are none yet)
+import torch
 
 from detassign.assigners import MATCHINGS
 from detassign.bench.grid import rehearsal
+from detassign.bench.grid.plan import write_record
+from detassign.bench.grid.records import make_record
 from detassign.cli import bench_grid, main
 from detassign.data import make_dataset
+from detassign.engine import precision
 
+SUMMARY = {"metrics": {"AP": 0.25}, "curve": [], "versions": {}}
 OTHER = "center_prior(sigma=1.5, exclusive=None)+quality_focal"
 SMALL = ("--batch-size", 4, "--set", "input.scale=(64, 64)", "--set", "model.head.stacked_convs=1", "--device", "cpu")
 
@@ -100,6 +105,20 @@ def test_minutes_are_measured_once_and_become_steps(untrained, data, tmp_path, m
     assert [{cell.steps for cell in cells} for cells, _, _ in untrained] == [{3}, {3}]
 
 
+def test_auto_is_decided_once_for_all_cells(untrained, data, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(precision, "fastest", lambda device: precision.Precision(torch.bfloat16, "auto: it is"))
+    command = ("--assigners", "fcos,dw", "--seeds", "0,1", "--data", data, *SMALL, "--work-dir", tmp_path / "grid")
+    assert bench(*command, "--precision", "auto") == 1
+    ((cells, _, _),) = untrained
+    assert [cell.conditions["precision"] for cell in cells] == ["bfloat16"] * 4
+    assert capsys.readouterr().err.count("all cells are trained in bfloat16 (auto: it is)\n") == 1
+    write_record(cells[0], make_record(cells[0].labels, cells[0].conditions, SUMMARY))
+    monkeypatch.setattr(precision, "fastest", lambda device: pytest.fail("measured again"))
+    assert bench(*command, "--precision", "auto") == 1
+    assert [cell.key for cell in untrained[1][0]] == [cell.key for cell in cells[1:]]
+    assert "all cells are trained in bfloat16 (auto: as it began)\n" in capsys.readouterr().err
+
+
 def test_cells_go_to_a_cluster_with_its_options(untrained, data, tmp_path):
     given = ("--cluster", "local", "--cluster-option", "timeout_min=7", "--threads", 2, "--data", data, "--telemetry")
     assert bench(*given, *SMALL, "--work-dir", tmp_path / "grid") == 1
@@ -124,6 +143,7 @@ def test_cells_go_to_a_cluster_with_its_options(untrained, data, tmp_path):
         (["--cluster-option", "timeout_min=5"], "--cluster-option: belongs to --cluster"),
         (["--cluster", "local", "--cluster-option", "timeout_min"], "expected key=value, as in --cluster-option"),
         (["--cluster", "local", "--minutes", "5"], "give --steps or --epochs"),
+        (["--cluster", "local", "--precision", "auto"], "run elsewhere than it measures; name a precision"),
         (["--merge", "none"], "--merge none: holds no comparison"),
     ],
 )

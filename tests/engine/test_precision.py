@@ -11,7 +11,8 @@ from detassign.engine import precision
 from detassign.engine.build import build_model
 from detassign.engine.config import compose, read
 from detassign.engine.datasets import train_loader
-from detassign.engine.precision import optim_wrapper, precision_of
+from detassign.engine.notes import Note
+from detassign.engine.precision import kept, optim_wrapper, precision_of
 from detassign.engine.runner import calm
 from detassign.engine.train import train
 
@@ -72,6 +73,25 @@ def test_a_run_in_bfloat16_says_so(source, tmp_path):
     assert {value.dtype for value in state.values() if value.is_floating_point()} == {torch.float32}
 
 
+def test_a_run_of_auto_is_decided_once(source, tmp_path, monkeypatch, capsys):
+    """It is measured by two rates, and when the run goes on there is no third."""
+    measured = iter([2.0, 1.0])
+    monkeypatch.setattr(precision, "rate", lambda *_: next(measured))
+    changes = {"input.scale": (96, 96), "model.head.stacked_convs": 1}
+    config = compose("fcos_tiny", "dw", source, changes=changes, epochs=1, batch_size=2, precision="auto", device="cpu")
+    folder = tmp_path / "run"
+    precision.fastest.cache_clear()
+    train(config, folder, quiet=True)
+    precision.fastest.cache_clear()
+    said = "in bfloat16 (auto: cpu multiplies bfloat16 matrices 2.0 times as fast as float32), about"
+    assert said in capsys.readouterr().err
+    assert read(folder / "config.json")["precision"] == "bfloat16"
+    config["schedule"]["epochs"] = 2
+    with pytest.warns(Note):  # the pace is another
+        assert train(config, folder, resume=True, quiet=True)["precision"] == "bfloat16"
+    assert "in bfloat16 (auto: as it began), about" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(("times", "chosen"), [(1.4, torch.float32), (1.6, torch.bfloat16)])
 def test_auto_takes_bfloat16_where_it_is_worth_it(times, chosen, monkeypatch):
     monkeypatch.setattr(precision, "rate", lambda device, dtype: times if dtype == torch.bfloat16 else 1.0)
@@ -80,6 +100,22 @@ def test_auto_takes_bfloat16_where_it_is_worth_it(times, chosen, monkeypatch):
     precision.fastest.cache_clear()
     assert found.dtype == chosen
     assert str(found).endswith(f"(auto: cpu multiplies bfloat16 matrices {times} times as fast as float32)")
+
+
+@pytest.mark.parametrize(
+    ("asked", "begun", "told"),
+    [
+        ("auto", "float32", "float32 (auto: as it began)"),
+        ("auto", "float16", "float16 (auto: as it began)"),
+        ("amp", "bfloat16", "bfloat16"),
+        ("amp", "float32", "None"),
+        ("bfloat16", "float32", "None"),
+        ("auto", "amp", "None"),
+        ("auto", None, "None"),
+    ],
+)
+def test_what_goes_on_keeps_what_it_began_with(asked, begun, told):
+    assert str(kept(asked, begun)) == told
 
 
 def test_rates_are_those_of_the_work_done(monkeypatch):

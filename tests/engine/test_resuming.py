@@ -124,6 +124,16 @@ def test_what_changes_nothing_is_taken_in_silence(source, key, value):
     assert not refused(differences(config, changed))
 
 
+@pytest.mark.parametrize(
+    ("before", "now", "same"),
+    [("auto", "float32", True), ("amp", "bfloat16", True), ("amp", "float32", False), ("float32", "bfloat16", False)],
+)
+def test_a_precision_that_was_left_to_the_machine_has_a_name_now(source, before, now, same):
+    found = differences(config_of(source, precision=before), config_of(source, precision=now))
+    assert found.keys() == {"precision"}
+    assert (not refused(found)) is same
+
+
 def test_moved_data_is_taken_and_the_folder_says_where_it_is(copied, source, tmp_path):
     shutil.copytree(source.train_images.parent, tmp_path / "moved")
     moved = {**config_of(source), "data": described(resolve(tmp_path / "moved"))}

@@ -12,6 +12,7 @@ import torch
 from detassign.data import make_dataset, resolve
 from detassign.engine.config import compose
 from detassign.engine.hooks import read_metrics
+from detassign.engine.precision import Precision
 from detassign.engine.provenance import commit, provenance
 from detassign.engine.telling import describe, duration
 from detassign.engine.train import train
@@ -61,7 +62,7 @@ def test_epochs_that_are_done_are_counted(epochs, words):
     runner = SimpleNamespace(train_dataloader=loader, val_dataloader=loader, max_epochs=epochs)
     config = {"name": "fcos_tiny-dw-few", "data": {"name": "few"}, "schedule": {"epochs": epochs}}
     start = "fcos_tiny-dw on few (2 images to learn from, 2 to measure on)"
-    assert describe(config, runner, 0, None) == f"{start}: {words}, nothing is left to learn"
+    assert describe(config, Precision(torch.float32), runner, 0, None) == f"{start}: {words}, nothing is left to learn"
 
 
 def test_the_log_has_losses_and_ap_of_every_epoch(run):

@@ -35,6 +35,7 @@ def record(assigner="fcos", seed=0, ap=None, **changed):
         "seconds_per_step": 0.5 + 0.01 * seed,
         "assignment_share": 0.1,
         "peak_memory_bytes": 2**30,
+        "precision": "float32",
         "device": "a processor",
         "host": "here",
         "versions": {"torch": "2.11.0"},

@@ -59,9 +59,11 @@ def test_costs_are_ratios_to_the_baseline():
 
 
 def test_what_is_not_like_for_like_is_told():
-    runs = [record("fcos"), record("dw", device="a GPU", versions={"torch": "2.13.0"}), record("dw", 1)]
+    other = {"device": "a GPU", "precision": "bfloat16", "versions": {"torch": "2.13.0"}}
+    runs = [record("fcos"), record("dw", **other), record("dw", 1)]
     told = said(runs, "What is not like for like")
     assert "device: a processor (fcos, dw); a GPU (dw)." in told
+    assert "precision: float32 (fcos, dw); bfloat16 (dw)." in told
     assert "versions.torch: 2.11.0 (fcos, dw); 2.13.0 (dw)." in told
     assert "Seeds (fcos: 0; dw: 0, 1)" in told
     assert said(records("fcos", "dw"), "What is not like for like") == ""
