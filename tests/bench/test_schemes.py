@@ -24,11 +24,11 @@ def test_a_row_says_what_a_scheme_adds():
 
 def test_inference_is_in_the_precision_of_training(monkeypatch):
     """The plain detector predicts beside the first scheme and is trained on beside the second."""
-    seen = {True: [], False: []}  # dtypes that a first convolution gives, by whether its model is in training
+    seen = {True: [], False: []}  # dtypes that the neck gives, by whether its model is in training
 
     def watched(*named):
         side = contender(*named)
-        convolution = next(module for module in side.model.modules() if isinstance(module, nn.Conv2d))
+        convolution = next(module for module in side.model.neck.modules() if isinstance(module, nn.Conv2d))
         convolution.register_forward_hook(lambda _, __, output: seen[side.model.training].append(output.dtype))
         return side
 
