@@ -4,16 +4,18 @@ import json
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 from functools import partial
+from types import SimpleNamespace
 
 import pytest
 import torch
+from torch.autograd import DeviceType
 
 from detassign.bench.step import families as whole
 from detassign.bench.step import measures, mmdet_peers, rows
 from detassign.bench.step.conditions import Conditions, make_batch
 from detassign.bench.step.contender import Contender, ours
 from detassign.bench.step.families import MMDET, OURS, TRANSFORMERS, families, make_side
-from detassign.bench.step.operators import operator_times
+from detassign.bench.step.operators import OperatorTime, operator_times, times_of
 from detassign.bench.step.rows import Row
 from detassign.cli import main
 from detassign.configs.detectors import query_parts as parts
@@ -272,6 +274,33 @@ def test_operators_are_told_by_the_time_they_take_themselves(small):
     sizes = (len(small.model.encoder.layers), len(small.model.decoder.layers))
     assert calls["detassign::ms_deform_attn"] == calls["detassign::ms_deform_attn_backward"] == sum(sizes)
     assert "aten::convolution_backward" in calls
+
+
+def event(key, count, cpu=0.0, device=0.0, device_type=DeviceType.CPU):
+    """As torch's profiler averages them, in microseconds."""
+    return SimpleNamespace(
+        key=key, count=count, self_cpu_time_total=cpu, self_device_time_total=device, device_type=device_type
+    )
+
+
+EVENTS = [
+    event("aten::add", 4, cpu=10.0, device=100.0),
+    event("aten::mm", 2, cpu=30.0, device=300.0),
+    event("aten::view", 6, cpu=40.0),
+    event("add_kernel", 4, device=100.0, device_type=DeviceType.CUDA),
+    event("gemm_kernel", 2, device=300.0, device_type=DeviceType.CUDA),
+]
+
+
+def test_a_kernels_time_is_that_of_its_operator_and_counts_once():
+    """Operators that start nothing on a GPU take none of its time."""
+    wanted = [OperatorTime("aten::mm", 150e-6, 1, 0.75), OperatorTime("aten::add", 50e-6, 2, 0.25)]
+    assert times_of(EVENTS, on_gpu=True, steps=2) == wanted
+
+
+def test_on_a_cpu_operators_take_its_time():
+    times = times_of(EVENTS, on_gpu=False, steps=1)
+    assert {each.operator: each.share for each in times} == {"aten::view": 0.5, "aten::mm": 0.375, "aten::add": 0.125}
 
 
 def test_operators_of_one_family_are_shown_and_written(monkeypatch, tmp_path, small, capsys):
