@@ -1,9 +1,11 @@
 """The benchmark of training steps: its sides, batch and bookkeeping on small models; no times."""
 
 import json
+import sys
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 from functools import partial
+from importlib import import_module
 from types import SimpleNamespace
 
 import pytest
@@ -102,6 +104,41 @@ def test_sides_take_turns_and_the_first_turns_are_not_counted():
     times = measures.take_turns({"a": lambda: calls.append("a"), "b": lambda: calls.append("b")}, 3)
     assert calls == ["a", "b"] * (3 + measures.WARM_UP)
     assert all(len(clocks) == 2 for clocks in times.values())
+
+
+LATE = ("late_with_the_model", "late_with_the_step")
+
+
+class LateStep(torch.nn.Linear):
+    """Its first step imports a package, as its maker did; it tells the size of the images that it meets."""
+
+    def train_step(self, batch, optimizer):
+        import_module(LATE[1])
+        optimizer.append(tuple(batch["inputs"][0].shape[1:]))
+
+
+def test_what_a_side_imports_is_there_before_its_memory_is_read(tmp_path, monkeypatch):
+    """By its maker and by its first step; what is measured comes after the reading, in the size asked for."""
+    told = []
+    for name in LATE:
+        (tmp_path / f"{name}.py").touch()
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def make(conditions):
+        import_module(LATE[0])
+        return Contender(LateStep(1, 1), told)
+
+    def read():
+        assert all(name in sys.modules for name in LATE)
+        told.append("read")
+        return 100
+
+    monkeypatch.setattr(measures, "start_over", read)
+    monkeypatch.setattr(measures, "peak_memory_bytes", lambda: 300)
+    assert measures._growth(make, replace(CONDITIONS, size=(128, 160)), torch.get_num_threads()) == 200
+    assert told == [measures.SMALL] * 2 + ["read"] + [(128, 160)] * 2
+    for name in LATE:
+        del sys.modules[name]
 
 
 def test_a_row_says_its_ratios():
