@@ -262,7 +262,9 @@ def test_help_says_what_is_measured(capsys):
     with pytest.raises(SystemExit) as stopped:
         main(["bench", "train-step", "--help"])
     assert stopped.value.code == 0
-    assert "deformable attention in plain torch" in " ".join(capsys.readouterr().out.split())
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "deformable attention in plain torch" in shown
+    assert "TOOD runs on this project's deformable convolution" in shown
 
 
 def test_waits_that_a_stand_in_cannot_count_are_unknown(monkeypatch):
