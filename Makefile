@@ -87,7 +87,7 @@ cuda-check: setup ## Compile the CUDA kernels (needs the CUDA compiler, not a GP
 	PYTHONPATH=build/cuda/lib $(BIN)/python -c "from detassign.ops import extension_status; \
 		status = extension_status()['cuda']; print(status); raise SystemExit(not status.loaded)"
 
-gpu-check: ## On a machine with a GPU: build, test and measure the CUDA kernels (bench/results/ops_cuda.json)
+gpu-check: ## On a machine with a GPU: build and test the CUDA kernels, measure them and training steps (bench/results/*_cuda.json)
 	PYTHON="$(if $(wildcard $(BIN)/python),$(BIN)/python,$(PYTHON))" sh bench/gpu_check.sh
 
 dist: setup ## Build the source distribution and the wheel, and check what they hold

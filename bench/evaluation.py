@@ -19,7 +19,7 @@ from pycocotools.cocoeval import COCOeval
 from ..engine.detected import Detected
 from ..engine.hooks import peak_memory_bytes
 from ..evidence.evaluation.coco import Detections, Objects, evaluate
-from .memory import resident_bytes
+from .memory import start_over
 
 __all__ = ["SIDES", "Evaluated", "Split", "measure", "random_split"]
 
@@ -101,7 +101,7 @@ def measure(make: Callable[[], Split], sides: Sequence[str] = ("detassign", "pyc
 
 def _measured(side: str, make: Callable[[], Split]) -> Evaluated:
     split = make()
-    before = resident_bytes()
+    before = start_over()
     started, cpu_started = time.perf_counter(), time.process_time()
     averages = SIDES[side](split)
     seconds, cpu_seconds = time.perf_counter() - started, time.process_time() - cpu_started

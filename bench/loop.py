@@ -1,7 +1,7 @@
 """Where the time of a training goes, from its first line to its last checkpoint.
 
-Two hooks, the first and the last of all, stop one clock at everything that mmengine's loop calls hooks for. Each piece of time
-belongs to one part, so the parts add up to the whole.
+Two hooks, the first and the last of all, stop one clock at everything that mmengine's loop calls hooks for, two more
+before and behind the one that writes checkpoints. Each piece of time belongs to one part, so the parts add up to the whole.
 """
 
 from __future__ import annotations
@@ -15,14 +15,17 @@ from typing import Any
 
 import torch
 from mmengine.hooks import Hook
+from mmengine.runner.priority import get_priority
 
 from ..engine.device import device_of
+from ..engine.keeping import CheckpointKeeper
 from ..engine.train import train
 
 __all__ = ["PARTS", "measure"]
 
 START, READ, STEP, HOOKS = "start", "read", "step", "hooks"
-READ_TO_MEASURE, DETECT, PRECISION, ENDS = "read to measure", "detect", "average precision", "ends of epochs"
+READ_TO_MEASURE, DETECT, PRECISION = "read to measure", "detect", "average precision"
+CHECKPOINTS, ENDS = "checkpoints", "ends of epochs"
 PARTS = {
     START: "annotations, model, optimizer",
     READ: "decode, resize and collate pictures to learn from",
@@ -31,7 +34,8 @@ PARTS = {
     READ_TO_MEASURE: "decode, resize and collate pictures to measure on",
     DETECT: "forward and post-processing",
     PRECISION: "average precision",
-    ENDS: "checkpoints, curves, summary",
+    CHECKPOINTS: "files of the last epochs and of the best one",
+    ENDS: "curves, summary",
 }
 FIRST = {
     "before_train": START,
@@ -55,6 +59,8 @@ LAST = {
     "after_val_iter": HOOKS,
     "after_val_epoch": ENDS,
 }
+BEFORE_KEEPING = {"after_train_epoch": ENDS, "after_val_epoch": ENDS}
+BEHIND_KEEPING = {"after_train_epoch": CHECKPOINTS, "after_val_epoch": CHECKPOINTS}
 
 
 def measure(config: Mapping[str, Any], quiet: bool = False) -> dict[str, float]:
@@ -74,7 +80,7 @@ def measure(config: Mapping[str, Any], quiet: bool = False) -> dict[str, float]:
             {**config, "log": None},
             Path(folder) / "run",
             quiet=quiet,
-            watching=[_edge("HIGHEST", FIRST, mark), _edge("LOWEST", LAST, mark)],
+            watching=_edges(mark),
         )
         mark(ENDS)
     return {part: seconds[part] for part in PARTS}
@@ -95,7 +101,14 @@ def _clock(seconds: Counter[str], device: torch.device) -> Callable[[str], None]
     return mark
 
 
-def _edge(priority: str, stages: Mapping[str, str], mark: Callable[[str], None]) -> Hook:
+def _edges(mark: Callable[[str], None]) -> list[Hook]:
+    """The hooks that end parts."""
+    keeping = get_priority(CheckpointKeeper.priority)
+    every = {"HIGHEST": FIRST, keeping - 1: BEFORE_KEEPING, keeping + 1: BEHIND_KEEPING, "LOWEST": LAST}
+    return [_edge(priority, stages, mark) for priority, stages in every.items()]
+
+
+def _edge(priority: str | int, stages: Mapping[str, str], mark: Callable[[str], None]) -> Hook:
     """A hook that calls `mark` at stages of a loop, with the part that ends there."""
 
     def method(part: str) -> Callable[..., None]:

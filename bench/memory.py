@@ -1,8 +1,9 @@
-"""The peak memory of a call beyond its arguments and its results, in a fresh process (Linux)."""
+"""The peak memory of a call beyond its arguments and its results, in a fresh process, and whence a peak counts (Linux)."""
 
 from __future__ import annotations
 
 import ctypes
+import gc
 import multiprocessing
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
@@ -12,18 +13,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-__all__ = ["can_measure", "extra_bytes", "resident_bytes"]
+__all__ = ["can_measure", "extra_bytes", "start_over"]
 
 STATUS, RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
 def can_measure() -> bool:
     return STATUS.exists() and RESET.exists()
-
-
-def resident_bytes() -> int:
-    """What this process holds in memory now."""
-    return 1024 * _kibibytes("VmRSS")
 
 
 def extra_bytes(prepare: Callable[[], Callable[[], Any]]) -> int:
@@ -40,13 +36,20 @@ def _measure(threads: int, prepare: Callable[[], Callable[[], Any]]) -> int:
     torch.set_num_threads(threads)
     run = prepare()
     run()  # what the first call alone takes, such as autograd's threads, is nobody's
-    _give_back()
-    RESET.write_text("5")  # forgets the peak so far
-    before = resident_bytes()
+    before = start_over()
     results = run()
     peak = 1024 * _kibibytes("VmHWM") - before
     held = [results] if isinstance(results, Tensor) else results
     return max(0, peak - sum(tensor.numel() * tensor.element_size() for tensor in held))
+
+
+def start_over() -> int:
+    """Bytes that this process holds, from which its peak counts anew; where the system does not forget a peak, that stays."""
+    gc.collect()
+    _give_back()
+    if RESET.exists():
+        RESET.write_text("5")  # forgets the peak so far
+    return 1024 * _kibibytes("VmRSS")
 
 
 def _give_back() -> None:

@@ -156,10 +156,10 @@ def train_step(
     """Measure training steps beside mmdet's, torchvision's and Hugging Face's own models, in one process, taking turns.
 
     Peers whose package is not installed are named and left out. On a CPU mmdet is measured as it comes, with deformable
-    attention in plain torch, and with this project's kernel. With
-    --schemes a detector is measured beside itself under each of them: what they cost in training, and that inference is free.
-    With --telemetry it is measured what the train command's --telemetry adds to a step, with --operators by which operators
-    our own step takes its time.
+    attention in plain torch, and with this project's kernel; its TOOD runs on this project's deformable convolution, which
+    serves mmcv's. With --schemes a detector is measured beside itself under each of them: what they cost in training, and that
+    inference is free. With --telemetry it is measured what the train command's --telemetry adds to a step, with --operators by
+    which operators our own step takes its time.
 
     \b
     detassign bench train-step --families detr,fcos --steps 3

@@ -50,7 +50,7 @@ def command(
 
     From pictures on the host to detections, R50 with random weights. Peers whose package is not installed are named and left
     out, and so is what torch cannot compile or export. On a CPU mmdet is measured as it comes, with deformable attention in
-    plain torch, and with this project's kernel.
+    plain torch, and with this project's kernel; its TOOD runs on this project's deformable convolution, which serves mmcv's.
 
     \b
     detassign bench predict --families fcos,detr --forms eager --precision float32

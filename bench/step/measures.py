@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import resource
 import statistics
 import time
 import warnings
@@ -12,7 +11,6 @@ from concurrent.futures import ProcessPoolExecutor
 from copy import deepcopy
 from dataclasses import replace
 from functools import singledispatch
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -24,11 +22,13 @@ from ...detectors.targets import targets_of
 from ...engine.hooks import peak_memory_bytes
 from ...engine.runner import calm
 from ...heads.query import QueryOutputs
+from ..memory import start_over
 from ..stand_in import put_on, stand_in
 from .conditions import CLASSES, Conditions, make_batch
 from .contender import Contender, wait
 
 WARM_UP = 2  # steps that are not counted
+SMALL = (64, 96)  # pixels, of images that a side is made ready on before its memory is measured
 
 
 def take_turns(runs: Mapping[str, Callable[[], Any]], steps: int) -> dict[str, tuple[float, float]]:
@@ -151,6 +151,8 @@ def waits_on_stand_in(contender: Contender, batch: Mapping[str, Any]) -> int:
 def peak_growth(make: Callable[[Conditions], Contender], conditions: Conditions) -> int:
     """Bytes that a fresh process grows by, at most, from before the model is built until it has trained two steps.
 
+    What a side imports and registers is none of it: the process has trained the side on small images before.
+
     Args:
         make: a module's function or a partial of one, since it goes to that process.
         conditions: of the measurement.
@@ -161,18 +163,27 @@ def peak_growth(make: Callable[[Conditions], Contender], conditions: Conditions)
 
 def _growth(make: Callable[[Conditions], Contender], conditions: Conditions, threads: int) -> int:
     torch.set_num_threads(threads)
-    before = 0 if torch.device(conditions.device).type == "cuda" else _resident_bytes()
     with calm():
-        contender, batch = make(conditions), make_batch(conditions)
-        for _ in range(2):
-            contender.step(batch)
+        _train(make, replace(conditions, size=SMALL))
+        before = _held(torch.device(conditions.device))
+        _train(make, conditions)
     return peak_memory_bytes() - before
 
 
-def _resident_bytes() -> int:
-    """What this process holds in memory now."""
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * resource.getpagesize()
+def _train(make: Callable[[Conditions], Contender], conditions: Conditions) -> None:
+    """Two steps of a side that is gone afterwards."""
+    contender, batch = make(conditions), make_batch(conditions)
+    for _ in range(2):
+        contender.step(batch)
+
+
+def _held(device: torch.device) -> int:
+    """Bytes that this process holds now on the device, from which its peak counts anew."""
+    before = start_over()
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        return torch.cuda.memory_allocated(device)
+    return before
 
 
 def _seconds(run: Callable[[], Any]) -> tuple[float, float]:

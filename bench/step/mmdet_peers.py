@@ -1,7 +1,8 @@
 """mmdet's own models as peers.
 
 On a CPU mmcv runs deformable attention in plain torch, whatever ops it has. mmdet is measured so, and again with this
-project's kernel put in its place, which is the harder peer.
+project's kernel put in its place, which is the harder peer. Its TOOD runs on this project's deformable convolution,
+which serves mmcv's (`detassign.compat`), as this project's attention does on a GPU.
 """
 
 from __future__ import annotations

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 
 from .conditions import Conditions, make_batch
@@ -42,12 +44,24 @@ def operator_times(contender: Contender, conditions: Conditions) -> list[Operato
     with profile(activities=activities, acc_events=True) as profiler:
         for _ in range(conditions.steps):
             contender.step(batch)
+    return times_of(profiler.key_averages(), on_gpu, conditions.steps)
+
+
+def times_of(events: Iterable[Any], on_gpu: bool, steps: int) -> list[OperatorTime]:
+    """Operators that take any time in a step, those that take most first.
+
+    Args:
+        events: means that torch's profiler gives. Those that ran on a GPU are kernels, and left out: each kernel's time is in
+            that of the operator that started it too.
+        on_gpu: whether the GPU's time is asked for.
+        steps: that the events are of.
+    """
     own = "self_device_time_total" if on_gpu else "self_cpu_time_total"
-    found = {event.key: (getattr(event, own), event.count) for event in profiler.key_averages()}
-    whole = sum(microseconds for microseconds, _ in found.values())
+    operators = [event for event in events if event.device_type == DeviceType.CPU]
+    whole = sum(getattr(event, own) for event in operators)
     times = [
-        OperatorTime(name, microseconds / 1e6 / conditions.steps, calls / conditions.steps, microseconds / whole)
-        for name, (microseconds, calls) in found.items()
-        if microseconds > 0
+        OperatorTime(event.key, taken / 1e6 / steps, event.count / steps, taken / whole)
+        for event in operators
+        if (taken := getattr(event, own)) > 0
     ]
     return sorted(times, key=lambda each: -each.seconds)

@@ -28,7 +28,7 @@ class Row:
 
     Attributes:
         cpu_seconds, peer_cpu_seconds: of all threads.
-        memory, peer_memory: bytes a training process grows by, from before the model to its peak.
+        memory, peer_memory: bytes a training process grows by, from before the model to its peak, imports left out.
         supervision: seconds of our step that go into matching, losses (forward and backward) and denoising queries.
         waits, peer_waits: how often a step waits for the GPU; on a CPU, for a stand-in (see `bench.stand_in`), None where
             that does not know an operator.

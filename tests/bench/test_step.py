@@ -1,19 +1,23 @@
 """The benchmark of training steps: its sides, batch and bookkeeping on small models; no times."""
 
 import json
+import sys
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 from functools import partial
+from importlib import import_module
+from types import SimpleNamespace
 
 import pytest
 import torch
+from torch.autograd import DeviceType
 
 from detassign.bench.step import families as whole
 from detassign.bench.step import measures, mmdet_peers, rows
 from detassign.bench.step.conditions import Conditions, make_batch
 from detassign.bench.step.contender import Contender, ours
 from detassign.bench.step.families import MMDET, OURS, TRANSFORMERS, families, make_side
-from detassign.bench.step.operators import operator_times
+from detassign.bench.step.operators import OperatorTime, operator_times, times_of
 from detassign.bench.step.rows import Row
 from detassign.cli import main
 from detassign.configs.detectors import query_parts as parts
@@ -100,6 +104,41 @@ def test_sides_take_turns_and_the_first_turns_are_not_counted():
     times = measures.take_turns({"a": lambda: calls.append("a"), "b": lambda: calls.append("b")}, 3)
     assert calls == ["a", "b"] * (3 + measures.WARM_UP)
     assert all(len(clocks) == 2 for clocks in times.values())
+
+
+LATE = ("late_with_the_model", "late_with_the_step")
+
+
+class LateStep(torch.nn.Linear):
+    """Its first step imports a package, as its maker did; it tells the size of the images that it meets."""
+
+    def train_step(self, batch, optimizer):
+        import_module(LATE[1])
+        optimizer.append(tuple(batch["inputs"][0].shape[1:]))
+
+
+def test_what_a_side_imports_is_there_before_its_memory_is_read(tmp_path, monkeypatch):
+    """By its maker and by its first step; what is measured comes after the reading, in the size asked for."""
+    told = []
+    for name in LATE:
+        (tmp_path / f"{name}.py").touch()
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def make(conditions):
+        import_module(LATE[0])
+        return Contender(LateStep(1, 1), told)
+
+    def read():
+        assert all(name in sys.modules for name in LATE)
+        told.append("read")
+        return 100
+
+    monkeypatch.setattr(measures, "start_over", read)
+    monkeypatch.setattr(measures, "peak_memory_bytes", lambda: 300)
+    assert measures._growth(make, replace(CONDITIONS, size=(128, 160)), torch.get_num_threads()) == 200
+    assert told == [measures.SMALL] * 2 + ["read"] + [(128, 160)] * 2
+    for name in LATE:
+        del sys.modules[name]
 
 
 def test_a_row_says_its_ratios():
@@ -223,7 +262,9 @@ def test_help_says_what_is_measured(capsys):
     with pytest.raises(SystemExit) as stopped:
         main(["bench", "train-step", "--help"])
     assert stopped.value.code == 0
-    assert "deformable attention in plain torch" in " ".join(capsys.readouterr().out.split())
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "deformable attention in plain torch" in shown
+    assert "TOOD runs on this project's deformable convolution" in shown
 
 
 def test_waits_that_a_stand_in_cannot_count_are_unknown(monkeypatch):
@@ -272,6 +313,33 @@ def test_operators_are_told_by_the_time_they_take_themselves(small):
     sizes = (len(small.model.encoder.layers), len(small.model.decoder.layers))
     assert calls["detassign::ms_deform_attn"] == calls["detassign::ms_deform_attn_backward"] == sum(sizes)
     assert "aten::convolution_backward" in calls
+
+
+def event(key, count, cpu=0.0, device=0.0, device_type=DeviceType.CPU):
+    """As torch's profiler averages them, in microseconds."""
+    return SimpleNamespace(
+        key=key, count=count, self_cpu_time_total=cpu, self_device_time_total=device, device_type=device_type
+    )
+
+
+EVENTS = [
+    event("aten::add", 4, cpu=10.0, device=100.0),
+    event("aten::mm", 2, cpu=30.0, device=300.0),
+    event("aten::view", 6, cpu=40.0),
+    event("add_kernel", 4, device=100.0, device_type=DeviceType.CUDA),
+    event("gemm_kernel", 2, device=300.0, device_type=DeviceType.CUDA),
+]
+
+
+def test_a_kernels_time_is_that_of_its_operator_and_counts_once():
+    """Operators that start nothing on a GPU take none of its time."""
+    wanted = [OperatorTime("aten::mm", 150e-6, 1, 0.75), OperatorTime("aten::add", 50e-6, 2, 0.25)]
+    assert times_of(EVENTS, on_gpu=True, steps=2) == wanted
+
+
+def test_on_a_cpu_operators_take_its_time():
+    times = times_of(EVENTS, on_gpu=False, steps=1)
+    assert {each.operator: each.share for each in times} == {"aten::view": 0.5, "aten::mm": 0.375, "aten::add": 0.125}
 
 
 def test_operators_of_one_family_are_shown_and_written(monkeypatch, tmp_path, small, capsys):
