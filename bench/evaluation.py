@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import multiprocessing
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -100,25 +101,49 @@ def measure(make: Callable[[], Split], sides: Sequence[str] = ("detassign", "pyc
 
 
 def _measured(side: str, make: Callable[[], Split]) -> Evaluated:
-    split = make()
+    evaluation = SIDES[side](make())
     before = start_over()
     started, cpu_started = time.perf_counter(), time.process_time()
-    averages = SIDES[side](split)
+    averages = evaluation()
     seconds, cpu_seconds = time.perf_counter() - started, time.process_time() - cpu_started
     return Evaluated(side, seconds, cpu_seconds, max(1, peak_memory_bytes() - before), averages)
 
 
-def over_columns(split: Split) -> dict[str, float]:
+def over_columns(split: Split) -> Callable[[], dict[str, float]]:
     """As training evaluates."""
-    detected = Detected.joined(Detected.in_image(image, found) for image, found in enumerate(split.found))
-    classes = tuple(str(label) for label in range(split.classes))
-    accuracy, _ = evaluate(split.objects, Detections(*detected), classes, len(split.found), LIMITS)
-    averages = accuracy.average_precisions() | accuracy.average_recalls()
-    return {name: averages[name] for name in NAMES}
+
+    def evaluation() -> dict[str, float]:
+        detected = Detected.joined(Detected.in_image(image, found) for image, found in enumerate(split.found))
+        classes = tuple(str(label) for label in range(split.classes))
+        accuracy, _ = evaluate(split.objects, Detections(*detected), classes, len(split.found), LIMITS)
+        averages = accuracy.average_precisions() | accuracy.average_recalls()
+        return {name: averages[name] for name in NAMES}
+
+    return evaluation
 
 
-def over_entries(split: Split) -> dict[str, float]:
+def over_entries(split: Split) -> Callable[[], dict[str, float]]:
     """As pycocotools is fed: lists of dicts."""
+    truth = _truth(split)
+
+    def evaluation() -> dict[str, float]:
+        entries = [
+            entry
+            for image, found in enumerate(split.found)
+            for entry in Detected.in_image(image, found).entries(range(split.classes))
+        ]
+        with redirect_stdout(StringIO()):
+            found = COCOeval(truth, truth.loadRes(entries), "bbox")
+            found.evaluate()
+            found.accumulate()
+            found.summarize()
+        averages = (math.nan if value == -1 else value for value in found.stats.tolist())  # -1: no such object
+        return dict(zip(NAMES, averages, strict=True))
+
+    return evaluation
+
+
+def _truth(split: Split) -> COCO:
     truth, objects = COCO(), split.objects
     rows = zip(*(column.tolist() for column in objects[:4]), strict=True)
     truth.dataset = {
@@ -129,18 +154,9 @@ def over_entries(split: Split) -> dict[str, float]:
             for place, (image, label, box, area) in enumerate(rows)
         ],
     }
-    entries = [
-        entry
-        for image, found in enumerate(split.found)
-        for entry in Detected.in_image(image, found).entries(range(split.classes))
-    ]
     with redirect_stdout(StringIO()):
         truth.createIndex()
-        evaluation = COCOeval(truth, truth.loadRes(entries), "bbox")
-        evaluation.evaluate()
-        evaluation.accumulate()
-        evaluation.summarize()
-    return dict(zip(NAMES, evaluation.stats.tolist(), strict=True))
+    return truth
 
 
 SIDES = {"detassign": over_columns, "pycocotools": over_entries}

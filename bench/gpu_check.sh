@@ -28,7 +28,7 @@ fi
 "$PYTHON" -m pytest tests/ops/test_ms_deform_attn_devices.py tests/ops/test_ms_deform_attn.py \
     tests/ops/test_sample_maps.py tests/ops/test_linear_assignment.py tests/ops/test_deform_conv2d.py \
     tests/bench/test_ops.py tests/bench/test_attention.py tests/bench/test_gpu.py \
-    ${DETECTORS:+tests/detectors/test_gpu.py tests/compat/test_mmcv_ops_gpu.py}
+    ${DETECTORS:+tests/detectors/test_cuda.py}
 "$PYTHON" -m detassign.cli bench ops --device cuda --dtype float32,float16,bfloat16 --repeats 30 --out "$OUT"
 [ "$DETECTORS" ] || exit 0
 for precision in float32 bfloat16; do

@@ -35,7 +35,7 @@ def command(out: Path | None, **sizes: int) -> None:
     rows = keep_rows(measure(partial(random_split, **sizes)), _brief, out, {"conditions": described})
     table(["by", "seconds", "CPU s", "memory, MB", "AP", "AR"], [_texts(row) for row in rows])
     ours, peer = rows
-    apart = max(abs(ours.averages[name] - value) for name, value in peer.averages.items())
+    apart = max(abs(ours.averages[name] - value) for name, value in peer.averages.items() if value == value)
     shares = f"{ours.seconds / peer.seconds:.3f} of the time, {ours.memory / peer.memory:.3f} of the memory"
     say(f"{shares}; averages are {apart:.1g} apart at most")
     if out:

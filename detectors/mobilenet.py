@@ -15,6 +15,8 @@ CHANNELS = (32, 96, 320)
 class MobileNetV2(nn.Module):
     """The feature maps at stride 8, 16 and 32: 32, 96 and 320 channels.
 
+    Norms with fixed statistics are folded into the convolutions before them; hooks of layers within are then not called.
+
     Args:
         frozen_blocks: the first so many of the 18 blocks keep their weights.
         norm_eval: leave batch-norm statistics as they are (right for pretrained weights and small batches).

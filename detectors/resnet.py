@@ -11,7 +11,7 @@ from torch.nn.functional import relu
 
 from .folding import conv_norm
 
-UNKNOWN_TO_FOLDING = ("plugins", "deep_stem", "avg_down", "with_cp")
+OTHER_BLOCKS = ("plugins", "deep_stem", "avg_down", "with_cp")
 
 
 class FoldedResNet(ResNet):
@@ -20,7 +20,8 @@ class FoldedResNet(ResNet):
     Names and shapes of all weights are mmdet's and torchvision's, and so are the result and the gradients within
     rounding, those of norms that learn their scale and shift among them. A norm that still learns statistics runs as it
     is, and so does one behind a deformable convolution. Without the norms' outputs a training step keeps little more than
-    half of the backbone's activations.
+    half of the backbone's activations. Options that change the blocks (plugins, a deep stem, averages before the shortcut,
+    checkpoints) run as mmdet's do, unfolded. Otherwise hooks of blocks are not called, nor those of layers that are folded.
 
     Args:
         dc5: the last stage keeps the resolution of the one before; its first block looks at its neighbours, the others
@@ -28,23 +29,25 @@ class FoldedResNet(ResNet):
         out_indices, arguments: of mmdet's ResNet.
 
     Raises:
-        ValueError: for an option that changes the blocks, and for `dc5` together with strides or dilations.
+        ValueError: for `dc5` together with strides or dilations.
     """
 
     def __init__(self, depth: int, out_indices: Sequence[int] = (1, 2, 3), dc5: bool = False, **arguments: Any) -> None:
-        refused = [name for name in UNKNOWN_TO_FOLDING if arguments.get(name)]
-        refused += [name for name in ("strides", "dilations") if dc5 and name in arguments]
+        refused = [name for name in ("strides", "dilations") if dc5 and name in arguments]
         if refused:
-            raise ValueError(f"{refused[0]}: expected none with this ResNet, got {arguments[refused[0]]!r}")
+            raise ValueError(f"{refused[0]}: expected none with dc5, got {arguments[refused[0]]!r}")
         if dc5:
             arguments |= {"strides": (1, 2, 2, 1), "dilations": (1, 1, 1, 2)}
         super().__init__(depth, out_indices=out_indices, **arguments)
+        self.as_mmdet = any(arguments.get(name) for name in OTHER_BLOCKS)
         if dc5:
             first = self.layer4[0].conv1 if depth < 50 else self.layer4[0].conv2
             first.dilation = first.padding = (1, 1)
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """Maps (B, C_i, h_i, w_i) of the stages in `out_indices` from images (B, 3, H, W)."""
+        if self.as_mmdet:
+            return super().forward(images)
         x = self.maxpool(relu(conv_norm(images, self.conv1, self.norm1), inplace=True))
         maps = []
         for index, name in enumerate(self.res_layers):

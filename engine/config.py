@@ -62,6 +62,7 @@ RUN_KEYS = {
 """Argument of a run -> its config key, where that is another."""
 DEFAULT_ASSIGNER = "fcos"
 LARGEST = 2**26  # bytes of a config
+REPLACED = {"mmdet.models.backbones.resnet.ResNet": "detassign.detectors.resnet.FoldedResNet"}  # by an equal part
 ASSIGNER, EXTRA = "model.head.assigner", "model.extra"  # keys
 RECIPE_KEYS = {"detector", "scheme", "assigner", "denoising", "extra", "data", "schedule", "changes"}
 RECIPE_KINDS = {
@@ -262,7 +263,21 @@ def up_to_date(config: Mapping[str, Any]) -> dict[str, Any]:
     config = dict(config)
     if "amp" in config:  # the switch that `precision` replaced
         config["precision"] = "float16" if config.pop("amp") else "float32"
-    return {"telemetry": dict(TELEMETRY), "log": None, **config, **_with_all_settings(config)}
+    return with_todays_parts({"telemetry": dict(TELEMETRY), "log": None, **config, **_with_all_settings(config)})
+
+
+def with_todays_parts(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A resolved config whose backbone has the type that computes the same today.
+
+    >>> old = {"model": {"backbone": {"type": "mmdet.models.backbones.resnet.ResNet", "depth": 18}}}
+    >>> with_todays_parts(old)["model"]["backbone"]["type"]
+    'detassign.detectors.resnet.FoldedResNet'
+    """
+    model = config.get("model")
+    backbone = model.get("backbone") if isinstance(model, Mapping) else None
+    if not isinstance(backbone, Mapping) or backbone.get("type") not in REPLACED:
+        return dict(config)
+    return {**config, "model": {**model, "backbone": {**backbone, "type": REPLACED[backbone["type"]]}}}
 
 
 def _with_all_settings(config: Mapping[str, Any]) -> dict[str, Any]:

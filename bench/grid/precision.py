@@ -36,7 +36,7 @@ def decide(config: Mapping[str, Any], folders: Iterable[Path], here: bool) -> Pr
         return known or precision_of(config)
     if asked == "auto":
         raise ValueError("--precision auto: cells of a cluster run elsewhere than it measures; name a precision")
-    return Precision(torch.bfloat16, "amp: GPUs of a cluster that have none want --precision float16")
+    return Precision(torch.bfloat16, "amp: GPUs without bfloat16 want --precision float16")
 
 
 def begun(folders: Iterable[Path]) -> Iterator[str]:

@@ -15,7 +15,7 @@ from typing import Any
 
 from ...data.files import read_json
 from ...data.sources import NEEDED
-from ...engine.config import plain, source_of
+from ...engine.config import plain, source_of, with_todays_parts
 from ...engine.files import sha256_of, sha256_of_split
 from ...engine.precision import may_mean
 from ...engine.resuming import FREE, PLACES
@@ -105,11 +105,11 @@ def _wrong(record: Any) -> str | None:
 
 
 def _as_trained(record: dict[str, Any]) -> dict[str, Any]:
-    """The same under the precision that it came to, where its conditions left that to the machine, as older ones do."""
-    left, came_to = record["conditions"].get("precision"), record.get("precision")
-    if came_to not in DTYPES or not may_mean(left, came_to):
-        return record
-    told = {**record["conditions"], "precision": came_to}
+    """The same in today's form: its parts, and the precision that it came to where conditions left that to the machine."""
+    told = with_todays_parts(record["conditions"])
+    came_to = record.get("precision")
+    if came_to in DTYPES and may_mean(told.get("precision"), came_to):
+        told["precision"] = came_to
     return {**record, "conditions": told, "conditions_sha256": digest(told)}
 
 

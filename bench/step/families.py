@@ -27,9 +27,11 @@ TORCHVISION, TRANSFORMERS = "torchvision", "Hugging Face"
 PACKAGES = {TRANSFORMERS: "transformers"}  # peers whose package may not be there
 PRESETS = {"retinanet": "max_iou"}  # families that are not named as the assigner that they stand for
 FROZEN_NORMS = {"model.backbone.norm_cfg.requires_grad": False}
-ONE_ANCHOR = {  # a cell, as ours and torchvision's have here, where RetinaNet has nine
+AS_RETINANET = {  # one anchor a cell and norms in the head, as on all sides here; RetinaNet has nine and none
     "model.bbox_head.anchor_generator.ratios": [1.0],
     "model.bbox_head.anchor_generator.scales_per_octave": 1,
+    "model.bbox_head.anchor_generator.octave_base_scale": 8,
+    "model.bbox_head.norm_cfg": {"type": "GN", "num_groups": 32, "requires_grad": True},
 }
 
 Make = Callable[[Conditions], Contender]
@@ -177,7 +179,7 @@ def dense_families() -> dict[str, Family]:
         "model.backbone.style": "pytorch",  # strides where ours and torchvision's are; caffe's computes less
         "model.neck.add_extra_convs": "on_output",  # some have a larger one, on the backbone's last map
     }
-    special = {"retinanet": ONE_ANCHOR}
+    special = {"retinanet": AS_RETINANET}
     peers = {
         name: {MMDET: partial(mmdet_model, file, changes=changes | special.get(name, {}))}
         for name, file in files.items()

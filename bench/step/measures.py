@@ -28,7 +28,7 @@ from .conditions import CLASSES, Conditions, make_batch
 from .contender import Contender, wait
 
 WARM_UP = 2  # steps that are not counted
-SMALL = (64, 96)  # pixels, of images that a side is made ready on before its memory is measured
+SMALL = (224, 224)  # pixels, that a side is made ready on; smaller images lack the proposals that DINO chooses
 
 
 def take_turns(runs: Mapping[str, Callable[[], Any]], steps: int) -> dict[str, tuple[float, float]]:
@@ -167,7 +167,7 @@ def _growth(make: Callable[[Conditions], Contender], conditions: Conditions, thr
         _train(make, replace(conditions, size=SMALL))
         before = _held(torch.device(conditions.device))
         _train(make, conditions)
-    return peak_memory_bytes() - before
+    return _peak(torch.device(conditions.device)) - before
 
 
 def _train(make: Callable[[Conditions], Contender], conditions: Conditions) -> None:
@@ -184,6 +184,10 @@ def _held(device: torch.device) -> int:
         torch.cuda.reset_peak_memory_stats(device)
         return torch.cuda.memory_allocated(device)
     return before
+
+
+def _peak(device: torch.device) -> int:
+    return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else peak_memory_bytes()
 
 
 def _seconds(run: Callable[[], Any]) -> tuple[float, float]:

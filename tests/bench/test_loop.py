@@ -94,22 +94,7 @@ def test_the_precision_told_is_that_of_the_run(data, tmp_path, capsys):
     """What "auto" came to, with its reason, not the word."""
     out = tmp_path / "loop.json"
     with pytest.raises(SystemExit, match="0"):
-        main(
-            [
-                "bench",
-                "loop",
-                "--data",
-                str(data),
-                *SETS,
-                "--precision",
-                "auto",
-                "--device",
-                "cpu",
-                "--out",
-                str(out),
-                "--quiet",
-            ]
-        )
+        main(["bench", "loop", "--data", str(data), *SETS, "--precision", "auto", "--out", str(out), "--quiet"])
     wanted = precision_of({"precision": "auto", "device": "cpu"})
     assert json.loads(out.read_text())["precision"] == wanted.name
     assert f"precision {wanted}" in " ".join(capsys.readouterr().out.split())

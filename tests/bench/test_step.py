@@ -135,6 +135,8 @@ def test_what_a_side_imports_is_there_before_its_memory_is_read(tmp_path, monkey
 
     monkeypatch.setattr(measures, "start_over", read)
     monkeypatch.setattr(measures, "peak_memory_bytes", lambda: 300)
+    height, width = measures.SMALL
+    assert sum(height * width // stride**2 for stride in (8, 16, 32, 64)) > 900  # DINO's proposals
     assert measures._growth(make, replace(CONDITIONS, size=(128, 160)), torch.get_num_threads()) == 200
     assert told == [measures.SMALL] * 2 + ["read"] + [(128, 160)] * 2
     for name in LATE:

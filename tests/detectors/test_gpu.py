@@ -7,7 +7,8 @@ import torch
 from mmengine.logging import MessageHub
 from mmengine.optim import OptimWrapper
 from support.dense_detector import dense_detector
-from support.query import KINDS, VARIANTS, batch, detector, total
+from support.query import KINDS, VARIANTS, detector
+from support.steps import packed, step_of
 
 from detassign.assigners import ASSIGNERS
 from detassign.bench.stand_in import GPU, OnGPU, put_on, stand_in
@@ -23,26 +24,6 @@ class Runner:
     """As much of mmengine's as its hooks need to write down losses."""
 
     message_hub = MessageHub("test")
-
-
-def packed(*counts, size=(64, 96)):
-    """A batch as the loader hands it over: images of their own sizes, uint8, and samples, on the host."""
-    images, samples = batch(*counts, size=size)
-    pixels = [(image * 255).to(torch.uint8) for image in images]
-    cut = [
-        image[:, : sample.img_shape[0], : sample.img_shape[1]] for image, sample in zip(pixels, samples, strict=True)
-    ]
-    return {"inputs": cut, "data_samples": samples}
-
-
-def step_of(model, data):
-    """The losses of a training step and the gradients that it leaves."""
-    torch.manual_seed(1)
-    prepared = model.data_preprocessor(copy.deepcopy(data), True)
-    losses = model.loss(prepared["inputs"], prepared["data_samples"])
-    total(losses).backward()
-    gradients = {name: parameter.grad for name, parameter in model.named_parameters() if parameter.requires_grad}
-    return losses, gradients
 
 
 def assert_same(found, wanted):

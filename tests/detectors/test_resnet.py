@@ -86,11 +86,34 @@ def test_dc5_is_torchvisions():
     assert (found - expected).norm() / expected.norm() < 1e-5
 
 
-@pytest.mark.parametrize("options", [{"deep_stem": True}, {"dc5": True, "strides": (1, 2, 2, 2)}])
-def test_options_that_change_blocks_are_refused(options):
-    """What folding does not know is an error and not ignored."""
-    with pytest.raises(ValueError, match="expected none with this ResNet"):
-        FoldedResNet(50, **options)
+def test_strides_beside_dc5_are_refused():
+    with pytest.raises(ValueError, match="strides: expected none with dc5"):
+        FoldedResNet(50, dc5=True, strides=(1, 2, 2, 2))
+
+
+OPTIONS = [
+    {"deep_stem": True},
+    {"avg_down": True},
+    {"with_cp": True},
+    {"conv_cfg": {"type": "ConvAWS"}},
+    {"norm_cfg": {"type": "BN", "affine": False}},
+    {"norm_cfg": {"type": "BN", "track_running_stats": False}},
+]
+
+
+@pytest.mark.filterwarnings("ignore:torch.utils.checkpoint")
+@pytest.mark.parametrize("option", OPTIONS, ids=lambda option: next(iter(option)))
+def test_what_cannot_be_folded_runs_as_mmdets(option):
+    settings = {**FROZEN, "out_indices": (3,), "base_channels": 8, "frozen_stages": -1, **option}
+    theirs = ResNet(50, **settings)
+    if option.get("norm_cfg") is None:
+        randomised(theirs)
+    ours = FoldedResNet(50, **settings)
+    ours.load_state_dict(theirs.state_dict())
+    images = torch.randn(2, 3, 64, 64)
+    for model in (ours, theirs):
+        model.train()
+    torch.testing.assert_close(ours(images)[-1], theirs(images)[-1], rtol=1e-4, atol=1e-5)
 
 
 def test_dc5_of_two_convolution_blocks_dilates_all_but_the_first_block():

@@ -459,6 +459,16 @@ def test_torchvision_serves_where_its_operator_has_a_kernel(monkeypatch):
     assert serves(torch.device("cuda"))
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU is visible")
+@pytest.mark.parametrize("name", SHAPES)
+def test_a_gpu_computes_what_the_cpu_does(name):
+    leaves, geometry = arguments(name)
+    far = {key: leaf.detach().cuda().requires_grad_() for key, leaf in leaves.items()}
+    found, expected = (output_and_gradients(deform_conv2d, own, geometry) for own in (far, leaves))
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one.cpu(), other)
+
+
 @pytest.mark.parametrize("has_operator", [False, True])
 def test_the_warning_says_what_runs_for_the_kernels(has_operator, monkeypatch):
     if has_operator:

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -18,8 +19,12 @@ from detassign.bench.grid.plan import (
     write_record,
 )
 from detassign.bench.grid.records import conditions, digest, make_record, read_records
-from detassign.engine.config import CONFIG
+from detassign.bench.step.conditions import simulated_source
+from detassign.engine.config import CONFIG, compose, plain
 from detassign.engine.files import write_json
+from detassign.engine.resuming import differences
+
+ROOT = Path(__file__).resolve().parents[3]
 
 SUMMARY = {"metrics": {"AP": 0.25}, "curve": [], "versions": {"torch": "2"}, "seed": 0, "host": "here", "device": "cpu"}
 
@@ -174,3 +179,13 @@ def test_what_is_no_record_is_named(rows, planned, tmp_path, broken, sentence):
         cells[0].record.write_text(broken)
     with pytest.raises(ValueError, match=rf"fcos-seed0\.json.*{sentence}"):
         finished(cells, tmp_path)
+
+
+def test_published_cells_are_of_todays_detectors():
+    """So `--merge` takes them over."""
+    records = read_records(ROOT / "bench" / "results" / "fcos_tiny_cpu")
+    for record in records:
+        model = json.loads(
+            json.dumps(plain(compose(record["detector"], record["assigner"], simulated_source())["model"]))
+        )
+        assert set(differences(record["conditions"]["model"], model)) <= {"head.num_classes"}, record["assigner"]
