@@ -11,6 +11,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from .conditions import Conditions, make_batch
 from .contender import Contender
+from .measures import WARM_UP
 
 
 @dataclass(frozen=True)
@@ -36,10 +37,11 @@ class OperatorTime:
 def operator_times(contender: Contender, conditions: Conditions) -> list[OperatorTime]:
     """All operators of a training step that take any time, those that take most first.
 
-    A step that is not counted comes first; means of `conditions.steps` after it.
+    Steps that are not counted come first; means of `conditions.steps` after them.
     """
     batch, on_gpu = make_batch(conditions), conditions.device.startswith("cuda")
-    contender.step(batch)
+    for _ in range(WARM_UP):
+        contender.step(batch)
     activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if on_gpu else [])]
     with profile(activities=activities, acc_events=True) as profiler:
         for _ in range(conditions.steps):
